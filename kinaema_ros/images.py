@@ -1,0 +1,115 @@
+"""ROS images to RGB arrays with numpy and OpenCV alone: for bags and files, where no ROS need be installed.
+
+Encodings are those of sensor_msgs/image_encodings.hpp. The functions take the fields of a message, not the
+message, so that messages of rclpy and of rosbags do alike.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+RGB = NDArray[np.uint8]  # (H, W, 3)
+
+# encoding: (bytes per channel, channels, OpenCV conversion to RGB or None where it is RGB already).
+# Untyped OpenCV encodings (8UC3 ...) carry no channel order; BGR is what cv_bridge makes of them.
+_PACKED: dict[str, tuple[int, int, int | None]] = {
+    "rgb8": (1, 3, None),
+    "bgr8": (1, 3, cv2.COLOR_BGR2RGB),
+    "rgba8": (1, 4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (1, 4, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, 1, cv2.COLOR_GRAY2RGB),
+    "rgb16": (2, 3, None),
+    "bgr16": (2, 3, cv2.COLOR_BGR2RGB),
+    "rgba16": (2, 4, cv2.COLOR_RGBA2RGB),
+    "bgra16": (2, 4, cv2.COLOR_BGRA2RGB),
+    "mono16": (2, 1, cv2.COLOR_GRAY2RGB),
+    "8UC1": (1, 1, cv2.COLOR_GRAY2RGB),
+    "8UC3": (1, 3, cv2.COLOR_BGR2RGB),
+    "8UC4": (1, 4, cv2.COLOR_BGRA2RGB),
+    "16UC1": (2, 1, cv2.COLOR_GRAY2RGB),
+    "bayer_rggb8": (1, 1, cv2.COLOR_BayerRGGB2RGB),
+    "bayer_bggr8": (1, 1, cv2.COLOR_BayerBGGR2RGB),
+    "bayer_gbrg8": (1, 1, cv2.COLOR_BayerGBRG2RGB),
+    "bayer_grbg8": (1, 1, cv2.COLOR_BayerGRBG2RGB),
+    "bayer_rggb16": (2, 1, cv2.COLOR_BayerRGGB2RGB),
+    "bayer_bggr16": (2, 1, cv2.COLOR_BayerBGGR2RGB),
+    "bayer_gbrg16": (2, 1, cv2.COLOR_BayerGBRG2RGB),
+    "bayer_grbg16": (2, 1, cv2.COLOR_BayerGRBG2RGB),
+    "yuv422": (1, 2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": (1, 2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": (1, 2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": (1, 2, cv2.COLOR_YUV2RGB_YUY2),
+}
+ENCODINGS = (*_PACKED, "nv21")
+
+
+def decode_image(
+    encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: bytes | NDArray[np.uint8]
+) -> RGB:
+    """The pixels of a sensor_msgs/Image as RGB, uint8, shape (height, width, 3); 16 bits are scaled to 8.
+
+    Raises ValueError where the fields contradict each other or the encoding is not of a camera picture.
+    """
+    if height <= 0 or width <= 0:
+        raise ValueError(f"the image has no pixels: {width}x{height}")
+    if encoding == "nv21":
+        return _decode_nv21(height, width, step, data)
+    if encoding not in _PACKED:
+        raise ValueError(f"image encoding {encoding!r} is not supported; supported: {', '.join(ENCODINGS)}")
+    size, channels, conversion = _PACKED[encoding]
+    if "yuv" in encoding and width % 2:
+        raise ValueError(f"encoding {encoding} needs an even width, not {width}")
+    rows = _rows(encoding, height, width * size * channels, step, data)
+    if size == 2:
+        wide = np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2").astype(np.uint32)
+        rows = ((wide * 255 + 32767) // 65535).astype(np.uint8)
+    pixels = np.ascontiguousarray(rows.reshape(height, width, channels))
+    return pixels if conversion is None else cv2.cvtColor(pixels, conversion).astype(np.uint8, copy=False)
+
+
+def decode_compressed(image_format: str, data: bytes | NDArray[np.uint8]) -> RGB:
+    """The pixels of a sensor_msgs/CompressedImage (JPEG, PNG, whatever OpenCV reads) as RGB, uint8, (H, W, 3).
+
+    Raises ValueError for depth images (format "... compressedDepth"), video packets and broken data.
+    """
+    if "compressedDepth" in image_format:
+        raise ValueError("a compressedDepth image holds distances, not a camera picture")
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    # OpenCV asserts on an empty buffer and returns None for one it cannot read.
+    bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+    if bgr is None:
+        raise ValueError(f"{buffer.size} bytes of format {image_format!r} cannot be decoded as an image")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def read_image(path: str | Path) -> RGB:
+    """An image file as RGB, uint8, (H, W, 3), turned upright where its EXIF data says how.
+
+    Raises OSError if it cannot be read, ValueError if it is not an image.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return decode_compressed(Path(path).suffix, data)
+    except ValueError:
+        raise ValueError(f"{path} is not an image that can be decoded ({len(data)} bytes)") from None
+
+
+def _rows(encoding: str, rows: int, row_bytes: int, step: int, data: bytes | NDArray[np.uint8]) -> RGB:
+    """The (rows, row_bytes) bytes of an image without its rows' padding."""
+    if step < row_bytes:
+        raise ValueError(f"step {step} is shorter than a row of {encoding}, {row_bytes} bytes")
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    if buffer.size < step * rows:
+        raise ValueError(f"{buffer.size} bytes of data where step * rows = {step * rows}")
+    return buffer[: step * rows].reshape(rows, step)[:, :row_bytes]
+
+
+def _decode_nv21(height: int, width: int, step: int, data: bytes | NDArray[np.uint8]) -> RGB:
+    if height % 2 or width % 2:
+        raise ValueError(f"encoding nv21 needs even sides, not {width}x{height}")
+    planes = _rows("nv21", height * 3 // 2, width, step, data)  # luma, then half as many rows of V and U
+    return cv2.cvtColor(np.ascontiguousarray(planes), cv2.COLOR_YUV2RGB_NV21).astype(np.uint8, copy=False)

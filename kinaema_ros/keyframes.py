@@ -1,0 +1,77 @@
+"""Which frames of a camera stream become memory updates: one rule for the node and for replaying a bag.
+
+Two reasons to pass a frame over:
+
+- *rate*: an update costs the same whatever the frame adds, so a camera of 30 Hz would buy nothing but heat.
+- *motion*: a robot that stands still would write the same view again and again; the network was trained on
+  steps of 0.2 to 0.3 m, and each embedding's running mean should not be dominated by where the robot waited.
+
+The rule looks at stamps and odometry only, never at the wall clock or at how busy the machine is: the same
+stream gives the same keyframes in `memory_node` and in `kinaema replay`, so both give the same answers.
+It is asked once per frame that could be used (decodable, with odometry), in the order of the stamps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kinaema_ros import geometry
+
+
+@dataclass(frozen=True)
+class KeyframeConfig:
+    """Thresholds between two updates.
+
+    min_distance: metres; min_angle: radians. A frame is used when the robot moved by either since the last
+    used one. Both 0: every frame is used.
+    max_rate_hz: updates per second of the stream's own clock at most; 0: no limit.
+    """
+
+    min_distance: float = 0.1
+    min_angle: float = math.radians(10.0)
+    max_rate_hz: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("min_distance", "min_angle", "max_rate_hz"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}")
+
+
+class KeyframeSelector:
+    """Applies a `KeyframeConfig` to a stream. Not thread-safe: for the thread that updates the memory."""
+
+    def __init__(self, config: KeyframeConfig | None = None) -> None:
+        self.config = config or KeyframeConfig()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last keyframe, so that the next frame is used. After a reset of memory or odometry."""
+        self._stamp_ns: int | None = None
+        self._pose = np.zeros(3)
+
+    def reason_to_skip(self, stamp_ns: int, odom_pose: ArrayLike) -> str | None:
+        """Decide on a frame: None if it is to be used (it is the last keyframe from now on), else why not.
+
+        stamp_ns: the image's stamp, integer nanoseconds; odom_pose: (x, y, yaw) in the odometry's frame at
+        that stamp. The reason is "rate" or "motion".
+        """
+        if self._stamp_ns is not None:
+            # Integer nanoseconds, for at 1.7e9 s a float's rounding would decide on a 10 Hz camera. A stamp
+            # from before the last keyframe means that the clock was set back: the rate says nothing then.
+            elapsed_ns = stamp_ns - self._stamp_ns
+            if self.config.max_rate_hz > 0 and 0 <= elapsed_ns * self.config.max_rate_hz < 1e9:
+                return "rate"
+            step = geometry.between(self._pose, odom_pose)
+            if (
+                math.hypot(step[0], step[1]) < self.config.min_distance
+                and abs(step[2]) < self.config.min_angle
+            ):
+                return "motion"
+        self._stamp_ns = stamp_ns
+        self._pose = np.array(odom_pose, dtype=np.float64)
+        return None
