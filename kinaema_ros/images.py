@@ -61,7 +61,7 @@ def decode_image(
     if encoding not in _PACKED:
         raise ValueError(f"image encoding {encoding!r} is not supported; supported: {', '.join(ENCODINGS)}")
     size, channels, conversion = _PACKED[encoding]
-    if "yuv" in encoding and width % 2:
+    if channels == 2 and width % 2:
         raise ValueError(f"encoding {encoding} needs an even width, not {width}")
     rows = _rows(encoding, height, width * size * channels, step, data)
     if size == 2:
@@ -72,7 +72,7 @@ def decode_image(
 
 
 def decode_compressed(image_format: str, data: bytes | NDArray[np.uint8]) -> RGB:
-    """The pixels of a sensor_msgs/CompressedImage (JPEG, PNG, whatever OpenCV reads) as RGB, uint8, (H, W, 3).
+    """The pixels of a sensor_msgs/CompressedImage (JPEG, PNG, what OpenCV reads) as RGB, uint8, (H, W, 3).
 
     Raises ValueError for depth images (format "... compressedDepth"), video packets and broken data.
     """

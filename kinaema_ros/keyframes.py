@@ -52,7 +52,7 @@ class KeyframeSelector:
     def reset(self) -> None:
         """Forget the last keyframe, so that the next frame is used. After a reset of memory or odometry."""
         self._stamp_ns: int | None = None
-        self._pose = np.zeros(3)
+        self._pose: geometry.Array = np.zeros(3)
 
     def reason_to_skip(self, stamp_ns: int, odom_pose: ArrayLike) -> str | None:
         """Decide on a frame: None if it is to be used (it is the last keyframe from now on), else why not.
