@@ -47,6 +47,12 @@ _PACKED: dict[str, tuple[int, int, int | None]] = {
 ENCODINGS = (*_PACKED, "nv21")
 
 
+def bytes_per_pixel(encoding: str) -> int:
+    """Bytes a pixel takes in a row of one of ENCODINGS."""
+    size, channels, _ = _PACKED.get(encoding, (1, 1, None))  # nv21: its rows are of luma
+    return size * channels
+
+
 def decode_image(
     encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: bytes | NDArray[np.uint8]
 ) -> RGB:
