@@ -139,7 +139,8 @@ def coverage(levels: ArrayLike, nominal: ArrayLike) -> Array:
 
 
 def _scores_and_labels(scores: ArrayLike, positive: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
-    scores, labels = np.ravel(np.asarray(scores, dtype=np.float64)), np.ravel(np.asarray(positive, dtype=bool))
+    scores = np.ravel(np.asarray(scores, dtype=np.float64))
+    labels = np.ravel(np.asarray(positive, dtype=bool))
     if scores.shape != labels.shape:
         raise ValueError(f"{scores.size} scores but {labels.size} labels")
     if np.isnan(scores).any():
