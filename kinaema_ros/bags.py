@@ -28,8 +28,8 @@ from kinaema_ros.topics import BagError, Topic, choose_topics
 
 # Odometry is not interpolated across a longer hole: a robot can have turned round in it.
 MAX_ODOM_GAP_S = 1.0
-# How far a quaternion's norm may be from 1; drivers that publish float32 or rounded text stay well below.
-QUATERNION_TOLERANCE = 0.01
+# How far a quaternion's norm may be from 1; rounding in a driver stays well below, a broken one does not.
+QUATERNION_TOLERANCE = 5e-3
 
 # The message types read here are the same in every ROS 2 distribution, so that bags without type
 # definitions (sqlite3 before Iron) and with newer ones are read alike.

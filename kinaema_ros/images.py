@@ -53,6 +53,12 @@ def bytes_per_pixel(encoding: str) -> int:
     return size * channels
 
 
+def bytes_per_pixel(encoding: str) -> int:
+    """Bytes that a pixel takes in a row of an image; of nv21 in a row of luma. KeyError if not in ENCODINGS."""
+    size, channels, _ = _PACKED["mono8" if encoding == "nv21" else encoding]
+    return size * channels
+
+
 def decode_image(
     encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: bytes | NDArray[np.uint8]
 ) -> RGB:
