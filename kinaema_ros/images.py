@@ -53,12 +53,6 @@ def bytes_per_pixel(encoding: str) -> int:
     return size * channels
 
 
-def bytes_per_pixel(encoding: str) -> int:
-    """Bytes that a pixel takes in a row of an image; of nv21 in a row of luma. KeyError if not in ENCODINGS."""
-    size, channels, _ = _PACKED["mono8" if encoding == "nv21" else encoding]
-    return size * channels
-
-
 def decode_image(
     encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: bytes | NDArray[np.uint8]
 ) -> RGB:
@@ -94,7 +88,7 @@ def decode_compressed(image_format: str, data: bytes | NDArray[np.uint8]) -> RGB
     # OpenCV asserts on an empty buffer and returns None for one it cannot read.
     bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
     if bgr is None:
-        raise ValueError(f"{buffer.size} bytes of format {image_format!r} cannot be decoded as an image")
+        raise ValueError(f"data of format {image_format!r} cannot be decoded as an image")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
@@ -107,7 +101,7 @@ def read_image(path: str | Path) -> RGB:
     try:
         return decode_compressed(Path(path).suffix, data)
     except ValueError:
-        raise ValueError(f"{path} is not an image that can be decoded ({len(data)} bytes)") from None
+        raise ValueError(f"{path} is not an image that can be decoded") from None
 
 
 def _rows(encoding: str, rows: int, row_bytes: int, step: int, data: bytes | NDArray[np.uint8]) -> RGB:

@@ -1,0 +1,46 @@
+"""Occupancy maps of map_server (a YAML file beside an image), for drawing under a path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+
+@dataclass(frozen=True)
+class Map:
+    """image: (H, W) uint8 grey, row 0 at the top, 0 occupied and 255 free; resolution: metres per pixel;
+    origin: (x, y, yaw) of the lower left corner in the map's frame."""
+
+    image: NDArray[np.uint8]
+    resolution: float
+    origin: tuple[float, float, float]
+
+
+def read_map(path: str | Path) -> Map:
+    """Read map.yaml and its image. Raises ValueError or OSError saying what is wrong with it."""
+    path = Path(path)
+    try:
+        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        image_path = path.parent / values["image"]
+        resolution = float(values["resolution"])
+        x, y, yaw = (float(value) for value in values["origin"])
+        negate = bool(values.get("negate", 0))
+    except (YAMLError, KeyError, TypeError, ValueError, AttributeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a map of map_server: {error}") from None
+    grey = cv2.imdecode(np.frombuffer(image_path.read_bytes() or b"\0", np.uint8), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise ValueError(f"{path}: {image_path} is not an image")
+    if not resolution > 0:
+        raise ValueError(f"{path}: resolution must be positive, not {resolution}")
+    return Map((255 - grey if negate else grey).astype(np.uint8), resolution, (x, y, yaw))
+
+
+def find_map(bag: Path) -> Path | None:
+    """map.yaml in the bag's folder or beside it, as recordings are often kept; None if there is none."""
+    return next((path for path in (bag / "map.yaml", bag.parent / "map.yaml") if path.is_file()), None)

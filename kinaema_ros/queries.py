@@ -1,0 +1,73 @@
+"""The table of query images that belongs to a recorded drive."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kinaema_ros.geometry import Array
+
+COLUMNS = ("file", "x", "y", "yaw", "seen")
+_TRUTH_VALUES = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query image: where it was taken, (x, y, yaw) in the frame of the drive's ground truth, metres and
+    radians (of no meaning for an unseen one), and whether the drive came by."""
+
+    file: str
+    path: Path
+    pose: Array
+    seen: bool
+
+
+def read_queries(table: str | Path) -> list[Query]:
+    """Read a CSV with at least the columns file, x, y, yaw, seen; images lie in `queries/` beside it.
+
+    Raises ValueError naming the row, or what is missing, before any long work is begun; OSError if the table
+    cannot be read. Pose cells of unseen queries may be empty.
+    """
+    table = Path(table)
+    with table.open(newline="", encoding="utf-8") as stream:
+        try:
+            reader = csv.DictReader(stream, strict=True)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                needed = ", ".join(COLUMNS)
+                raise ValueError(f"{table} lacks the columns {', '.join(missing)}; needed are {needed}")
+            queries = [_query(table, number, row) for number, row in enumerate(reader, start=2)]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{table} is not a CSV table: {error}") from None
+    if not queries:
+        raise ValueError(f"{table} has no queries")
+    absent = [query.file for query in queries if not query.path.is_file()]
+    if absent:
+        raise ValueError(
+            f"{len(absent)} of the {len(queries)} images of {table} are not in {table.parent / 'queries'}, "
+            f"the first is {absent[0]}"
+        )
+    return queries
+
+
+def _query(table: Path, number: int, row: dict[str, str | None]) -> Query:
+    cells = {name: (row[name] or "").strip() for name in COLUMNS}
+    seen = _TRUTH_VALUES.get(cells["seen"].lower())
+    if seen is None:
+        raise ValueError(f"{table}, line {number}: seen must be true or false, not {cells['seen']!r}")
+    if not cells["file"]:
+        raise ValueError(f"{table}, line {number}: no file")
+    pose = []
+    for name in ("x", "y", "yaw"):
+        try:
+            value = float(cells[name]) if cells[name] or seen else math.nan
+        except ValueError:
+            raise ValueError(f"{table}, line {number}: {name} is not a number: {cells[name]!r}") from None
+        if seen and not math.isfinite(value):
+            raise ValueError(f"{table}, line {number}: {name} must be finite, not {cells[name]}")
+        pose.append(value)
+    return Query(cells["file"], table.parent / "queries" / cells["file"], np.array(pose), seen)
