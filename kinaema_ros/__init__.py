@@ -1,0 +1,20 @@
+"""Visual spatial memory for ROS 2 robots: drive once, then show a photo and learn where it was taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kinaema_ros.memory import Estimate, SpatialMemory
+
+__version__ = "0.1.0"
+__all__ = ["Estimate", "SpatialMemory", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # The simulator and the command line's --help must not pay for importing torch.
+    if name in ("Estimate", "SpatialMemory"):
+        from kinaema_ros import memory
+
+        return getattr(memory, name)
+    raise AttributeError(f"module 'kinaema_ros' has no attribute {name!r}")

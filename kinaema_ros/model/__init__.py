@@ -1,0 +1,1 @@
+"""The network: encoder, memory cell, query decoder. Pure PyTorch."""

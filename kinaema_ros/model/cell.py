@@ -1,0 +1,237 @@
+"""The recurrent cell: N embeddings, corrected by an observation, contextualised, gated one by one.
+
+After Kinaema (arXiv 2510.20261). What LEARNING found necessary enters inside its three steps: every embedding
+is anchored at a pose, and the gate of an embedding is its address (how well the observation fits it in content
+and pose) times a learned sigmoid, so that one observation changes a few embeddings strongly and leaves the
+rest alone. A place already known is refined, a new one takes a free embedding, and where none is free the two
+most alike become one. The work of an update does not depend on how many came before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.se2 import between, compose, wrap_angle
+
+NEVER = -1e9  # address of an embedding that holds nothing
+COUNT_CAP = 15.0  # observations after which an embedding keeps adapting at a constant rate
+
+
+@dataclass
+class MemoryState:
+    """The latent memory. Immutable by convention: an update makes a new one, a query keeps the one it read.
+
+    B memories side by side, N embeddings each. The memory's frame has its origin at the first observation.
+    """
+
+    key: Tensor  # (B, N, Dk) unit length: what the place looks like, for recognition
+    content: Tensor  # (B, N, Dc) for relative pose
+    pose: Tensor  # (B, N, 3) float64, of the robot at that place, memory frame
+    count: Tensor  # (B, N) observations folded into the embedding, 0: free
+    written: Tensor  # (B, N) int64, number of the update that last wrote it
+    twin: Tensor  # (B, N) int64, the embedding most like this one
+    likeness: Tensor  # (B, N) address between the two
+    robot: Tensor  # (B, 3) float64, the robot in the memory frame at the last update
+    odometry: Tensor  # (B, 3) float64, the same instant in the odom frame
+    updates: Tensor  # (B,) int64
+
+    @staticmethod
+    def empty(config: KinaemaConfig, batch: int = 1, device: torch.device | str = "cpu") -> MemoryState:
+        n = config.num_embeddings
+        pose = torch.zeros(batch, n, 3, dtype=torch.float64, device=device)
+        index = torch.zeros(batch, n, dtype=torch.int64, device=device)
+        scalar = torch.zeros(batch, n, device=device)
+        return MemoryState(
+            key=torch.zeros(batch, n, config.key_dim, device=device),
+            content=torch.zeros(batch, n, config.content_dim, device=device),
+            pose=pose,
+            count=scalar,
+            written=index,
+            twin=index.clone(),
+            likeness=torch.full_like(scalar, NEVER),
+            robot=pose[:, 0].clone(),
+            odometry=pose[:, 0].clone(),
+            updates=index[:, 0].clone(),
+        )
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the state, all B memories."""
+        return sum(t.numel() * t.element_size() for t in (getattr(self, f.name) for f in fields(self)))
+
+
+def squared_distance(a: Tensor, b: Tensor) -> Tensor:
+    """|difference of (x, y, 2 cos yaw, 2 sin yaw)|^2 of poses (..., 3); 1 m weighs as much as 29 degrees."""
+    return ((a - b)[..., :2] ** 2).sum(-1) + 8.0 * (1.0 - torch.cos(a[..., 2] - b[..., 2]))
+
+
+def pick(values: Tensor, index: Tensor) -> Tensor:
+    """Row ``index`` (B,) of values (B, N, ...) -> (B, ...)."""
+    return values[torch.arange(len(index), device=index.device), index]
+
+
+class MemoryCell(nn.Module):
+    """One step of the recurrence."""
+
+    def __init__(self, config: KinaemaConfig):
+        super().__init__()
+        self.config = config
+        self.gate = nn.Linear(2 * config.content_dim + 1, 1)
+        nn.init.zeros_(self.gate.weight)  # starts as a running mean
+        nn.init.zeros_(self.gate.bias)
+        self.context = Contextualiser(config) if config.context_layers else None
+
+    def forward(self, state: MemoryState, key: Tensor, content: Tensor, odometry: Tensor) -> MemoryState:
+        """One observation for each of B memories.
+
+        key (B, Dk) and content (B, Dc) come from the descriptor, odometry (B, 3) is float64 in the odom frame,
+        of which only the motion since the last update is used.
+        """
+        state = follow(state, odometry)
+        address = self.address(state, key, state.robot)  # (B, N)
+        state, slot, fold = allocate(state, address, self.config.write_threshold)
+
+        known, known_key = pick(state.content, slot), pick(state.key, slot)
+        count = pick(state.count, slot).clamp(1.0, COUNT_CAP)
+        hint = self.gate(torch.cat([content, known, count.log()[:, None]], dim=-1))
+        gate = torch.where(fold[:, None], torch.sigmoid(hint - count.log()[:, None]), 1.0)  # (B, 1)
+        new_content = known + gate * (content - known)
+        new_key = F.normalize(known_key + gate * (key - known_key), dim=-1)
+        if self.context is not None:
+            new_content = new_content + self.context(state, address, new_content)
+        shift = state.robot - pick(state.pose, slot)
+        shift = torch.cat([shift[:, :2], wrap_angle(shift[:, 2:])], dim=-1)
+        anchor = torch.where(fold[:, None], state.robot - (1.0 - gate.detach()) * shift, state.robot)
+        state = write(state, slot, fold, new_key, new_content, anchor)
+        return self.find_twins(state, slot)
+
+    def address(self, state: MemoryState, key: Tensor, pose: Tensor) -> Tensor:
+        """How well a view with ``key`` (B, Dk) from ``pose`` (B, 3) fits each embedding, (B, N), at most 1."""
+        similarity = torch.einsum("bnk,bk->bn", state.key, key)
+        distance = squared_distance(state.pose, pose[:, None]).to(similarity.dtype)
+        return torch.where(state.count > 0, similarity - self.config.pose_weight * distance, NEVER)
+
+    @torch.no_grad()
+    def find_twins(self, state: MemoryState, slot: Tensor) -> MemoryState:
+        """Keep account of which embeddings are most alike, after ``slot`` (B,) was written."""
+        here = F.one_hot(slot, state.count.shape[1]).bool()
+        address = self.address(state, pick(state.key, slot), pick(state.pose, slot))
+        likeness = torch.where(here, NEVER, address)
+        closest, twin = likeness.max(dim=1)
+        nearer = likeness > state.likeness
+        return replace(
+            state,
+            twin=torch.where(here, twin[:, None], torch.where(nearer, slot[:, None], state.twin)),
+            likeness=torch.where(here, closest[:, None], torch.maximum(likeness, state.likeness)),
+        )
+
+
+def follow(state: MemoryState, odometry: Tensor) -> MemoryState:
+    """Move the robot by the odometry's motion since the last update; nothing moves at the first one."""
+    first = (state.updates == 0)[:, None]
+    motion = torch.where(first, 0.0, between(state.odometry, odometry))
+    return replace(state, robot=compose(state.robot, motion), odometry=odometry, updates=state.updates + 1)
+
+
+def allocate(state: MemoryState, address: Tensor, threshold: float) -> tuple[MemoryState, Tensor, Tensor]:
+    """Choose the embedding to write: (state, index (B,), whether it already holds this place (B,)).
+
+    Where the memory is full and the place is new, the two most alike embeddings are merged to free one.
+    """
+    best, nearest = address.max(dim=1)
+    fold = best > threshold
+    free = state.count == 0
+    full = ~free.any(dim=1) & ~fold
+    if bool(full.any()):
+        state, freed = merge(state, full)
+    else:
+        freed = nearest
+    slot = torch.where(fold, nearest, torch.where(full, freed, free.float().argmax(dim=1)))
+    return state, slot, fold
+
+
+def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
+    """In the memories chosen by ``where`` (B,), fold one of the two most alike embeddings into the other.
+
+    Returns the index of the embedding that became free. The survivor is the mean, weighted by counts.
+    """
+    rows = torch.arange(len(where), device=where.device)
+    gone = state.likeness.argmax(dim=1)
+    kept = state.twin[rows, gone]
+    weight = state.count[rows, gone] / (state.count[rows, gone] + state.count[rows, kept])
+    shift = pick(state.pose, gone) - pick(state.pose, kept)
+    shift = torch.cat([shift[:, :2], wrap_angle(shift[:, 2:])], dim=1)
+    pose = pick(state.pose, kept) + weight[:, None] * shift
+    content = pick(state.content, kept).lerp(pick(state.content, gone), weight[:, None])
+    key = F.normalize(pick(state.key, kept).lerp(pick(state.key, gone), weight[:, None]), dim=-1)
+    n = state.count.shape[1]
+    at_kept = F.one_hot(kept, n).bool() & where[:, None]
+    at_gone = F.one_hot(gone, n).bool() & where[:, None]
+    total = (state.count[rows, gone] + state.count[rows, kept])[:, None]
+    # Whatever was most like the one that goes is now most like the one that stays, but for that one itself,
+    # which waits for the next observation near it to find its twin.
+    twin = torch.where((state.twin == gone[:, None]) & where[:, None], kept[:, None], state.twin)
+    likeness = torch.where(at_gone | at_kept, NEVER, state.likeness)
+    state = replace(
+        state,
+        key=torch.where(at_kept[..., None], key[:, None], state.key),
+        content=torch.where(at_kept[..., None], content[:, None], state.content),
+        pose=torch.where(at_kept[..., None], pose[:, None], state.pose),
+        count=torch.where(at_kept, total, torch.where(at_gone, 0.0, state.count)),
+        twin=twin,
+        likeness=likeness,
+    )
+    return state, gone
+
+
+def write(
+    state: MemoryState, slot: Tensor, fold: Tensor, key: Tensor, content: Tensor, pose: Tensor
+) -> MemoryState:
+    """Put key (B, Dk), content (B, Dc) and pose (B, 3) into embedding ``slot`` (B,)."""
+    here = F.one_hot(slot, state.count.shape[1]).bool()
+    count = torch.where(fold, pick(state.count, slot) + 1.0, 1.0)
+    return replace(
+        state,
+        key=torch.where(here[..., None], key[:, None], state.key),
+        content=torch.where(here[..., None], content[:, None], state.content),
+        pose=torch.where(here[..., None], pose[:, None], state.pose),
+        count=torch.where(here, count[:, None], state.count),
+        written=torch.where(here, state.updates[:, None], state.written),
+    )
+
+
+class Contextualiser(nn.Module):
+    """Self-attention across the embeddings nearest to the observation; adds to what is about to be written.
+
+    Its last layer starts at zero: an untrained memory is the memory without it.
+    """
+
+    def __init__(self, config: KinaemaConfig):
+        super().__init__()
+        self.size = config.context_size
+        self.place = nn.Linear(5, config.content_dim)
+        layer = nn.TransformerEncoderLayer(
+            config.content_dim, 4, 2 * config.content_dim, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(layer, config.context_layers, enable_nested_tensor=False)
+        self.out = nn.Linear(config.content_dim, config.content_dim)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, state: MemoryState, address: Tensor, proposal: Tensor) -> Tensor:
+        """What the neighbours add to ``proposal`` (B, Dc), the content about to be written: (B, Dc)."""
+        address, index = address.topk(min(self.size, address.shape[1]), dim=1)
+        content = state.content.gather(1, index[..., None].expand(-1, -1, state.content.shape[-1]))
+        pose = state.pose.gather(1, index[..., None].expand(-1, -1, 3))
+        offset = between(state.robot[:, None], pose).to(content.dtype)
+        address = address.clamp_min(-2.0)[..., None]
+        place = torch.cat([offset[..., :2], offset[..., 2:].cos(), offset[..., 2:].sin(), address], dim=-1)
+        tokens = torch.cat([proposal[:, None], content + self.place(place)], dim=1)
+        empty = torch.cat([torch.zeros_like(address[:, :1, 0]), torch.where(address[..., 0] <= -2.0, 1.0, 0.0)], dim=1)
+        tokens = self.blocks(tokens, src_key_padding_mask=empty.bool())
+        return self.out(tokens[:, 0])

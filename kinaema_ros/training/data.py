@@ -1,0 +1,166 @@
+"""Training sequences: rendered from procedural scenes, encoded by the frozen trunk, kept for some steps.
+
+A sequence is a drive of ``frames`` views and ``queries`` further views near it. Sequence ``k`` depends on
+(seed, k) only, and which sequences a step sees depends on the step only, so that a resumed run sees what an
+uninterrupted one would have seen. No data set is kept on disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from kinaema_ros.model.encoder import Trunk
+from kinaema_ros.sim import Camera, SceneConfig, explore, generate_scene, random_lighting, render, sample_viewpoints
+from kinaema_ros.training.pretrained import load_pretrained_trunk
+
+ENCODE_BATCH = 32
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a sequence looks like. Lengths in frames, angles in degrees."""
+
+    seed: int = 0
+    frames: int = 128
+    queries: int = 48
+    min_size: float = 8.0  # metres, shorter and longer side of a scene's footprint lie between these
+    max_size: float = 16.0
+    camera_height: tuple[float, float] = (0.3, 0.8)
+    hfov_deg: tuple[float, float] = (60.0, 110.0)
+    narrow_fraction: float = 0.3  # of sequences, and of single queries, seen through another lens than the canonical
+    pool: int = 2000  # sequences kept in memory
+    new_per_step: int = 1  # sequences rendered for each training step; the oldest leave the pool
+    workers: int = 1
+
+
+@dataclass
+class Sequence:
+    """One encoded drive. ``T`` frames, ``Q`` queries."""
+
+    features: Tensor  # (T + Q, FEATURE_DIM) float16, or (T + Q, 3, H, W) uint8 images until encoded
+    poses: Tensor  # (T + Q, 3) float32, true poses of the robot
+    source: Tensor  # (Q,) int64, frame near which each query was taken
+
+
+def mask_field_of_view(image: np.ndarray, hfov: float, canonical_hfov: float) -> None:
+    """Blank, in place, what a camera with a narrower field of view would not have seen (H, W, 3)."""
+    ratio = math.tan(hfov / 2) / math.tan(canonical_hfov / 2)
+    if ratio >= 1.0:
+        return
+    height, width = image.shape[:2]
+    top, left = round(height * (1 - ratio) / 2), round(width * (1 - ratio) / 2)
+    image[:top], image[height - top :] = 127, 127
+    image[:, :left], image[:, width - left :] = 127, 127
+
+
+def render_sequence(config: DataConfig, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images (T + Q, H, W, 3) uint8, poses (T + Q, 3), sources (Q,) of sequence ``index``."""
+    rng = np.random.default_rng([config.seed, index])
+    scene_config = SceneConfig(min_size=config.min_size, max_size=config.max_size)
+    scene = generate_scene(int(rng.integers(2**31)), scene_config)
+    poses = explore(scene, rng, config.frames)
+    views, source = sample_viewpoints(scene, rng, poses, config.queries)
+    camera = Camera(z=float(rng.uniform(*config.camera_height)))
+    lighting = random_lighting(rng)
+    everything = np.concatenate([poses, views])
+    images = render(scene, everything, camera, lighting)
+    hfov = rng.uniform(*config.hfov_deg, size=len(images))
+    narrow = rng.random(len(images)) < config.narrow_fraction
+    hfov[: config.frames], narrow[: config.frames] = hfov[0], narrow[0]  # one camera a drive
+    for image, angle in zip(images[narrow], hfov[narrow], strict=True):
+        mask_field_of_view(image, math.radians(angle), camera.hfov)
+    vary_exposure(images, rng)
+    return images, everything, source
+
+
+def vary_exposure(images: np.ndarray, rng: np.random.Generator) -> None:
+    """Gain, gamma and noise of each single image, in place: a camera adapts while it drives."""
+    gain = rng.normal(1.0, 0.12, len(images)).clip(0.6, 1.5)
+    gamma = rng.normal(1.0, 0.1, len(images)).clip(0.7, 1.4)
+    levels = np.arange(256) / 255.0
+    for image, g, power in zip(images, gain, gamma, strict=True):
+        table = (255.0 * (g * levels**power).clip(0, 1)).astype(np.uint8)
+        image[:] = table[image]
+
+
+class SequenceDataset(Dataset[Sequence]):
+    """Sequences ``start``, ``start + stride``, ... (a rank of several takes every ``stride``-th)."""
+
+    def __init__(self, config: DataConfig, start: int, stride: int, length: int, encode: bool):
+        self.config, self.start, self.stride, self.length, self.encode = config, start, stride, length, encode
+        self._trunk: Trunk | None = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, item: int) -> Sequence:
+        images, poses, source = render_sequence(self.config, self.start + item * self.stride)
+        features = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        if self.encode:
+            features = encode(self.trunk, features)
+        return Sequence(features, torch.from_numpy(poses).float(), torch.from_numpy(source).long())
+
+    @property
+    def trunk(self) -> Trunk:
+        if self._trunk is None:  # each worker process builds its own
+            torch.set_num_threads(1)
+            trunk = Trunk().eval()
+            load_pretrained_trunk(trunk)
+            self._trunk = torch.compile(trunk)  # type: ignore[assignment]
+        return self._trunk  # type: ignore[return-value]
+
+
+def encode(trunk: torch.nn.Module, images: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 -> (B, FEATURE_DIM) float16, in batches of one size so that one compilation serves."""
+    padding = -len(images) % ENCODE_BATCH
+    padded = torch.cat([images, images[:1].expand(padding, -1, -1, -1)]) if padding else images
+    parts = [trunk(part).half() for part in padded.split(ENCODE_BATCH)]
+    return torch.cat(parts)[: len(images)]
+
+
+def stream(config: DataConfig, start: int, stride: int, encode_in_worker: bool) -> Iterator[Sequence]:
+    """Endless sequences in order of their index, whatever the number of workers."""
+    dataset = SequenceDataset(config, start, stride, length=2**40, encode=encode_in_worker)
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=_Count(),
+        num_workers=config.workers,
+        prefetch_factor=4 if config.workers else None,
+        multiprocessing_context="spawn" if config.workers else None,
+    )
+    return iter(loader)
+
+
+class _Count(torch.utils.data.Sampler[int]):
+    def __iter__(self) -> Iterator[int]:
+        index = 0
+        while True:
+            yield index
+            index += 1
+
+
+class Pool:
+    """The newest ``config.pool`` sequences; each step brings ``new_per_step`` and samples from all."""
+
+    def __init__(self, config: DataConfig, stream: Iterator[Sequence]):
+        self.config, self.stream = config, stream
+        self.sequences: list[Sequence] = []
+
+    def fill(self, count: int) -> None:
+        """Append ``count`` sequences, the oldest leave beyond the pool's size."""
+        for _ in range(count):
+            self.sequences.append(next(self.stream))
+        del self.sequences[: max(0, len(self.sequences) - self.config.pool)]
+
+    def sample(self, rng: np.random.Generator, count: int) -> list[Sequence]:
+        """``count`` different sequences, drawn with equal chances."""
+        chosen = rng.choice(len(self.sequences), size=min(count, len(self.sequences)), replace=False)
+        return [self.sequences[i] for i in chosen]
