@@ -229,5 +229,3 @@ def _read_camera(reader: Reader, path: Path, topic: Topic) -> CameraModel | None
             return CameraModel(message.width, message.height, fx, fy, cx, cy)
         return None
     return None
-
-
