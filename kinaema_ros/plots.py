@@ -110,7 +110,7 @@ def _error_figure(located: list[dict[str, Any]], summary: dict[str, Any]) -> Fig
     figure, panels = _figure(4, (10.0, 7.0))
     for row, (key, name, unit, limits) in enumerate(
         [
-            ("error_m", "position error", "m", (0.5, 1.0, 2.0)),
+            ("error_m", "position error", " m", (0.5, 1.0, 2.0)),
             ("error_deg", "yaw error", "°", (10.0, 20.0, 30.0)),
         ]
     ):
@@ -119,9 +119,9 @@ def _error_figure(located: list[dict[str, Any]], summary: dict[str, Any]) -> Fig
         histogram, cumulative = panels[2 * row], panels[2 * row + 1]
         histogram.hist(np.minimum(errors, end), bins=np.linspace(0, end, 33).tolist(), color=TRUE)
         median = float(np.median(errors))
-        histogram.axvline(min(median, end), color=BAD, label=f"median {median:.2f}{unit if unit == "°" else " " + unit}")
+        histogram.axvline(min(median, end), color=BAD, label=f"median {median:.2f}{unit}")
         histogram.set(
-            xlabel=f"{name} ({unit}; the last bar holds all beyond)", ylabel="queries", xlim=(0, end)
+            xlabel=f"{name} ({unit.strip()}; the last bar holds all beyond)", ylabel="queries", xlim=(0, end)
         )
         histogram.legend(frameon=False)
         cumulative.step(
@@ -131,7 +131,9 @@ def _error_figure(located: list[dict[str, Any]], summary: dict[str, Any]) -> Fig
             share = float(np.mean(errors <= limit))
             cumulative.axvline(limit, color="grey", linewidth=0.8, linestyle=":")
             cumulative.annotate(f"{share:.0%}", (limit, share), xytext=(3, -11), textcoords="offset points")
-        cumulative.set(xlabel=f"{name} ({unit})", ylabel="share of queries below", xlim=(0, end), ylim=(0, 1))
+        cumulative.set(
+            xlabel=f"{name} ({unit.strip()})", ylabel="share of queries below", xlim=(0, end), ylim=(0, 1)
+        )
     figure.suptitle(
         f"{len(located)} seen queries: {summary['acc_0.5m_10deg']:.0%} within 0.5 m and 10°, "
         f"{summary['acc_1m_20deg']:.0%} within 1 m and 20°, {summary['acc_2m_30deg']:.0%} within 2 m and 30°"
