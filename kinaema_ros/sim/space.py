@@ -1,0 +1,127 @@
+"""Free space of a scene: clearance, connectivity, lines of sight. Numba kernels on plain arrays.
+
+boxes is (B, 7): x, y, length, width, yaw, z0, z1. Grids are indexed [row = y, column = x]; the centre of
+cell (i, j) lies at origin + resolution * (j + 0.5, i + 0.5).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def box_distance(box, x, y):
+    """Distance from a point to the footprint of a box, 0 inside."""
+    c, s = math.cos(box[4]), math.sin(box[4])
+    dx, dy = x - box[0], y - box[1]
+    ex = max(0.0, abs(c * dx + s * dy) - 0.5 * box[2])
+    ey = max(0.0, abs(-s * dx + c * dy) - 0.5 * box[3])
+    return math.hypot(ex, ey)
+
+
+@njit(cache=True, nogil=True)
+def clearance_field(boxes, which, origin, shape, resolution, reach):
+    """Distance from each cell's centre to the nearest of the boxes selected by which, at most reach."""
+    field = np.full(shape, np.float32(reach))
+    for b in range(len(boxes)):
+        if not which[b]:
+            continue
+        box = boxes[b]
+        c, s = abs(math.cos(box[4])), abs(math.sin(box[4]))
+        hx, hy = 0.5 * (c * box[2] + s * box[3]) + reach, 0.5 * (s * box[2] + c * box[3]) + reach
+        j0, j1 = int((box[0] - hx - origin[0]) / resolution), int((box[0] + hx - origin[0]) / resolution)
+        i0, i1 = int((box[1] - hy - origin[1]) / resolution), int((box[1] + hy - origin[1]) / resolution)
+        for i in range(max(i0, 0), min(i1 + 1, shape[0])):
+            for j in range(max(j0, 0), min(j1 + 1, shape[1])):
+                d = box_distance(box, origin[0] + (j + 0.5) * resolution, origin[1] + (i + 0.5) * resolution)
+                if d < field[i, j]:
+                    field[i, j] = d
+    return field
+
+
+@njit(cache=True, nogil=True)
+def label_components(free):
+    """4-connected components of a boolean grid: (H, W) int32 labels, -1 where not free, and their sizes."""
+    height, width = free.shape
+    labels = np.full((height, width), np.int32(-1))
+    stack = np.empty(height * width, np.int64)
+    sizes = np.zeros(height * width, np.int64)
+    count = 0
+    for start in range(height * width):
+        if not free[start // width, start % width] or labels[start // width, start % width] >= 0:
+            continue
+        stack[0], top = start, 1
+        labels[start // width, start % width] = count
+        while top > 0:
+            top -= 1
+            sizes[count] += 1
+            i, j = stack[top] // width, stack[top] % width
+            for di, dj in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+                k, m = i + di, j + dj
+                if 0 <= k < height and 0 <= m < width and free[k, m] and labels[k, m] < 0:
+                    labels[k, m] = count
+                    stack[top] = k * width + m
+                    top += 1
+        count += 1
+    return labels, sizes[:count]
+
+
+@njit(cache=True, nogil=True)
+def ray_distance(boxes, which, x, y, yaw, reach):
+    """Distance along a ray to the first selected box, at most reach."""
+    best = reach
+    for b in range(len(boxes)):
+        if which[b]:
+            t = _ray_box(boxes[b], x, y, math.cos(yaw), math.sin(yaw))
+            if t < best:
+                best = t
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _ray_box(box, x, y, dx, dy):
+    """Where a ray enters a box's footprint (0 when it starts inside), 1e9 when it misses."""
+    c, s = math.cos(box[4]), math.sin(box[4])
+    px, py = c * (x - box[0]) + s * (y - box[1]), -s * (x - box[0]) + c * (y - box[1])
+    qx, qy = c * dx + s * dy, -s * dx + c * dy
+    near, far = 0.0, 1e9
+    for p, q, half in ((px, qx, 0.5 * box[2]), (py, qy, 0.5 * box[3])):
+        if abs(q) < 1e-12:
+            if abs(p) > half:
+                return 1e9
+        else:
+            a, b = (-half - p) / q, (half - p) / q
+            near, far = max(near, min(a, b)), min(far, max(a, b))
+    return near if near <= far else 1e9
+
+
+@njit(cache=True, nogil=True)
+def line_of_sight(boxes, which, x0, y0, x1, y1):
+    """Whether the straight segment between two points meets none of the selected boxes."""
+    length = math.hypot(x1 - x0, y1 - y0)
+    if length < 1e-9:
+        return True
+    dx, dy = (x1 - x0) / length, (y1 - y0) / length
+    for b in range(len(boxes)):
+        if which[b]:
+            # Boxes whose centre is out of reach need no exact test.
+            reach = length + 0.5 * math.hypot(boxes[b, 2], boxes[b, 3])
+            if (boxes[b, 0] - x0) ** 2 + (boxes[b, 1] - y0) ** 2 <= reach * reach:
+                if _ray_box(boxes[b], x0, y0, dx, dy) <= length:
+                    return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def nearest_distance(boxes, which, x, y, reach):
+    """Distance from a point to the nearest selected box, at most reach."""
+    best = reach
+    for b in range(len(boxes)):
+        if which[b]:
+            d = best + 0.5 * (boxes[b, 2] + boxes[b, 3])
+            if abs(boxes[b, 0] - x) < d and abs(boxes[b, 1] - y) < d:
+                best = min(best, box_distance(boxes[b], x, y))
+    return best
