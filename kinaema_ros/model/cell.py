@@ -59,6 +59,10 @@ class MemoryState:
             updates=index[:, 0].clone(),
         )
 
+    def detached(self) -> MemoryState:
+        """The same memory, cut off from the computation that led to it."""
+        return replace(self, key=self.key.detach(), content=self.content.detach())
+
     @property
     def num_bytes(self) -> int:
         """Size of the state, all B memories."""
@@ -147,10 +151,7 @@ def allocate(state: MemoryState, address: Tensor, threshold: float) -> tuple[Mem
     fold = best > threshold
     free = state.count == 0
     full = ~free.any(dim=1) & ~fold
-    if bool(full.any()):
-        state, freed = merge(state, full)
-    else:
-        freed = nearest
+    state, freed = merge(state, full)
     slot = torch.where(fold, nearest, torch.where(full, freed, free.float().argmax(dim=1)))
     return state, slot, fold
 

@@ -121,7 +121,9 @@ class Fusion(nn.Module):
 
     def forward(self, fused: Fused, match: Tensor, similarity: Tensor) -> tuple[Tensor, Tensor]:
         """Standard deviations (..., 2) of position (each axis, metres) and yaw (radians), and P(seen) (...)."""
-        evidence = self.evidence(fused, match, similarity)
+        return self.certainty(self.evidence(fused, match, similarity))
+
+    def certainty(self, evidence: Tensor) -> tuple[Tensor, Tensor]:
         return self.spread(evidence).clamp(-5.0, 3.0).exp(), torch.sigmoid(self.seen(evidence)[..., 0])
 
     @staticmethod

@@ -22,6 +22,7 @@ class Hypotheses:
     estimate: PairEstimate  # (B, Q, K, ...)
     logit: Tensor  # (B, Q, K) unnormalised log weights, NEVER for embeddings that hold nothing
     similarity: Tensor  # (B, Q, K)
+    anchor: Tensor  # (B, Q, K, 3) robot_T_embedding
 
 
 class Kinaema(nn.Module):
@@ -53,7 +54,7 @@ class Kinaema(nn.Module):
         estimate = self.head(probe[:, :, None], state.content[batch, index])
         robot_T_stored = between(state.robot[:, None, None], state.pose[batch, index]).to(probe.dtype)
         logit = estimate.match + self.similarity_weight * similarity
-        return Hypotheses(estimate.moved(robot_T_stored), logit, similarity)
+        return Hypotheses(estimate.moved(robot_T_stored), logit, similarity, robot_T_stored)
 
     def query(self, state: MemoryState, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Where the robot was when it would have seen this, relative to where it is now.

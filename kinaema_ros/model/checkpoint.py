@@ -1,0 +1,98 @@
+"""Checkpoints: safetensors with the configuration, a training summary and a hash. Loading executes no code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.network import Kinaema
+
+FORMAT = "kinaema-network"
+VERSION = 1
+HALF_PRECISION_FROM = 100_000  # elements: large matrices are stored as float16, which changes no result
+
+
+class CheckpointError(ValueError):
+    """The file is missing, damaged, or not what it should be; the message says which and what to do."""
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write atomically: a reader sees the old file or the whole new one. Adds ``sha256`` to the metadata."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {**metadata, "sha256": digest(tensors)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(tensors, str(partial), {key: json.dumps(value) for key, value in metadata.items()})
+        with open(partial, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a file that ``write_tensors`` wrote; ``CheckpointError`` if it is not one."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: truncated or not a safetensors file ({error})") from error
+    if metadata.get("format") != kind:
+        raise CheckpointError(f"{path}: holds {metadata.get('format') or 'something else'}, not a {kind}")
+    if metadata.get("version") != version:
+        raise CheckpointError(
+            f"{path}: has format version {metadata.get('version')}, this kinaema_ros reads version {version}"
+        )
+    if metadata.get("sha256") != digest(tensors):
+        raise CheckpointError(f"{path}: damaged, its content does not match its hash; copy or download it again")
+    return tensors, metadata
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of names, shapes and contents."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        sha.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
+
+
+def save_network(path: str | Path, network: Kinaema, training: dict[str, Any]) -> None:
+    """Write the network with its configuration and ``training``, a JSON-able summary of how it came about."""
+    tensors = {
+        name: tensor.half() if tensor.numel() >= HALF_PRECISION_FROM else tensor
+        for name, tensor in network.state_dict().items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": network.config.to_dict(),
+        "training": training,
+    }
+    write_tensors(Path(path), tensors, metadata)
+
+
+def load_network(path: str | Path, device: torch.device | str = "cpu") -> tuple[Kinaema, dict[str, Any]]:
+    """The network in evaluation mode and its metadata (config, training, sha256). Raises ``CheckpointError``."""
+    tensors, metadata = read_tensors(Path(path), FORMAT, VERSION)
+    try:
+        network = Kinaema(KinaemaConfig.from_dict(metadata["config"]))
+        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: does not fit this version of the network ({error})") from error
+    network.requires_grad_(False)
+    return network.to(device).eval(), metadata

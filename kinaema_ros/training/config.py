@@ -1,0 +1,77 @@
+"""How a network is trained: typed, validated, readable from YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.training.data import DataConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The stages' lengths in optimiser steps, batches in sequences, learning rates at their start."""
+
+    seed: int = 0
+    pair_steps: int = 3000
+    pair_batch: int = 10
+    pair_learning_rate: float = 1e-3
+    memory_steps: int = 1000
+    memory_batch: int = 8
+    memory_learning_rate: float = 3e-4  # 1e-3 destroys the head that the first stage learned
+    memory_frames: tuple[int, ...] = (32, 64, 128)  # curriculum: equal shares of memory_steps
+    memory_queries: int = 24
+    frames_per_embedding: float = 3.0  # in training, so that merging is learned with; N is free afterwards
+    max_odometry_noise: tuple[float, float] = (0.05, 0.5)  # fraction of the distance, degrees; per step
+    detach_every: int = 0  # truncate back-propagation to this many updates, 0: never
+    calibration_sequences: int = 96  # fresh ones, after training
+    checkpoint_minutes: float = 3.0
+    model: KinaemaConfig = field(default_factory=KinaemaConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("pair_steps", "memory_steps", "calibration_sequences", "detach_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} = {getattr(self, name)} is out of range: it must be at least 0")
+        for name in ("pair_batch", "memory_batch", "memory_queries"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} is out of range: it must be at least 1")
+        if max(self.memory_frames) > self.data.frames:
+            raise ValueError(
+                f"memory_frames = {self.memory_frames} is out of range: data.frames is {self.data.frames}"
+            )
+
+    @property
+    def total_steps(self) -> int:
+        return self.pair_steps + self.memory_steps
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> TrainConfig:
+        """Raises ``ValueError`` naming the file and the unknown or invalid field."""
+        try:
+            values = yaml.safe_load(Path(path).read_text()) or {}
+            return cls.from_dict(values)
+        except (OSError, yaml.YAMLError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        values = dict(values)
+        values["model"] = KinaemaConfig.from_dict(values.get("model", {}))
+        values["data"] = _build(DataConfig, values.get("data", {}))
+        return _build(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def _build(kind: Any, values: dict[str, Any]) -> Any:
+    unknown = sorted(set(values) - {f.name for f in dataclasses.fields(kind)})
+    if unknown:
+        raise ValueError(f"unknown configuration fields: {', '.join(unknown)}")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})

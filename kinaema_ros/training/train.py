@@ -1,0 +1,250 @@
+"""The training loop: two stages, one optimiser each, then calibration on fresh scenes.
+
+A run lives in a folder: ``state.pt`` (everything needed to go on exactly), ``log.jsonl`` (one line a report),
+TensorBoard events, and in the end ``kinaema.safetensors``. Run under torchrun for several processes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from kinaema_ros.model.checkpoint import load_network, save_network
+from kinaema_ros.model.network import Kinaema
+from kinaema_ros.training.calibrate import calibrate
+from kinaema_ros.training.config import TrainConfig
+from kinaema_ros.training.data import Pool, encode, stream
+from kinaema_ros.training.pairs import pair_batch, pair_loss
+from kinaema_ros.training.pretrained import load_pretrained_trunk
+from kinaema_ros.training.through_memory import drives_batch, memory_loss
+
+REPORT_EVERY = 20  # steps
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process's place among those that train together."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @classmethod
+    def join(cls, device: str) -> Process:
+        if "RANK" not in os.environ:
+            return cls(0, 1, torch.device(device))
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        if device.startswith("cuda"):
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            device = f"cuda:{os.environ['LOCAL_RANK']}"
+        return cls(dist.get_rank(), dist.get_world_size(), torch.device(device))
+
+
+class Objective(nn.Module):
+    """The loss as a module, so that DistributedDataParallel sees one forward pass a step."""
+
+    def __init__(self, network: Kinaema, config: TrainConfig):
+        super().__init__()
+        self.network, self.config = network, config
+
+    def forward(self, stage: str, batch: object, step: int) -> tuple[Tensor, dict[str, float]]:
+        if stage == "pairs":
+            generator = torch.Generator(device=self.network.temperature.device).manual_seed(step)
+            return pair_loss(self.network, batch, generator)  # type: ignore[arg-type]
+        return memory_loss(self.network, batch, self.config.detach_every)  # type: ignore[arg-type]
+
+
+def stage_parameters(network: Kinaema, stage: str) -> list[nn.Parameter]:
+    """What a stage trains; everything else is frozen meanwhile."""
+    network.requires_grad_(False)
+    modules: list[nn.Module] = [network.descriptor, network.head]
+    loose = [network.temperature]
+    if stage == "memory":
+        modules.append(network.cell)
+        loose = [network.similarity_weight]
+    parameters = [p for m in modules for p in m.parameters()] + loose
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    return parameters
+
+
+def learning_rate(config: TrainConfig, step: int) -> tuple[str, float]:
+    """Stage and learning rate of a step: short warm-up, then a cosine to a twentieth."""
+    if step < config.pair_steps:
+        stage, done, total, peak = "pairs", step, config.pair_steps, config.pair_learning_rate
+    else:
+        done, total, peak = step - config.pair_steps, config.memory_steps, config.memory_learning_rate
+        stage = "memory"
+    warm = min(1.0, (done + 1) / max(1, min(100, total // 10)))
+    return stage, peak * warm * (0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * done / total)))
+
+
+def make_batch(config: TrainConfig, stage: str, step: int, pool: Pool, process: Process) -> object:
+    """The batch of a step: a function of configuration, step and rank alone."""
+    rng = np.random.default_rng([config.seed, step, process.rank])
+    if stage == "pairs":
+        return pair_batch(pool.sample(rng, config.pair_batch), rng, process.device)
+    lengths = config.memory_frames
+    frames = lengths[(step - config.pair_steps) * len(lengths) // config.memory_steps]
+    chosen = pool.sample(rng, config.memory_batch)
+    return drives_batch(chosen, rng, process.device, frames, config.memory_queries, config.max_odometry_noise)
+
+
+def train(config: TrainConfig, folder: Path, device: str = "cpu", minutes: float | None = None) -> Path | None:
+    """Train, or go on with the run in ``folder``. Returns the finished checkpoint, None if time ran out first.
+
+    An interrupted run continues with the curve that it would have had. ``ValueError`` if the run in the folder
+    was started with another configuration.
+    """
+    started = time.monotonic()
+    process = Process.join(device)
+    chief = process.rank == 0
+    torch.manual_seed(config.seed)
+    network = Kinaema(config.model)
+    load_pretrained_trunk(network.trunk)
+    network = network.to(process.device)
+    objective: nn.Module = Objective(network, config)
+    step, optimiser_state, stage = 0, None, ""
+    if (folder / "state.pt").exists():
+        saved = torch.load(folder / "state.pt", map_location=process.device, weights_only=True)
+        if json.loads(saved["config"]) != json.loads(json.dumps(config.to_dict())):
+            raise ValueError(f"{folder} holds a run with another configuration; choose another folder")
+        network.load_state_dict(saved["network"])
+        step, optimiser_state = saved["step"], saved["optimiser"]
+    folder.mkdir(parents=True, exist_ok=True)
+    log = Log(folder, config, step) if chief else None
+
+    pool = fill_pool(config, network, process, step)
+    if step == 0:
+        sample = pool.sample(np.random.default_rng(config.seed), 64)
+        network.descriptor.standardise(torch.cat([s.features for s in sample]).to(process.device))
+    last_save = time.monotonic()
+    while step < config.total_steps:
+        now, rate = learning_rate(config, step)
+        if now != stage:
+            stage = now
+            parameters = stage_parameters(network, stage)
+            optimiser = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
+            if optimiser_state is not None:
+                optimiser.load_state_dict(optimiser_state)
+                optimiser_state = None
+            run = DistributedDataParallel(objective) if process.world > 1 else objective
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        batch = make_batch(config, stage, step, pool, process)
+        with torch.autocast(process.device.type, torch.bfloat16, enabled=process.device.type == "cuda"):
+            loss, metrics = run(stage, batch, step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 2.0)
+        optimiser.step()
+        step += 1
+        last_of_stage = step == config.pair_steps
+        if log:
+            log.report(step, stage, rate, metrics)
+        out_of_time = minutes is not None and time.monotonic() - started > 60 * minutes
+        if process.world > 1:  # ranks must stop at the same step
+            flag = torch.tensor(float(out_of_time), device=process.device)
+            dist.all_reduce(flag, dist.ReduceOp.MAX)
+            out_of_time = bool(flag.item())
+        due = time.monotonic() - last_save > 60 * config.checkpoint_minutes
+        if chief and (due or out_of_time or last_of_stage or step == config.total_steps):
+            state = None if last_of_stage else optimiser.state_dict()
+            save_state(folder, config, network, state, step)
+            last_save = time.monotonic()
+        if out_of_time and step < config.total_steps:
+            return None
+        if step < config.total_steps:
+            pool.fill(config.data.new_per_step)
+    if chief:
+        report = calibrate(network, config, process.device, encode_fresh(config, network, process))
+        path = folder / "kinaema.safetensors"
+        save_network(path, network, {"train": config.to_dict(), "steps": step, "calibration": report})
+        load_network(path)  # what was written can be read
+        print(f"wrote {path}: {json.dumps(report)}", flush=True)
+        return path
+    return None
+
+
+def fill_pool(config: TrainConfig, network: Kinaema, process: Process, step: int) -> Pool:
+    """The pool as it stands before ``step``, its older sequences rendered again where a run is resumed."""
+    data = config.data
+    first = max(0, step * data.new_per_step)
+    on_cpu = process.device.type == "cpu"
+    source = stream(data, process.rank + first * process.world, process.world, encode_in_worker=on_cpu)
+    if not on_cpu:
+        trunk = torch.compile(network.trunk)
+        source = (
+            dataclasses.replace(s, features=encode(trunk, s.features.to(process.device))) for s in source
+        )
+    pool = Pool(data, source)
+    pool.fill(data.pool)
+    return pool
+
+
+def encode_fresh(config: TrainConfig, network: Kinaema, process: Process) -> list:
+    """Sequences that no training step has seen."""
+    data = dataclasses.replace(config.data, seed=config.data.seed + 1_000_003, pool=config.calibration_sequences)
+    fresh = dataclasses.replace(config, data=data)
+    return fill_pool(fresh, network, process, 0).sequences
+
+
+def save_state(folder: Path, config: TrainConfig, network: Kinaema, optimiser: dict | None, step: int) -> None:
+    partial = folder / "state.pt.partial"
+    torch.save(
+        {
+            "config": json.dumps(config.to_dict()),
+            "network": network.state_dict(),
+            "optimiser": optimiser,
+            "step": step,
+        },
+        partial,
+    )
+    os.replace(partial, folder / "state.pt")
+
+
+class Log:
+    """Progress lines for people, log.jsonl for plots, TensorBoard where it is installed."""
+
+    def __init__(self, folder: Path, config: TrainConfig, step: int):
+        self.file = open(folder / "log.jsonl", "a", buffering=1)
+        self.total = config.total_steps
+        self.images = {
+            "pairs": config.pair_batch * 56,
+            "memory": config.memory_batch * max(config.memory_frames),
+        }
+        self.tick, self.tick_step = time.monotonic(), step
+        self.sums: dict[str, float] = {}
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(folder))
+        except ModuleNotFoundError:
+            self.board = None
+
+    def report(self, step: int, stage: str, rate: float, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        if step % REPORT_EVERY:
+            return
+        steps = step - self.tick_step
+        seconds = time.monotonic() - self.tick
+        means = {name: round(value / steps, 4) for name, value in self.sums.items()}
+        record = {"step": step, "stage": stage, "lr": rate, **means, "s_per_step": round(seconds / steps, 4)}
+        self.file.write(json.dumps(record) + "\n")
+        text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+        print(f"{stage} {step}/{self.total}  {text}  {seconds / steps:.2f} s/step", flush=True)
+        if self.board is not None:
+            for name, value in means.items():
+                self.board.add_scalar(f"{stage}/{name}", value, step)
+        self.tick, self.tick_step, self.sums = time.monotonic(), step, {}
