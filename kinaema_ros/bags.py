@@ -23,6 +23,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from kinaema_ros import geometry
+from kinaema_ros.camera import Intrinsics
 from kinaema_ros.images import RGB, decode_compressed, decode_image
 from kinaema_ros.topics import BagError, Topic, choose_topics
 
@@ -34,23 +35,6 @@ QUATERNION_TOLERANCE = 5e-3
 # The message types read here are the same in every ROS 2 distribution, so that bags without type
 # definitions (sqlite3 before Iron) and with newer ones are read alike.
 _TYPES = get_typestore(Stores.ROS2_KILTED)
-
-
-@dataclass(frozen=True)
-class CameraModel:
-    """Pinhole intrinsics in pixels, as `SpatialMemory.set_camera` takes them."""
-
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-
-    @property
-    def hfov(self) -> float:
-        """Horizontal field of view, radians."""
-        return math.atan(self.cx / self.fx) + math.atan((self.width - self.cx) / self.fx)
 
 
 @dataclass(frozen=True)
@@ -105,7 +89,7 @@ class Drive:
     image_topic: Topic
     odom_topic: Topic
     truth_topic: Topic | None
-    camera: CameraModel | None
+    camera: Intrinsics | None
     odom: Track
     truth: Track | None
     _reader: Reader = field(repr=False)
@@ -220,12 +204,11 @@ def _read_track(reader: Reader, path: Path, topic: Topic) -> Track:
     return Track(stamps_ns, np.array(poses, dtype=np.float64).reshape(-1, 3)[first], frame_id, rejected)
 
 
-def _read_camera(reader: Reader, path: Path, topic: Topic) -> CameraModel | None:
+def _read_camera(reader: Reader, path: Path, topic: Topic) -> Intrinsics | None:
     """The first camera_info; None from a camera that was never calibrated (K all zero)."""
-    for _, message, _ in _messages(reader, path, topic):
-        fx, fy, cx, cy = (float(message.k[i]) for i in (0, 4, 2, 5))
-        usable = all(map(math.isfinite, (fx, fy, cx, cy))) and fx > 0 and fy > 0
-        if usable and message.width > 0 and message.height > 0:
-            return CameraModel(message.width, message.height, fx, fy, cx, cy)
+    _, message, _ = next(_messages(reader, path, topic))
+    fx, fy, cx, cy = (float(message.k[i]) for i in (0, 4, 2, 5))
+    try:
+        return Intrinsics(message.width, message.height, fx, fy, cx, cy)
+    except ValueError:
         return None
-    return None

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import yaml
 from numpy.typing import NDArray
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 
 @dataclass(frozen=True)
@@ -26,19 +25,19 @@ def read_map(path: str | Path) -> Map:
     """Read map.yaml and its image. Raises ValueError or OSError saying what is wrong with it."""
     path = Path(path)
     try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
         image_path = path.parent / values["image"]
         resolution = float(values["resolution"])
-        x, y, yaw = (float(value) for value in values["origin"])
+        x, y, heading = (float(value) for value in values["origin"])
         negate = bool(values.get("negate", 0))
-    except (YAMLError, KeyError, TypeError, ValueError, AttributeError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a map of map_server: {error}") from None
     grey = cv2.imdecode(np.frombuffer(image_path.read_bytes() or b"\0", np.uint8), cv2.IMREAD_GRAYSCALE)
     if grey is None:
         raise ValueError(f"{path}: {image_path} is not an image")
     if not resolution > 0:
         raise ValueError(f"{path}: resolution must be positive, not {resolution}")
-    return Map((255 - grey if negate else grey).astype(np.uint8), resolution, (x, y, yaw))
+    return Map((255 - grey if negate else grey).astype(np.uint8), resolution, (x, y, heading))
 
 
 def find_map(bag: Path) -> Path | None:

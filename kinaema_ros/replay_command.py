@@ -1,0 +1,137 @@
+"""`kinaema replay`: a recorded drive, its queries, and how well the memory answered them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kinaema_ros import metrics
+from kinaema_ros.bags import Drive, open_drive
+from kinaema_ros.keyframes import KeyframeConfig
+from kinaema_ros.maps import find_map, read_map
+from kinaema_ros.paths import default_checkpoint
+from kinaema_ros.queries import Query, read_queries
+from kinaema_ros.replay import Outcome, evaluate, remember_and_ask
+from kinaema_ros.reporting import number, percent, progress, table, write_json
+
+# Far places are harder: what the odometry's heading drifted counts with the distance.
+DISTANCES_M = (0.0, 3.0, 6.0, 9.0, math.inf)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit status; raises what `cli.main` tells the user."""
+    node_decides = ("min_distance", "min_angle", "max_rate", "hfov", "checkpoint")
+    if arguments.through_ros and any(getattr(arguments, name) is not None for name in node_decides):
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in node_decides)
+        arguments.parser.error(f"with --through-ros the node's own parameters count, not {options}")
+    queries = read_queries(arguments.queries)
+    map_path = arguments.map or find_map(arguments.bag)
+    grid = read_map(map_path) if map_path and arguments.out else None
+    with open_drive(
+        arguments.bag, arguments.image_topic, arguments.odom_topic, arguments.truth_topic
+    ) as drive:
+        print(_describe(drive, queries), flush=True)
+        outcome = (
+            _through_ros(arguments, drive, queries)
+            if arguments.through_ros
+            else _here(arguments, drive, queries)
+        )
+        result = evaluate(drive, queries, outcome)
+        print(f"\n{_by_distance(result['queries'])}\n\n{_summary(result['summary'])}")
+        if arguments.json:
+            write_json(arguments.json, result)
+        if arguments.out:
+            from kinaema_ros.plots import write_plots
+
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            for path in write_plots(arguments.out, drive, outcome, result, grid):
+                print(f"wrote {path}")
+    return 0
+
+
+def _here(arguments: argparse.Namespace, drive: Drive, queries: Sequence[Query]) -> Outcome:
+    from kinaema_ros.memory import SpatialMemory
+
+    memory = SpatialMemory.from_checkpoint(
+        arguments.checkpoint or default_checkpoint(),
+        arguments.device,
+        hfov=None if arguments.hfov is None else math.radians(arguments.hfov),
+    )
+    defaults = KeyframeConfig()
+    keyframes = KeyframeConfig(
+        defaults.min_distance if arguments.min_distance is None else arguments.min_distance,
+        defaults.min_angle if arguments.min_angle is None else math.radians(arguments.min_angle),
+        defaults.max_rate_hz if arguments.max_rate is None else arguments.max_rate,
+    )
+    return remember_and_ask(drive, queries, memory, keyframes, progress)
+
+
+def _through_ros(arguments: argparse.Namespace, drive: Drive, queries: Sequence[Query]) -> Outcome:
+    from kinaema_ros.nodes.player import play
+
+    return play(drive, queries, arguments.node, progress)
+
+
+def _describe(drive: Drive, queries: Sequence[Query]) -> str:
+    seconds = (drive.odom.stamps_ns[-1] - drive.odom.stamps_ns[0]) * 1e-9
+    steps = np.diff(drive.odom.poses[:, :2], axis=0)
+    metres = float(np.hypot(steps[:, 0], steps[:, 1]).sum())
+    camera = "no usable camera_info"
+    if drive.camera is not None:
+        camera = f"{math.degrees(2 * math.atan2(drive.camera.width, 2 * drive.camera.fx)):.0f} degrees across"
+    truth = drive.truth_topic.name if drive.truth_topic else "none in the bag: no errors can be told"
+    lines = [
+        f"drive     {drive.path}: {seconds:.0f} s, {metres:.0f} m",
+        f"images    {drive.image_topic.name}: {drive.image_topic.count}, {camera}",
+        f"odometry  {drive.odom_topic.name}",
+        f"truth     {truth}",
+        f"queries   {len(queries)}, {sum(query.seen for query in queries)} of them seen",
+    ]
+    for track, topic in ((drive.odom, drive.odom_topic), (drive.truth, drive.truth_topic)):
+        if track is not None and topic is not None and track.rejected:
+            lines.append(
+                f"warning   {topic.name}: {track.rejected} messages without a valid pose were left out"
+            )
+    return "\n".join(lines)
+
+
+def _by_distance(queries: list[dict[str, Any]]) -> str:
+    """A table of how well the seen queries were located, by the distance of the place from the robot."""
+    located = [query for query in queries if query["error_m"] is not None]
+    rows = []
+    for near, far in zip(DISTANCES_M, DISTANCES_M[1:], strict=False):
+        group = [query for query in located if near <= math.hypot(query["true_x"], query["true_y"]) < far]
+        name = f"{near:.0f} to {far:.0f} m" if math.isfinite(far) else f"beyond {near:.0f} m"
+        rows.append((name, *_accuracy_cells(group)))
+    rows.append(("all seen queries", *_accuracy_cells(located)))
+    header = ("distance", "queries", "median", "", "0.5 m & 10 deg", "1 m & 20 deg", "2 m & 30 deg")
+    return table(rows, header)
+
+
+def _accuracy_cells(group: list[dict[str, Any]]) -> tuple[str, ...]:
+    position = [query["error_m"] for query in group]
+    summary = metrics.accuracy_summary(position, np.radians([query["error_deg"] for query in group]))
+    return (
+        str(len(group)),
+        number(summary["median_position_m"], 2, " m"),
+        number(summary["median_yaw_deg"], 1, " deg"),
+        *(percent(summary[key]) for key in metrics.ACCURACY_LEVELS),
+    )
+
+
+def _summary(summary: dict[str, Any]) -> str:
+    dropped = "".join(f"; {count} x {reason}" for reason, count in summary["dropped"].items())
+    seen = f"AUROC {number(summary['seen_auroc'], 3)}, calibration error {number(summary['seen_ece'], 3)}"
+    inside = [percent(summary[f"inside_{level}_ellipse"]) for level in (50, 90)]
+    used, skipped, unusable = (summary[f"frames_{what}"] for what in ("used", "skipped", "dropped"))
+    update, query = number(summary["update_ms"], 1), number(summary["query_ms"], 1)
+    return (
+        f"seen or unseen   {seen}\n"
+        f"covariance       true positions inside the 50 % ellipse: {inside[0]}, inside the 90 % one: {inside[1]}\n"
+        f"frames           {used} used, {skipped} passed over as too close, {unusable} unusable{dropped}\n"
+        f"cost             {update} ms an update, {query} ms a query, {summary['state_bytes'] / 1e6:.2f} MB of memory"
+    )

@@ -1,0 +1,62 @@
+"""What every command of `kinaema` does alike with its results: JSON files, tables, progress bars."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write atomically; NaN and infinities, which JSON does not know, become null."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(json.dumps(_finite(value), indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
+    """Rows under a header and a rule, columns aligned: the first to the left, the others to the right."""
+    cells = [tuple(header), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def number(value: float | None, digits: int = 2, unit: str = "") -> str:
+    """A figure for a table; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}{unit}"
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage for a table; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def progress(
+    items: Iterable[Any], *, total: int | None = None, desc: str = "", unit: str = "it"
+) -> Iterable[Any]:
+    """Pass the items through, showing a bar on stderr that leaves nothing behind in a log file."""
+    return tqdm(items, total=total, desc=desc, unit=f" {unit}", disable=None, dynamic_ncols=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
