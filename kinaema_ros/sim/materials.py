@@ -49,7 +49,8 @@ _PHOTOS = {
 
 @dataclass(frozen=True)
 class TexturePool:
-    """texels (T, NUM_TEXELS, 3) uint8 RGB, all mip levels of a texture one after the other;
+    """texels (T, NUM_TEXELS, 3) uint8 RGB, all mip levels of a texture one after the other, each stored by
+    columns because the renderer walks along image columns;
     photos and procedural map a category to texture ids; names (T,) say what a texture is."""
 
     texels: np.ndarray
@@ -59,7 +60,7 @@ class TexturePool:
 
     def image(self, texture: int) -> np.ndarray:
         """The full-resolution texture, (128, 128, 3) uint8 RGB, row 0 on top."""
-        return self.texels[texture, : SIZE * SIZE].reshape(SIZE, SIZE, 3)
+        return self.texels[texture, : SIZE * SIZE].reshape(SIZE, SIZE, 3).swapaxes(0, 1)
 
 
 def _mip_chain(image: np.ndarray) -> np.ndarray:
@@ -67,7 +68,7 @@ def _mip_chain(image: np.ndarray) -> np.ndarray:
     while len(levels[-1]) > 1:
         a = levels[-1]
         levels.append((a[::2, ::2] + a[1::2, ::2] + a[::2, 1::2] + a[1::2, 1::2]) / 4)
-    return np.concatenate([np.rint(a).astype(np.uint8).reshape(-1, 3) for a in levels])
+    return np.concatenate([np.rint(a).astype(np.uint8).swapaxes(0, 1).reshape(-1, 3) for a in levels])
 
 
 @lru_cache(maxsize=4)

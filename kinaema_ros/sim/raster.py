@@ -12,8 +12,10 @@ import numpy as np
 from numba import njit
 
 from kinaema_ros.sim.materials import (
+    BLUE,
     CONTRAST,
     EMISSION,
+    GREEN,
     LEVEL_OFFSET,
     LEVELS,
     OFFSET_U,
@@ -27,20 +29,23 @@ from kinaema_ros.sim.materials import (
 
 NEAR = 0.02  # metres
 FAR = 1e6
+TONE_PER_UNIT = 512.0
 FLOOR, CEILING, OUTSIDE = -1, -2, -3
 _MIP_OFFSET = tuple(int(o) for o in LEVEL_OFFSET)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def render_images(out, poses, intrinsics, boxes, faces, materials, texels, room_grid, grid_frame, floors, ceilings,
                   lights, ceiling, sun, exposure, tone):
-    """Fills out (B, H, W, 3) uint8. intrinsics: fx, fy, cx, cy, camera height. grid_frame: x, y, cell size."""
+    """Fills out (B, H, W, 3) uint8. intrinsics: fx, fy, cx, cy, camera height. grid_frame: x, y of the grid's
+    corner, cells per metre. tone: displayed value of intensity k / TONE_PER_UNIT."""
     height, width = out.shape[1], out.shape[2]
     depth = np.empty((width, height), np.float32)
     ident = np.empty((width, height), np.int32)
     wall_depth = np.empty(width, np.float32)
     wall_ident = np.empty(width, np.int32)
     shade = _face_shades(boxes, sun)
+    paint = _paint(materials, exposure)
     for n in range(len(out)):
         frame = _box_frames(boxes, poses[n], intrinsics, width)
         _draw_walls(boxes, frame, intrinsics, ceiling, wall_depth, wall_ident)
@@ -48,11 +53,11 @@ def render_images(out, poses, intrinsics, boxes, faces, materials, texels, room_
         for b in range(len(boxes)):
             if not (boxes[b, 5] <= 0.0 and boxes[b, 6] >= ceiling):
                 _draw_box(boxes[b], b, frame[b], intrinsics, wall_depth, depth, ident)
-        _shade(out[n], poses[n], intrinsics, boxes, faces, frame, shade, materials, texels, room_grid, grid_frame,
-               floors, ceilings, lights, exposure, tone, depth, ident)
+        _shade(out[n], poses[n], intrinsics, faces, frame, shade, paint, texels, room_grid, grid_frame, floors,
+               ceilings, lights, tone, depth, ident)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _face_shades(boxes, sun):
     """(B, 6) brightness of the faces by their direction."""
     shade = np.empty((len(boxes), 6), np.float32)
@@ -63,7 +68,7 @@ def _face_shades(boxes, sun):
     return shade
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _box_frames(boxes, pose, intrinsics, width):
     """(B, 8): camera position and the directions forward and left in each box's frame, first and last column
     the box can be seen in (last < first: not at all)."""
@@ -97,7 +102,7 @@ def _box_frames(boxes, pose, intrinsics, width):
     return frame
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _cross(box, frame, slope):
     """Forward depth at which the column's ray enters and leaves the box, and the face it enters by.
     The ray's direction is forward + slope * left. Leaves before it enters: no hit."""
@@ -129,7 +134,7 @@ def _cross(box, frame, slope):
     return near, far, face
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _draw_walls(boxes, frame, intrinsics, ceiling, wall_depth, wall_ident):
     wall_depth[:] = FAR
     wall_ident[:] = OUTSIDE
@@ -143,7 +148,7 @@ def _draw_walls(boxes, frame, intrinsics, ceiling, wall_depth, wall_ident):
                     wall_ident[column] = b * 8 + face
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _background(intrinsics, ceiling, wall_depth, wall_ident, depth, ident):
     """Floor, ceiling and the wall between them, in every column."""
     fy, cy, z = intrinsics[1], intrinsics[3], intrinsics[4]
@@ -163,13 +168,13 @@ def _background(intrinsics, ceiling, wall_depth, wall_ident, depth, ident):
             ident[column, row] = FLOOR
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _row(edge, height):
     """First row whose centre lies below an edge (in pixels from the top), within the image."""
     return int(min(max(math.ceil(edge - 0.5), 0.0), float(height)))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _draw_box(box, b, frame, intrinsics, wall_depth, depth, ident):
     fx, fy, cx, cy, z = intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3], intrinsics[4]
     height = depth.shape[1]
@@ -199,82 +204,154 @@ def _draw_box(box, b, frame, intrinsics, wall_depth, depth, ident):
                     ident[column, row] = b * 8 + 5
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _shade(image, pose, intrinsics, boxes, faces, frame, shade, materials, texels, room_grid, grid_frame, floors,
-           ceilings, lights, exposure, tone, depth, ident):
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _shade(image, pose, intrinsics, faces, frame, shade, paint, texels, room_grid, grid_frame, floors, ceilings,
+           lights, tone, depth, ident):
+    """Colours every pixel. Columns are walked in runs of one surface: what is constant along an upright
+    surface is computed once a run."""
     fx, fy, cx, cy, z = intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3], intrinsics[4]
     width, height = depth.shape
     cos_yaw, sin_yaw = math.cos(pose[2]), math.sin(pose[2])
-    per_cell = 1.0 / grid_frame[2]
     for column in range(width):
         slope = (cx - column - 0.5) / fx
         dx, dy = cos_yaw - slope * sin_yaw, sin_yaw + slope * cos_yaw
         stretch = math.sqrt(1.0 + slope * slope)
-        for row in range(height):
-            t, id = depth[column, row], ident[column, row]
-            if id == OUTSIDE:
-                image[row, column, :] = 0
-                continue
-            # The light is that of the room in front of the surface, not behind it.
-            ahead = t - 0.08 if id >= 0 else t
-            x, y = pose[0] + ahead * dx, pose[1] + ahead * dy
-            i = min(max(int((y - grid_frame[1]) * per_cell), 0), room_grid.shape[0] - 1)
-            j = min(max(int((x - grid_frame[0]) * per_cell), 0), room_grid.shape[1] - 1)
-            room = room_grid[i, j]
-            across = t / fx  # size of the pixel on the surface, to the side and along the column
-            rise = (cy - row - 0.5) / fy
-            if id < 0:
-                u, v = x, y
-                material = floors[room] if id == FLOOR else ceilings[room]
-                bright = 1.0 if id == FLOOR else 0.85
-                along = across * stretch / max(abs(rise), 1e-3)
+        end = 0
+        while end < height:
+            start, surface = end, ident[column, end]
+            while end < height and ident[column, end] == surface:
+                end += 1
+            if surface == OUTSIDE:
+                for row in range(start, end):
+                    image[row, column, 0] = image[row, column, 1] = image[row, column, 2] = 0
+            elif surface >= 0 and surface & 7 < 4:
+                b, face = surface >> 3, surface & 7
+                axis = face & 1  # 0: the face looks along the box's x, 1: along y
+                sign = 1.0 if face < 2 else -1.0
+                t = depth[column, start]
+                across = frame[b, 1 - axis] + t * (frame[b, 3 - axis] + slope * frame[b, 5 - axis])
+                facing = -sign * (frame[b, 2 + axis] + slope * frame[b, 4 + axis])
+                u = across * (sign if axis == 0 else -sign)
+                # The light is that of the room in front of the surface, not behind it.
+                x, y = pose[0] + (t - 0.08) * dx, pose[1] + (t - 0.08) * dy
+                _shade_upright(image, column, start, end, cy, fy, z, t, u, t / fx * stretch / max(facing, 0.05),
+                               x, y, faces[b, face], shade[b, face], paint, texels, _room(room_grid, grid_frame, x, y),
+                               lights, tone)
             else:
-                b, face = id >> 3, id & 7
-                material = faces[b, face]
-                bright = shade[b, face]
-                lx = frame[b, 0] + t * (frame[b, 2] + slope * frame[b, 4])
-                ly = frame[b, 1] + t * (frame[b, 3] + slope * frame[b, 5])
-                if face >= 4:
-                    u, v = lx, ly
-                    along = across * stretch / max(abs(rise), 1e-3)
-                else:
-                    v = z + t * rise
-                    # Ambient occlusion near the floor grounds walls and furniture.
-                    bright *= 0.8 + min(0.2, 0.6 * v)
-                    along = across
-                    if face == 0:
-                        u, facing = ly, -(frame[b, 2] + slope * frame[b, 4])
-                    elif face == 2:
-                        u, facing = -ly, frame[b, 2] + slope * frame[b, 4]
-                    elif face == 1:
-                        u, facing = -lx, -(frame[b, 3] + slope * frame[b, 5])
-                    else:
-                        u, facing = lx, frame[b, 3] + slope * frame[b, 5]
-                    across *= stretch / max(facing, 0.05)
-            m = materials[material]
-            emission = m[EMISSION]
-            d2 = (x - lights[room, 0]) ** 2 + (y - lights[room, 1]) ** 2
-            light = lights[room, 2] + lights[room, 3] / (1.0 + d2 / lights[room, 4])
-            light = bright * light * (1.0 - emission) + 1.2 * emission
-            # Mip level: texels per pixel, between the two directions of the footprint.
-            texels_per_pixel = SIZE * math.sqrt(across * along * abs(m[SCALE_U] * m[SCALE_V]))
-            level, size = 0, SIZE
-            while texels_per_pixel > 1.4 and level < LEVELS - 1:
-                texels_per_pixel *= 0.5
-                level += 1
-                size >>= 1
-            u, v = u * m[SCALE_U] + m[OFFSET_U], 1.0 - (v * m[SCALE_V] + m[OFFSET_V])
-            p = int((u - math.floor(u)) * size) & (size - 1)
-            q = int((v - math.floor(v)) * size) & (size - 1)
-            texel = texels[int(m[TEXTURE]), _MIP_OFFSET[level] + q * size + p]
-            for k in range(3):
-                albedo = ((texel[k] * (1.0 / 255.0) - 0.5) * m[CONTRAST] + 0.5) * m[RED + k]
-                tint = lights[room, 5 + k] * (1.0 - emission) + emission
-                value = albedo * light * tint * exposure[k]
-                image[row, column, k] = tone[min(max(int(value * 512.0), 0), 1023)]
+                _shade_level(image, column, start, end, pose, intrinsics, slope, dx, dy, stretch, surface, faces, frame,
+                             shade, paint, texels, room_grid, grid_frame, floors, ceilings, lights, tone, depth)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _room(room_grid, grid_frame, x, y):
+    i = min(max(int((y - grid_frame[1]) * grid_frame[2]), 0), room_grid.shape[0] - 1)
+    j = min(max(int((x - grid_frame[0]) * grid_frame[2]), 0), room_grid.shape[1] - 1)
+    return room_grid[i, j]
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _light(lights, room, x, y):
+    d2 = (x - lights[room, 0]) ** 2 + (y - lights[room, 1]) ** 2
+    return lights[room, 2] + lights[room, 3] / (1.0 + d2 / lights[room, 4])
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _mip(texels_per_pixel):
+    level = 0
+    while texels_per_pixel > 1.4 and level < LEVELS - 1:
+        texels_per_pixel *= 0.5
+        level += 1
+    return level
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _shade_upright(image, column, start, end, cy, fy, z, t, u, across, x, y, material, shade, paint, texels, room,
+                   lights, tone):
+    """A run of an upright face: u (m along the face), the pixel's width across it and the light are constant."""
+    glow = paint[material, EMISSION]
+    light = shade * _light(lights, room, x, y) * (1.0 - glow) + 1.2 * glow
+    red = light * (lights[room, 5] * (1.0 - glow) + glow)
+    green = light * (lights[room, 6] * (1.0 - glow) + glow)
+    blue = light * (lights[room, 7] * (1.0 - glow) + glow)
+    scale_u, scale_v = paint[material, SCALE_U], paint[material, SCALE_V]
+    level = _mip(SIZE * math.sqrt(across * t / fy * abs(scale_u * scale_v)))
+    size = SIZE >> level
+    u = u * scale_u + paint[material, OFFSET_U]
+    texture = int(paint[material, TEXTURE])
+    first = _MIP_OFFSET[level] + _wrap(u, size) * size
+    offset_v = paint[material, OFFSET_V]
+    gain_r, gain_g, gain_b = paint[material, RED], paint[material, GREEN], paint[material, BLUE]
+    bias = paint[material, CONTRAST]
+    per_row = t / fy
+    for row in range(start, end):
+        height = z + per_row * (cy - row - 0.5)
+        # Ambient occlusion near the floor grounds walls and furniture.
+        dim = 0.8 + min(0.2, 0.6 * height)
+        dim = dim + glow * (1.0 - dim)
+        v = -(height * scale_v + offset_v)
+        texel = first + _wrap(v, size)
+        image[row, column, 0] = _tone(tone, (texels[texture, texel, 0] + bias) * gain_r * red * dim)
+        image[row, column, 1] = _tone(tone, (texels[texture, texel, 1] + bias) * gain_g * green * dim)
+        image[row, column, 2] = _tone(tone, (texels[texture, texel, 2] + bias) * gain_b * blue * dim)
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _shade_level(image, column, start, end, pose, intrinsics, slope, dx, dy, stretch, surface, faces, frame, shade,
+                 paint, texels, room_grid, grid_frame, floors, ceilings, lights, tone, depth):
+    """A run of a horizontal surface: floor, ceiling, or the top or bottom of a box."""
+    fx, fy, cy = intrinsics[0], intrinsics[1], intrinsics[3]
+    for row in range(start, end):
+        t = depth[column, row]
+        x, y = pose[0] + t * dx, pose[1] + t * dy
+        room = _room(room_grid, grid_frame, x, y)
+        if surface < 0:
+            u, v = x, y
+            material, bright = (floors[room], 1.0) if surface == FLOOR else (ceilings[room], 0.85)
+        else:
+            b, face = surface >> 3, surface & 7
+            u = frame[b, 0] + t * (frame[b, 2] + slope * frame[b, 4])
+            v = frame[b, 1] + t * (frame[b, 3] + slope * frame[b, 5])
+            material, bright = faces[b, face], shade[b, face]
+        glow = paint[material, EMISSION]
+        light = bright * _light(lights, room, x, y) * (1.0 - glow) + 1.2 * glow
+        scale_u, scale_v = paint[material, SCALE_U], paint[material, SCALE_V]
+        # The pixel's footprint: t / fx to the side, and longer along the column the flatter it is seen.
+        rise = max(abs(cy - row - 0.5) / fy, 1e-3)
+        level = _mip(SIZE * t / fx * math.sqrt(stretch / rise * abs(scale_u * scale_v)))
+        size = SIZE >> level
+        u, v = u * scale_u + paint[material, OFFSET_U], -(v * scale_v + paint[material, OFFSET_V])
+        texel = _MIP_OFFSET[level] + _wrap(u, size) * size + _wrap(v, size)
+        texture, bias = int(paint[material, TEXTURE]), paint[material, CONTRAST]
+        for k in range(3):
+            tint = light * (lights[room, 5 + k] * (1.0 - glow) + glow)
+            image[row, column, k] = _tone(tone, (texels[texture, texel, k] + bias) * paint[material, RED + k] * tint)
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _wrap(coordinate, size):
+    """Texel of a coordinate that repeats with period 1; the large offset makes truncation act as floor."""
+    return int((coordinate + 1024.0) * size) & (size - 1)
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _tone(tone, value):
+    return tone[min(max(int(value), 0), 1023)]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _paint(materials, exposure):
+    """Materials with tint, contrast and exposure folded into two numbers a channel: value on the tone curve's
+    axis = (texel + CONTRAST) * (RED, GREEN, BLUE)."""
+    paint = materials.copy()
+    for m in range(len(materials)):
+        contrast = materials[m, CONTRAST]
+        paint[m, CONTRAST] = 255.0 * (0.5 - 0.5 * contrast) / contrast
+        for k in range(3):
+            paint[m, RED + k] = contrast / 255.0 * materials[m, RED + k] * exposure[k] * TONE_PER_UNIT
+    return paint
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def warp(images, homography, height, width):
     """(B, height, width, 3) uint8: bilinear look-up of images at homography * (column, row, 1), pixel corners."""
     out = np.empty((len(images), height, width, 3), np.uint8)
@@ -296,7 +373,7 @@ def warp(images, homography, height, width):
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_noise(images, deviation, seed):
     """Adds roughly Gaussian noise in place: four bytes of a 32-bit generator summed per value."""
     state = np.uint32(seed * 2654435761 + 12345)

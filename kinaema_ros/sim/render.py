@@ -65,8 +65,9 @@ class Lighting:
     seed: int = 0
 
     def tone_curve(self) -> np.ndarray:
-        """(1024,) uint8: displayed value of a linear intensity 0 .. 2."""
-        x = np.clip(self.contrast * (np.linspace(0.0, 2.0, 1024) - 0.5) + 0.5, 0.0, None)
+        """(1024,) uint8: displayed value of the intensities k / TONE_PER_UNIT."""
+        intensity = np.arange(1024) / raster.TONE_PER_UNIT
+        x = np.clip(self.contrast * (intensity - 0.5) + 0.5, 0.0, None)
         x = x ** (1.0 / self.gamma)
         # A soft shoulder instead of hard clipping keeps bright surfaces textured.
         return np.rint(255 * np.clip(np.where(x < 0.8, x, 0.8 + 0.2 * np.tanh((x - 0.8) / 0.2)), 0, 1)).astype(np.uint8)
@@ -98,7 +99,7 @@ def render(scene: Scene, poses: np.ndarray, camera: Camera | None = None,
     images = np.empty((len(poses), height, width, 3), np.uint8)
     raster.render_images(
         images, camera_poses(poses, camera), np.array([f, f, cx, cy, camera.z]), scene.boxes, scene.faces,
-        scene.materials, scene.pool.texels, scene.room_grid, np.array([*scene.grid_origin, GRID]), scene.floors,
+        scene.materials, scene.pool.texels, scene.room_grid, np.array([*scene.grid_origin, 1.0 / GRID]), scene.floors,
         scene.ceilings, scene.lights, scene.ceiling, scene.sun,
         np.array(lighting.tint, np.float32) * np.float32(lighting.level), lighting.tone_curve())
     if camera.pitch != 0.0:
