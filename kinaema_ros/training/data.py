@@ -21,6 +21,7 @@ from kinaema_ros.sim import Camera, SceneConfig, explore, generate_scene, random
 from kinaema_ros.training.pretrained import load_pretrained_trunk
 
 ENCODE_BATCH = 32
+SCENES_PER_TEXTURE_POOL = 128  # drawing a pool of textures takes as long as rendering two hundred views
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class DataConfig:
     camera_height: tuple[float, float] = (0.3, 0.8)
     hfov_deg: tuple[float, float] = (60.0, 110.0)
     narrow_fraction: float = 0.3  # of sequences, and of single queries, seen through another lens than the canonical
-    pool: int = 2000  # sequences kept in memory
-    new_per_step: int = 1  # sequences rendered for each training step; the oldest leave the pool
+    pool: int = 4000  # sequences kept in memory, 1.5 MB each on a CPU
+    pool_start: int = 64  # sequences rendered before the first step
+    new_per_step: float = 0.4  # sequences rendered for each step; the oldest leave the pool
     workers: int = 1
 
 
@@ -63,7 +65,11 @@ def mask_field_of_view(image: np.ndarray, hfov: float, canonical_hfov: float) ->
 def render_sequence(config: DataConfig, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images (T + Q, H, W, 3) uint8, poses (T + Q, 3), sources (Q,) of sequence ``index``."""
     rng = np.random.default_rng([config.seed, index])
-    scene_config = SceneConfig(min_size=config.min_size, max_size=config.max_size)
+    scene_config = SceneConfig(
+        size_min=config.min_size,
+        size_max=config.max_size,
+        texture_seed=(config.seed + index // SCENES_PER_TEXTURE_POOL) % 2**31,
+    )
     scene = generate_scene(int(rng.integers(2**31)), scene_config)
     poses = explore(scene, rng, config.frames)
     views, source = sample_viewpoints(scene, rng, poses, config.queries)
@@ -148,19 +154,33 @@ class _Count(torch.utils.data.Sampler[int]):
 
 
 class Pool:
-    """The newest ``config.pool`` sequences; each step brings ``new_per_step`` and samples from all."""
+    """The newest ``config.pool`` sequences; each step brings ``new_per_step`` more and samples from all."""
 
-    def __init__(self, config: DataConfig, stream: Iterator[Sequence]):
+    def __init__(self, config: DataConfig, stream: Iterator[Sequence], step: int):
+        """As it stands before ``step``; ``stream`` begins with sequence ``first_in_pool(config, step)``."""
         self.config, self.stream = config, stream
         self.sequences: list[Sequence] = []
+        self.next_index = first_in_pool(config, step)
+        self.advance(step)
 
-    def fill(self, count: int) -> None:
-        """Append ``count`` sequences, the oldest leave beyond the pool's size."""
-        for _ in range(count):
+    def advance(self, step: int) -> None:
+        """Render what ``step`` has and the step before had not."""
+        while self.next_index < rendered_before(self.config, step):
             self.sequences.append(next(self.stream))
+            self.next_index += 1
         del self.sequences[: max(0, len(self.sequences) - self.config.pool)]
 
     def sample(self, rng: np.random.Generator, count: int) -> list[Sequence]:
         """``count`` different sequences, drawn with equal chances."""
         chosen = rng.choice(len(self.sequences), size=min(count, len(self.sequences)), replace=False)
         return [self.sequences[i] for i in chosen]
+
+
+def rendered_before(config: DataConfig, step: int) -> int:
+    """Sequences that have been in the pool when ``step`` is taken."""
+    return config.pool_start + math.floor(step * config.new_per_step)
+
+
+def first_in_pool(config: DataConfig, step: int) -> int:
+    """Oldest of them that is still there."""
+    return max(0, rendered_before(config, step) - config.pool)

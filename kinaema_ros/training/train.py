@@ -23,7 +23,7 @@ from kinaema_ros.model.checkpoint import load_network, save_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.calibrate import calibrate
 from kinaema_ros.training.config import TrainConfig
-from kinaema_ros.training.data import Pool, encode, stream
+from kinaema_ros.training.data import DataConfig, Pool, Sequence, encode, first_in_pool, stream
 from kinaema_ros.training.pairs import pair_batch, pair_loss
 from kinaema_ros.training.pretrained import load_pretrained_trunk
 from kinaema_ros.training.through_memory import drives_batch, memory_loss
@@ -124,7 +124,7 @@ def train(config: TrainConfig, folder: Path, device: str = "cpu", minutes: float
     folder.mkdir(parents=True, exist_ok=True)
     log = Log(folder, config, step) if chief else None
 
-    pool = fill_pool(config, network, process, step)
+    pool = fill_pool(config.data, network, process, step)
     if step == 0:
         sample = pool.sample(np.random.default_rng(config.seed), 64)
         network.descriptor.standardise(torch.cat([s.features for s in sample]).to(process.device))
@@ -165,9 +165,9 @@ def train(config: TrainConfig, folder: Path, device: str = "cpu", minutes: float
         if out_of_time and step < config.total_steps:
             return None
         if step < config.total_steps:
-            pool.fill(config.data.new_per_step)
+            pool.advance(step)
     if chief:
-        report = calibrate(network, config, process.device, encode_fresh(config, network, process))
+        report = calibrate(network, config, process.device, fresh_sequences(config, network, process))
         path = folder / "kinaema.safetensors"
         save_network(path, network, {"train": config.to_dict(), "steps": step, "calibration": report})
         load_network(path)  # what was written can be read
@@ -176,27 +176,25 @@ def train(config: TrainConfig, folder: Path, device: str = "cpu", minutes: float
     return None
 
 
-def fill_pool(config: TrainConfig, network: Kinaema, process: Process, step: int) -> Pool:
-    """The pool as it stands before ``step``, its older sequences rendered again where a run is resumed."""
-    data = config.data
-    first = max(0, step * data.new_per_step)
+def fill_pool(data: DataConfig, network: Kinaema, process: Process, step: int) -> Pool:
+    """The pool as it stands before ``step``; where a run is resumed, its sequences are rendered again."""
+    first = process.rank + first_in_pool(data, step) * process.world
     on_cpu = process.device.type == "cpu"
-    source = stream(data, process.rank + first * process.world, process.world, encode_in_worker=on_cpu)
+    source = stream(data, first, process.world, encode_in_worker=on_cpu)
     if not on_cpu:
         trunk = torch.compile(network.trunk)
         source = (
             dataclasses.replace(s, features=encode(trunk, s.features.to(process.device))) for s in source
         )
-    pool = Pool(data, source)
-    pool.fill(data.pool)
-    return pool
+    return Pool(data, source, step)
 
 
-def encode_fresh(config: TrainConfig, network: Kinaema, process: Process) -> list:
+def fresh_sequences(config: TrainConfig, network: Kinaema, process: Process) -> list[Sequence]:
     """Sequences that no training step has seen."""
-    data = dataclasses.replace(config.data, seed=config.data.seed + 1_000_003, pool=config.calibration_sequences)
-    fresh = dataclasses.replace(config, data=data)
-    return fill_pool(fresh, network, process, 0).sequences
+    data = dataclasses.replace(
+        config.data, seed=config.data.seed + 1_000_003, pool_start=config.calibration_sequences
+    )
+    return fill_pool(data, network, process, 0).sequences
 
 
 def save_state(folder: Path, config: TrainConfig, network: Kinaema, optimiser: dict | None, step: int) -> None:
