@@ -1,0 +1,107 @@
+"""A process that outlives its navigator for a moment, to cancel the goals that it left running in Nav2.
+
+A navigator that is killed, or whose machine runs out of memory, cannot cancel anything, and Nav2 would drive on.
+The navigator starts this module and writes a line for each goal to its standard input: ``+`` and the goal's id in
+hexadecimal before it sends the goal, ``-`` and the id when the goal has ended. The end of the input means that the
+navigator is gone. Until then nothing of ROS is loaded, so the guard costs a sleeping interpreter.
+
+    python -m kinaema_ros.nodes.goal_guard /navigate_to_pose
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterable
+from typing import IO
+
+_PATIENCE = 15.0  # seconds for Nav2 to be discovered and to answer
+
+
+class GoalGuard:
+    """The navigator's end: starts the process, reports goals to it, ends it."""
+
+    def __init__(self, action: str):
+        # A session of its own: a Ctrl-C at the terminal must not take the guard along with its navigator.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "kinaema_ros.nodes.goal_guard", action],
+            stdin=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            start_new_session=True,
+        )
+
+    def began(self, goal: uuid.UUID) -> None:
+        """A goal is about to be sent."""
+        self._write(f"+{goal.hex}\n")
+
+    def ended(self, goal: uuid.UUID) -> None:
+        """A goal has a result, or was refused."""
+        self._write(f"-{goal.hex}\n")
+
+    def _write(self, line: str) -> None:
+        stdin: IO[str] | None = self._process.stdin
+        try:
+            if stdin is not None and not stdin.closed:
+                stdin.write(line)
+        except BrokenPipeError:  # killed by somebody; goals go on unguarded
+            stdin.close()
+
+    def close(self) -> None:
+        """Lets the guard go; it cancels what was never reported as ended."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=_PATIENCE + 5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+def running_goals(lines: Iterable[str]) -> list[uuid.UUID]:
+    """The goals that began and did not end, when the lines do."""
+    goals: dict[uuid.UUID, None] = {}
+    for line in lines:
+        goal = uuid.UUID(hex=line[1:].strip())
+        if line[0] == "+":
+            goals[goal] = None
+        else:
+            goals.pop(goal, None)
+    return list(goals)
+
+
+def cancel(action: str, goals: list[uuid.UUID]) -> int:
+    """Cancels the goals of an action server; returns how many it agreed to."""
+    import rclpy
+    from action_msgs.srv import CancelGoal
+
+    rclpy.init(args=[])
+    node = rclpy.create_node(f"kinaema_goal_guard_{uuid.uuid4().hex[:8]}")
+    client = node.create_client(CancelGoal, f"{action}/_action/cancel_goal")
+    agreed = 0
+    if client.wait_for_service(timeout_sec=_PATIENCE):
+        for goal in goals:
+            request = CancelGoal.Request()
+            request.goal_info.goal_id.uuid = list(goal.bytes)
+            future = client.call_async(request)
+            rclpy.spin_until_future_complete(node, future, timeout_sec=_PATIENCE)
+            agreed += bool(future.done() and future.result().goals_canceling)
+    node.get_logger().warning(f"the navigator ended with {len(goals)} goals running; {agreed} canceled")
+    node.destroy_node()
+    rclpy.shutdown()
+    return agreed
+
+
+def main() -> int:
+    """Waits for the end of the standard input; returns the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    goals = running_goals(sys.stdin)
+    if goals:
+        cancel(sys.argv[1], goals)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Running a node until it is told to stop, and stopping it cleanly."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from .parameters import ParameterError
+
+EXIT_USAGE = 2
+
+
+class Closable(Protocol):
+    """What ``run`` asks of a node beside being one."""
+
+    def close(self) -> None:
+        """Ends the node's own work (threads, goals elsewhere); called once, while the executor still spins."""
+
+
+def run(create: Callable[[], Closable], args: Sequence[str] | None = None, threads: int = 4) -> int:
+    """Runs a node until SIGINT or SIGTERM; returns the process's exit status.
+
+    0 after a signal, 2 if a parameter is refused. The executor spins in a thread of its own: Python runs signal
+    handlers in the main thread, and ``close`` may need the executor (to cancel a goal) while everything ends.
+    """
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)  # whoever asks twice does not want to wait
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = create()
+        assert isinstance(node, Node)
+    except ParameterError as error:
+        print(f"refused to start: {error}", file=sys.stderr)
+        rclpy.shutdown()
+        return EXIT_USAGE
+    executor = MultiThreadedExecutor(num_threads=threads)
+    executor.add_node(node)
+    spinner = threading.Thread(target=executor.spin, name="executor", daemon=True)
+    spinner.start()
+    try:
+        if isinstance(node, LifecycleNode) and node.get_parameter("autostart").value:
+            autostart(node)
+        stop.wait()
+    finally:
+        node.close()
+        executor.shutdown()
+        spinner.join(timeout=5.0)
+        node.destroy_node()
+        rclpy.shutdown()
+    return 0
+
+
+def autostart(node: LifecycleNode) -> None:
+    """Configures and activates; a node that cannot stays where it is, for a lifecycle manager or a person."""
+    if node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+        node.trigger_activate()

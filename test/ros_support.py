@@ -1,0 +1,202 @@
+"""Real nodes in processes of their own, and the robot that the tests play towards them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
+
+from kinaema_interfaces.msg import MemoryStatus
+from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
+from kinaema_ros.nodes import messages
+
+ROOT = Path(__file__).resolve().parents[1]
+DISCOVERY = 20.0  # seconds; two busy cores and a cold start of torch
+
+
+class NodeProcess:
+    """One of our nodes, as a user starts it; its log is read from ``log``."""
+
+    def __init__(self, module: str, *arguments: str, ros_arguments: Sequence[str] = ()):
+        self._log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115  lives as long as the process
+        command = [sys.executable, "-u", "-m", f"kinaema_ros.nodes.{module}"]
+        self.process = subprocess.Popen(
+            [*command, "--ros-args", *(a for p in arguments for a in ("-p", p)), *ros_arguments],
+            cwd=ROOT,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "RCUTILS_LOGGING_USE_STDOUT": "1", "OMP_NUM_THREADS": "1"},
+        )
+
+    @property
+    def log(self) -> str:
+        """What the node has said so far."""
+        return Path(self._log.name).read_text()
+
+    def stop(self, number: int = signal.SIGINT, timeout: float = 20.0) -> int:
+        """Sends a signal; returns the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = 20.0) -> int:
+        """The exit status of a process that ends by itself."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the node did not end within {timeout} s:\n{self.log}") from None
+
+
+class Ros:
+    """A node in this process whose callbacks run in a thread; the base of what the tests play."""
+
+    def __init__(self, name: str, namespace: str = "", parameters: Sequence[Parameter] = ()):
+        if not rclpy.ok():
+            rclpy.init(args=[])
+        self.node = rclpy.create_node(name, namespace=namespace, parameter_overrides=list(parameters))
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread and the node."""
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.destroy_node()
+
+    def call(self, client: Any, request: Any, timeout: float = 10.0) -> Any:
+        """Calls a service and returns its response."""
+        assert client.wait_for_service(timeout_sec=DISCOVERY), f"no service {client.srv_name}"
+        return self.result(client.call_async(request), timeout)
+
+    def result(self, future: Any, timeout: float = 10.0) -> Any:
+        """Waits for a future."""
+        wait_until(future.done, timeout, "a future")
+        return future.result()
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = 10.0, what: str = "") -> None:
+    """Polls, quickly, until ``condition`` holds; fails the test after ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout} s in vain for {what or condition}"
+        time.sleep(0.005)
+
+
+def frame(seed: int, height: int = 120, width: int = 160) -> np.ndarray:
+    """An image (H, W, 3) unlike that of any other seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return np.kron(coarse, np.ones((height // 6, width // 8, 1), dtype=np.uint8))
+
+
+def image_msg(rgb: np.ndarray, seconds: float = 0.0) -> Image:
+    """An rgb8 message of an array (H, W, 3), stamped."""
+    message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=3 * rgb.shape[1])
+    message.data = rgb.tobytes()
+    message.header.stamp = messages.time_msg(round(seconds * 1e9))
+    return message
+
+
+def odometry_msg(pose: Sequence[float], seconds: float, frame_id: str = "odom") -> Odometry:
+    """Odometry of base_link."""
+    message = Odometry(child_frame_id="base_link")
+    message.header.frame_id, message.header.stamp = frame_id, messages.time_msg(round(seconds * 1e9))
+    message.pose.pose = messages.pose_msg(pose)
+    return message
+
+
+class Robot(Ros):
+    """Publishes what a robot publishes, hears what memory_node says, and asks it."""
+
+    def __init__(self, namespace: str = "", reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE):
+        super().__init__("test_robot", namespace)
+        qos = QoSProfile(depth=50, reliability=reliability)
+        node = self.node
+        self.image = node.create_publisher(Image, "image", qos)
+        self.compressed = node.create_publisher(CompressedImage, "image/compressed", qos)
+        self.odom = node.create_publisher(Odometry, "odom", qos)
+        self.camera_info = node.create_publisher(CameraInfo, "camera_info", qos)
+        self.statuses: list[MemoryStatus] = []
+        self.diagnostics: list[DiagnosticArray] = []
+        node.create_subscription(MemoryStatus, "kinaema_memory/status", self.statuses.append, 100)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, 100)
+        self.query_client = node.create_client(QueryPose, "kinaema_memory/query_pose")
+        self.reset_client = node.create_client(Trigger, "kinaema_memory/reset")
+        self.save_client = node.create_client(SaveMemory, "kinaema_memory/save")
+        self.load_client = node.create_client(LoadMemory, "kinaema_memory/load")
+        self.now = time.time()  # the robot's clock: stamps only ever grow, in whatever test
+        self.x = 0.0
+
+    def status(self, condition: Callable[[MemoryStatus], bool], timeout: float = 10.0, what: str = "") -> MemoryStatus:
+        """Waits for a status from now on that meets a condition."""
+        seen = len(self.statuses)
+        wait_until(lambda: any(map(condition, self.statuses[seen:])), timeout, what or "a status")
+        return next(s for s in self.statuses[seen:] if condition(s))
+
+    def connected(self, publisher: Any) -> None:
+        """Waits until somebody subscribes."""
+        wait_until(lambda: publisher.get_subscription_count() > 0, DISCOVERY, f"a subscriber of {publisher.topic}")
+
+    def drive(self, metres: float = 0.3) -> float:
+        """Odometry of a step ahead, around a stamp that is returned: an image of that stamp can be paired."""
+        self.connected(self.odom)
+        self.now += 0.2
+        self.odom.publish(odometry_msg((self.x, 0.0, 0.0), self.now - 0.05))
+        self.x += metres
+        self.odom.publish(odometry_msg((self.x, 0.0, 0.0), self.now + 0.05))
+        return self.now
+
+    def remember(self, *seeds: int) -> MemoryStatus:
+        """Drives and sees the frames of these seeds, each of which becomes an update."""
+        self.connected(self.image)
+        for seed in seeds:
+            stamp = self.drive()
+            before = len(self.statuses)
+            self.image.publish(image_msg(frame(seed), stamp))
+            wait_until(lambda: self.handled(before), 10.0, "the image to be handled")  # noqa: B023  same iteration
+        return self.statuses[-1]
+
+    def handled(self, since: int) -> bool:
+        """True if the images that were received are all done with, by a status newer than ``since``."""
+        return any(
+            s.frames_received == s.frames_used + s.frames_skipped + s.frames_dropped > 0
+            for s in self.statuses[since:]
+        )
+
+    def reset(self) -> None:
+        """Empties the memory."""
+        assert self.call(self.reset_client, Trigger.Request()).success
+        self.x = 0.0
+
+    def ask(self, request: QueryPose.Request) -> QueryPose.Response:
+        """Asks where a photo was taken."""
+        return self.call(self.query_client, request)
+
+    def where(self, seed: int, frame_id: str = "") -> QueryPose.Response:
+        """Asks for the frame of a seed."""
+        return self.ask(QueryPose.Request(image=image_msg(frame(seed)), frame_id=frame_id))
+
+
+def counts(status: MemoryStatus) -> dict[str, int]:
+    """Reasons and their counts."""
+    return dict(zip(status.reasons, status.reason_counts, strict=True))
