@@ -54,8 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _here(arguments: argparse.Namespace, drive: Drive, queries: Sequence[Query]) -> Outcome:
+    import torch
+
     from kinaema_ros.memory import SpatialMemory
 
+    torch.set_num_threads(1)  # as memory_node: with one image at a time more threads wait more than they work
     memory = SpatialMemory.from_checkpoint(
         arguments.checkpoint or default_checkpoint(),
         arguments.device,
@@ -129,9 +132,10 @@ def _summary(summary: dict[str, Any]) -> str:
     inside = [percent(summary[f"inside_{level}_ellipse"]) for level in (50, 90)]
     used, skipped, unusable = (summary[f"frames_{what}"] for what in ("used", "skipped", "dropped"))
     update, query = number(summary["update_ms"], 1), number(summary["query_ms"], 1)
+    megabytes = summary["state_bytes"] / 1e6
     return (
         f"seen or unseen   {seen}\n"
-        f"covariance       true positions inside the 50 % ellipse: {inside[0]}, inside the 90 % one: {inside[1]}\n"
+        f"covariance       {inside[0]} of the errors in the 50 % ellipse, {inside[1]} in the 90 % one\n"
         f"frames           {used} used, {skipped} passed over as too close, {unusable} unusable{dropped}\n"
-        f"cost             {update} ms an update, {query} ms a query, {summary['state_bytes'] / 1e6:.2f} MB of memory"
+        f"cost             {update} ms an update, {query} ms a query, {megabytes:.2f} MB of memory"
     )
