@@ -40,18 +40,18 @@ class GoalFusion:
 
     def add(self, pose: ArrayLike, covariance: ArrayLike) -> bool:
         """Takes an answer; returns False if it was set aside as an outlier."""
-        pose = np.array(pose, dtype=np.float64)
-        covariance = np.array(covariance, dtype=np.float64) + _FLOOR
-        if self._agree(self.pose, self.covariance, pose, covariance):
+        new: Array = np.array(pose, dtype=np.float64)
+        new_covariance: Array = np.array(covariance, dtype=np.float64) + _FLOOR
+        if self._agree(self.pose, self.covariance, new, new_covariance):
             self._outliers.clear()
-            self._intersect(pose, covariance)
+            self._intersect(new, new_covariance)
             return True
-        if self._outliers and not self._agree(*self._outliers[-1], pose, covariance):
+        if self._outliers and not self._agree(*self._outliers[-1], new, new_covariance):
             self._outliers.clear()
-        self._outliers.append((pose, covariance))
+        self._outliers.append((new, new_covariance))
         if len(self._outliers) < _OUTLIERS_TO_SWITCH:
             return False
-        self.pose, self.covariance = pose, covariance
+        self.pose, self.covariance = new, new_covariance
         self._outliers.clear()
         return True
 

@@ -10,12 +10,14 @@ navigator is gone. Until then nothing of ROS is loaded, so the guard costs a sle
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterable
-from typing import IO
+from typing import Any
 
 _PATIENCE = 15.0  # seconds for Nav2 to be discovered and to answer
 
@@ -32,6 +34,7 @@ class GoalGuard:
             bufsize=1,
             start_new_session=True,
         )
+        self._lock = threading.Lock()
 
     def began(self, goal: uuid.UUID) -> None:
         """A goal is about to be sent."""
@@ -42,16 +45,16 @@ class GoalGuard:
         self._write(f"-{goal.hex}\n")
 
     def _write(self, line: str) -> None:
-        stdin: IO[str] | None = self._process.stdin
-        try:
-            if stdin is not None and not stdin.closed:
-                stdin.write(line)
-        except BrokenPipeError:  # killed by somebody; goals go on unguarded
-            stdin.close()
+        stdin = self._process.stdin
+        assert stdin is not None
+        # Never fatal: a guard that somebody killed leaves the goals unguarded, a closed one has done its work.
+        with self._lock, contextlib.suppress(BrokenPipeError, ValueError):
+            stdin.write(line)
 
     def close(self) -> None:
         """Lets the guard go; it cancels what was never reported as ended."""
-        if self._process.stdin is not None:
+        assert self._process.stdin is not None
+        with self._lock, contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
             self._process.wait(timeout=_PATIENCE + 5.0)
@@ -78,7 +81,7 @@ def cancel(action: str, goals: list[uuid.UUID]) -> int:
 
     rclpy.init(args=[])
     node = rclpy.create_node(f"kinaema_goal_guard_{uuid.uuid4().hex[:8]}")
-    client = node.create_client(CancelGoal, f"{action}/_action/cancel_goal")
+    client: Any = node.create_client(CancelGoal, f"{action}/_action/cancel_goal")
     agreed = 0
     if client.wait_for_service(timeout_sec=_PATIENCE):
         for goal in goals:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
+from typing import TypeAlias
 
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -24,7 +26,7 @@ from .odometry import OdometryTracker
 from .subscriptions import MatchedSubscription
 from .worker import NewestWorker
 
-AnyImage = Image | CompressedImage
+AnyImage: TypeAlias = Image | CompressedImage
 
 
 class MemoryInputs:
@@ -118,7 +120,7 @@ class MemoryInputs:
         self.odom_frame, self._last_stamp = "", 0
         self.forget()
 
-    def replace(self, path: str) -> None:
+    def replace(self, path: Path) -> None:
         """Loads a saved memory; raises what ``SpatialMemory.load`` raises and then changes nothing."""
         assert self.memory is not None
         with self._lock:

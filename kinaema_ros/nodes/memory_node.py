@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -190,7 +189,7 @@ class MemoryNode(LifecycleNode):
         return Path(path).expanduser()
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: list[str] | None = None) -> int:
     """Runs the node; returns the exit status."""
     return run(MemoryNode, args)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseStamped
@@ -36,10 +37,11 @@ class Nav2Client:
     """``send`` replaces whatever goal of ours is running; ``cancel`` ends it."""
 
     def __init__(self, node: Node, group: CallbackGroup, timeout: Callable[[], float]):
-        self._client = ActionClient(node, NavigateToPose, "navigate_to_pose", callback_group=group)
+        self._client: ActionClient = ActionClient(node, NavigateToPose, "navigate_to_pose", callback_group=group)
         self._name = node.resolve_service_name("navigate_to_pose")
         self._timeout = timeout  # seconds Nav2 may be absent, silent or undecided
         self._guard: GoalGuard | None = None
+        self._goal: uuid.UUID | None = None
         self._handle: ClientGoalHandle | None = None
         self._result: Future | None = None
         self._heard = 0.0
@@ -56,7 +58,7 @@ class Nav2Client:
             self._guard = None
 
     def send(self, pose: PoseStamped, behavior_tree: str, check: Callable[[], None]) -> None:
-        """Returns when Nav2 has accepted the goal. Raises NavigationError, or what ``check`` raises."""
+        """Returns when Nav2 has accepted the goal. Raises NavigationError, as does ``check``."""
         timeout = self._timeout()
         try:
             wait_until(self._client.server_is_ready, timeout, check)
@@ -75,7 +77,7 @@ class Nav2Client:
         )
         try:
             handle = wait_for(future, timeout, check)
-        except BaseException as error:
+        except (NavigationError, TimeoutError) as error:
             # The answer may still come, and must not leave a robot driving for nobody.
             future.add_done_callback(lambda late: self._disown(goal, late.result()))
             if isinstance(error, TimeoutError):
@@ -106,7 +108,7 @@ class Nav2Client:
                     f"nothing was heard from {self._name} for {silent:.1f} s while driving; check that Nav2 is alive",
                 )
             return False
-        response = self._result.result()
+        response: Any = self._result.result()
         if response.status == GoalStatus.STATUS_SUCCEEDED:
             return True
         what = "canceled by someone else" if response.status == GoalStatus.STATUS_CANCELED else "aborted"

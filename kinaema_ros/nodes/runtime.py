@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import rclpy
@@ -26,7 +26,7 @@ class Closable(Protocol):
         """Ends the node's own work (threads, goals elsewhere); called once, while the executor still spins."""
 
 
-def run(create: Callable[[], Closable], args: Sequence[str] | None = None, threads: int = 4) -> int:
+def run(create: Callable[[], Closable], args: list[str] | None = None, threads: int = 4) -> int:
     """Runs a node until SIGINT or SIGTERM; returns the process's exit status.
 
     0 after a signal, 2 if a parameter is refused. The executor spins in a thread of its own: Python runs signal
