@@ -1,5 +1,6 @@
 """Procedural indoor scenes, a renderer, and robot motion in them. No torch, no ROS."""
 
+from kinaema_ros.sim.export import export_map
 from kinaema_ros.sim.motion import (
     OdometryNoise,
     explore,
@@ -7,11 +8,28 @@ from kinaema_ros.sim.motion import (
     sample_unseen_viewpoints,
     sample_viewpoints,
 )
+from kinaema_ros.sim.navigation import ROBOT_RADIUS, PathFollower, drive, plan_path
 from kinaema_ros.sim.render import Camera, Lighting, random_lighting, render
 from kinaema_ros.sim.scene import Box, OccupancyGrid, Scene, SceneConfig, generate_scene
 
 __all__ = [
-    "Box", "Camera", "Lighting", "OccupancyGrid", "OdometryNoise", "Scene", "SceneConfig", "explore",
-    "generate_scene", "integrate_odometry", "random_lighting", "render", "sample_unseen_viewpoints",
+    "ROBOT_RADIUS",
+    "Box",
+    "Camera",
+    "Lighting",
+    "OccupancyGrid",
+    "OdometryNoise",
+    "PathFollower",
+    "Scene",
+    "SceneConfig",
+    "drive",
+    "explore",
+    "export_map",
+    "generate_scene",
+    "integrate_odometry",
+    "plan_path",
+    "random_lighting",
+    "render",
+    "sample_unseen_viewpoints",
     "sample_viewpoints",
 ]

@@ -48,34 +48,78 @@ class Builder:
         u = self.rng.random
         return colorsys.hsv_to_rgb(u(), saturation * u(), low + (1.05 - low) * u())
 
-    def material(self, category: str, repeat: float = 1.0, tint: tuple[float, float, float] | None = None,
-                 emission: float = 0.0) -> int:
+    def material(
+        self,
+        category: str,
+        repeat: float = 1.0,
+        tint: tuple[float, float, float] | None = None,
+        emission: float = 0.0,
+    ) -> int:
         """A material that repeats its texture every `repeat` metres, give or take 40 %."""
         u = self.rng.random
         scale = 1.0 / (repeat * (0.7 + 0.7 * u()))
         flip = scale if u() < 0.5 else -scale
         colour = tint or self.tint()
-        self.materials.append((self.texture(category), flip, scale, u(), u(), *colour, 0.7 + 0.6 * u(), emission))
+        self.materials.append(
+            (self.texture(category), flip, scale, u(), u(), *colour, 0.7 + 0.6 * u(), emission)
+        )
         return len(self.materials) - 1
 
-    def stretched(self, category: str, width: float, z0: float, z1: float, emission: float = 0.0,
-                  tint: tuple[float, float, float] | None = None) -> int:
+    def stretched(
+        self,
+        category: str,
+        width: float,
+        z0: float,
+        z1: float,
+        emission: float = 0.0,
+        tint: tuple[float, float, float] | None = None,
+    ) -> int:
         """A material whose texture covers a vertical face of the given width from z0 to z1 exactly once."""
         u, height = self.rng.random, z1 - z0
         flip = 1.0 if u() < 0.5 else -1.0
         colour = tint or self.tint(0.2, 0.75)
-        self.materials.append((self.texture(category), flip / width, 1.0 / height, 0.5, -z0 / height, *colour,
-                               0.8 + 0.4 * u(), emission))
+        self.materials.append(
+            (
+                self.texture(category),
+                flip / width,
+                1.0 / height,
+                0.5,
+                -z0 / height,
+                *colour,
+                0.8 + 0.4 * u(),
+                emission,
+            )
+        )
         return len(self.materials) - 1
 
     def laid(self, category: str, length: float, width: float) -> int:
         """A material whose texture covers a horizontal face centred on its box exactly once."""
-        self.materials.append((self.texture(category), 1.0 / length, 1.0 / width, 0.5, 0.5, *self.tint(0.25, 0.6),
-                               0.7 + 0.5 * self.rng.random(), 0.0))
+        self.materials.append(
+            (
+                self.texture(category),
+                1.0 / length,
+                1.0 / width,
+                0.5,
+                0.5,
+                *self.tint(0.25, 0.6),
+                0.7 + 0.5 * self.rng.random(),
+                0.0,
+            )
+        )
         return len(self.materials) - 1
 
-    def box(self, kind: str, x: float, y: float, length: float, width: float, z0: float, z1: float,
-            faces: int | tuple[int, ...], yaw: float = 0.0) -> None:
+    def box(
+        self,
+        kind: str,
+        x: float,
+        y: float,
+        length: float,
+        width: float,
+        z0: float,
+        z1: float,
+        faces: int | tuple[int, ...],
+        yaw: float = 0.0,
+    ) -> None:
         self.boxes.append((x, y, length, width, yaw, z0, z1))
         self.faces.append((faces,) * 6 if isinstance(faces, int) else faces)
         self.kinds.append(kind)
@@ -84,5 +128,14 @@ class Builder:
         """Adds a piece of furniture with its origin at (x, y), turned by yaw."""
         c, s = math.cos(yaw), math.sin(yaw)
         for p in parts:
-            self.box(p.kind, x + c * p.x - s * p.y, y + s * p.x + c * p.y, p.length, p.width, p.z0, p.z1,
-                     p.faces, yaw + p.yaw)
+            self.box(
+                p.kind,
+                x + c * p.x - s * p.y,
+                y + s * p.x + c * p.y,
+                p.length,
+                p.width,
+                p.z0,
+                p.z1,
+                p.faces,
+                yaw + p.yaw,
+            )

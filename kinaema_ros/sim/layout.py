@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 SIDES = ("south", "east", "north", "west")
+OUTSIDE = -1
 
 
 @dataclass
@@ -36,14 +37,14 @@ class Opening:
 @dataclass(frozen=True)
 class Wall:
     """A straight wall from a to b at coordinate c. along_x: it runs along x, else along y.
-    low and high are the rooms (indices) on its smaller and larger side, None outside."""
+    low and high are the rooms (indices) on its smaller and larger side, or OUTSIDE."""
 
     along_x: bool
     c: float
     a: float
     b: float
-    low: int | None
-    high: int | None
+    low: int
+    high: int
     opening: Opening | None = None
 
 
@@ -95,13 +96,13 @@ def _outer(rooms: list[Room], width: float, height: float) -> list[Wall]:
     walls = []
     for i, r in enumerate(rooms):
         if r.y0 == 0.0:
-            walls.append(Wall(True, 0.0, r.x0, r.x1, None, i))
+            walls.append(Wall(True, 0.0, r.x0, r.x1, OUTSIDE, i))
         if r.y1 == height:
-            walls.append(Wall(True, height, r.x0, r.x1, i, None))
+            walls.append(Wall(True, height, r.x0, r.x1, i, OUTSIDE))
         if r.x0 == 0.0:
-            walls.append(Wall(False, 0.0, r.y0, r.y1, None, i))
+            walls.append(Wall(False, 0.0, r.y0, r.y1, OUTSIDE, i))
         if r.x1 == width:
-            walls.append(Wall(False, width, r.y0, r.y1, i, None))
+            walls.append(Wall(False, width, r.y0, r.y1, i, OUTSIDE))
     return walls
 
 
@@ -117,13 +118,19 @@ def _opening(rng: Random, wall: Wall, rooms: list[Room], thickness: float) -> Op
     return Opening(centre - width / 2, centre + width / 2, framed)
 
 
-def walls_with_doors(rng: Random, rooms: list[Room], width: float, height: float, thickness: float,
-                     extra_doors: float) -> list[Wall]:
+def walls_with_doors(
+    rng: Random, rooms: list[Room], width: float, height: float, thickness: float, extra_doors: float
+) -> list[Wall]:
     """All walls; openings join the rooms to one connected building (a random spanning tree, corridors
     first, and a fraction extra_doors of the other walls). Doors are noted in the rooms' taken stretches."""
     shared = _shared(rooms)
     usable = [w for w in shared if w.b - w.a > 1.1 + thickness + 0.3]
-    order = sorted(usable, key=lambda w: rng.random() - 0.6 * ("corridor" in (rooms[w.low].kind, rooms[w.high].kind)))
+
+    def late(wall: Wall) -> float:
+        """Corridors get their doors first."""
+        return rng.random() - 0.6 * ("corridor" in (rooms[wall.low].kind, rooms[wall.high].kind))
+
+    order = sorted(usable, key=late)
     group = list(range(len(rooms)))
     doors: dict[int, Opening] = {}
     for w in order:

@@ -26,24 +26,51 @@ TEXTURE, SCALE_U, SCALE_V, OFFSET_U, OFFSET_V, RED, GREEN, BLUE, CONTRAST, EMISS
 
 # How many procedural textures of each category a pool holds, in the order they are drawn.
 _PROCEDURAL = {
-    "plaster": (patterns.plaster, 6), "wallpaper": (patterns.wallpaper, 16), "brick": (patterns.bricks, 4),
-    "tile": (patterns.tiles, 8), "plank": (patterns.planks, 6), "carpet": (patterns.carpet, 6),
-    "wood": (patterns.wood, 6), "fabric": (patterns.fabric, 8), "rug": (patterns.rug, 10),
-    "picture": (patterns.picture, 40), "books": (patterns.books, 6), "front": (patterns.front, 8),
-    "foliage": (patterns.foliage, 4), "window": (patterns.window, 8), "radiator": (patterns.radiator, 2),
-    "screen": (patterns.screen, 4), "plain": (patterns.plain, 1),
+    "plaster": (patterns.plaster, 6),
+    "wallpaper": (patterns.wallpaper, 16),
+    "brick": (patterns.bricks, 4),
+    "tile": (patterns.tiles, 8),
+    "plank": (patterns.planks, 6),
+    "carpet": (patterns.carpet, 6),
+    "wood": (patterns.wood, 6),
+    "fabric": (patterns.fabric, 8),
+    "rug": (patterns.rug, 10),
+    "picture": (patterns.picture, 40),
+    "books": (patterns.books, 6),
+    "front": (patterns.front, 8),
+    "foliage": (patterns.foliage, 4),
+    "window": (patterns.window, 8),
+    "radiator": (patterns.radiator, 2),
+    "screen": (patterns.screen, 4),
+    "plain": (patterns.plain, 1),
 }
 
 # Categories of the photographs; a photograph may serve in several.
 _PHOTOS = {
-    "blue-wood": ("wood",), "brass-ambra": ("metal", "fabric"), "bread": ("carpet",), "clay": ("plaster", "tile"),
-    "cream-plaster": ("plaster",), "dark-wood": ("wood", "plank"), "dirt": ("carpet",),
-    "gray-felt": ("carpet", "fabric"), "gray-plaster": ("plaster", "tile"), "gray-woodgrain": ("wood", "fabric"),
-    "green-wood": ("wood",), "light-gray-floor-tile": ("tile", "plank"), "light-gray-plaster": ("plaster",),
-    "light-wood": ("wood", "plank"), "metal": ("metal",), "pink-plaster": ("plaster",), "red-wood": ("wood",),
-    "steel-brushed": ("metal", "carpet"), "steel-scratched": ("metal", "tile", "plaster"),
-    "white-bricks": ("brick",), "white-plaster": ("plaster",), "wood-tiles": ("plank", "tile"),
-    "wood-varnished-panels": ("plank", "wood"), "yellow-plaster": ("plaster",),
+    "blue-wood": ("wood",),
+    "brass-ambra": ("metal", "fabric"),
+    "bread": ("carpet",),
+    "clay": ("plaster", "tile"),
+    "cream-plaster": ("plaster",),
+    "dark-wood": ("wood", "plank"),
+    "dirt": ("carpet",),
+    "gray-felt": ("carpet", "fabric"),
+    "gray-plaster": ("plaster", "tile"),
+    "gray-woodgrain": ("wood", "fabric"),
+    "green-wood": ("wood",),
+    "light-gray-floor-tile": ("tile", "plank"),
+    "light-gray-plaster": ("plaster",),
+    "light-wood": ("wood", "plank"),
+    "metal": ("metal",),
+    "pink-plaster": ("plaster",),
+    "red-wood": ("wood",),
+    "steel-brushed": ("metal", "carpet"),
+    "steel-scratched": ("metal", "tile", "plaster"),
+    "white-bricks": ("brick",),
+    "white-plaster": ("plaster",),
+    "wood-tiles": ("plank", "tile"),
+    "wood-varnished-panels": ("plank", "wood"),
+    "yellow-plaster": ("plaster",),
 }
 
 
@@ -64,7 +91,7 @@ class TexturePool:
 
 
 def _mip_chain(image: np.ndarray) -> np.ndarray:
-    levels = [image.astype(np.float32)]
+    levels = [np.asarray(image, np.float64)]
     while len(levels[-1]) > 1:
         a = levels[-1]
         levels.append((a[::2, ::2] + a[1::2, ::2] + a[::2, 1::2] + a[1::2, 1::2]) / 4)
@@ -82,7 +109,9 @@ def texture_pool(seed: int = 0) -> TexturePool:
     for name, categories in _PHOTOS.items():
         image = cv2.imread(str(PHOTO_DIR / f"{name}.jpg"))
         if image is None:
-            raise FileNotFoundError(f"{PHOTO_DIR / name}.jpg is missing: reinstall kinaema_ros with its package data")
+            raise FileNotFoundError(
+                f"{PHOTO_DIR / name}.jpg is missing: reinstall kinaema_ros with its package data"
+            )
         for category in categories:
             photos.setdefault(category, []).append(len(names))
         texels.append(_mip_chain(image[..., ::-1]))
@@ -92,5 +121,9 @@ def texture_pool(seed: int = 0) -> TexturePool:
             procedural.setdefault(category, []).append(len(names))
             texels.append(_mip_chain(np.clip(pattern(rng), 0.0, 1.0) * 255.0))
             names.append(f"{category}_{i}")
-    return TexturePool(np.stack(texels), tuple(names), {k: tuple(v) for k, v in photos.items()},
-                       {k: tuple(v) for k, v in procedural.items()})
+    return TexturePool(
+        np.stack(texels),
+        tuple(names),
+        {k: tuple(v) for k, v in photos.items()},
+        {k: tuple(v) for k, v in procedural.items()},
+    )

@@ -126,16 +126,31 @@ def _open(clearance, x0, y0, x1, y1):
     return True
 
 
-def sample_viewpoints(scene: Scene, rng: np.random.Generator, poses: np.ndarray, n: int, max_distance: float = 1.0,
-                      max_angle: float = math.radians(40.0)) -> tuple[np.ndarray, np.ndarray]:
+def sample_viewpoints(
+    scene: Scene,
+    rng: np.random.Generator,
+    poses: np.ndarray,
+    n: int,
+    max_distance: float = 1.0,
+    max_angle: float = math.radians(40.0),
+) -> tuple[np.ndarray, np.ndarray]:
     """Viewpoints (n, 3) near poses (T, 3) of a path, and the path index (n,) each belongs to.
 
     The index is uniform; the offset is uniform in the disc of max_distance (m), the yaw offset uniform within
     max_angle (rad). Viewpoints have 0.2 m clearance, a line of sight to their pose, and face no wall nearer
     than 0.5 m.
     """
-    return _near(scene.boxes, scene.obstacles, scene.sight_blockers, np.array(scene.size), np.asarray(poses, float),
-                 n, max_distance, max_angle, int(rng.integers(2**31)))
+    return _near(
+        scene.boxes,
+        scene.obstacles,
+        scene.sight_blockers,
+        np.array(scene.size),
+        np.asarray(poses, float),
+        n,
+        max_distance,
+        max_angle,
+        int(rng.integers(2**31)),
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -151,8 +166,9 @@ def _near(boxes, obstacles, blockers, size, poses, n, max_distance, max_angle, s
             r, a = max_distance * math.sqrt(np.random.random()), np.random.uniform(-math.pi, math.pi)
             x, y = x0 + r * math.cos(a), y0 + r * math.sin(a)
             yaw = _wrap(yaw0 + np.random.uniform(-max_angle, max_angle))
-            if (_good_view(boxes, obstacles, blockers, size, x, y, yaw)
-                    and line_of_sight(boxes, blockers, x0, y0, x, y)):
+            if _good_view(boxes, obstacles, blockers, size, x, y, yaw) and line_of_sight(
+                boxes, blockers, x0, y0, x, y
+            ):
                 break
         else:
             x, y, yaw = x0, y0, yaw0
@@ -162,8 +178,12 @@ def _near(boxes, obstacles, blockers, size, poses, n, max_distance, max_angle, s
 
 @njit(cache=True, nogil=True)
 def _good_view(boxes, obstacles, blockers, size, x, y, yaw):
-    return (0.0 < x < size[0] and 0.0 < y < size[1] and nearest_distance(boxes, obstacles, x, y, 0.2) >= 0.2
-            and ray_distance(boxes, blockers, x, y, yaw, WALL_DISTANCE) >= WALL_DISTANCE)
+    return (
+        0.0 < x < size[0]
+        and 0.0 < y < size[1]
+        and nearest_distance(boxes, obstacles, x, y, 0.2) >= 0.2
+        and ray_distance(boxes, blockers, x, y, yaw, WALL_DISTANCE) >= WALL_DISTANCE
+    )
 
 
 def sample_unseen_viewpoints(scene: Scene, rng: np.random.Generator, poses: np.ndarray, n: int) -> np.ndarray:
@@ -172,8 +192,16 @@ def sample_unseen_viewpoints(scene: Scene, rng: np.random.Generator, poses: np.n
     Fewer (even none) come back when the path has been almost everywhere.
     """
     cells = np.argwhere(scene.reachable)
-    return _unseen(scene.boxes, scene.obstacles, scene.sight_blockers, np.array(scene.size), cells,
-                   np.asarray(poses, float), n, int(rng.integers(2**31)))
+    return _unseen(
+        scene.boxes,
+        scene.obstacles,
+        scene.sight_blockers,
+        np.array(scene.size),
+        cells,
+        np.asarray(poses, float),
+        n,
+        int(rng.integers(2**31)),
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -184,7 +212,10 @@ def _unseen(boxes, obstacles, blockers, size, cells, poses, n, seed):
         if count == n:
             break
         cell = cells[np.random.randint(len(cells))]
-        x, y = _centre(cell[1] + np.random.uniform(-0.5, 0.5)), _centre(cell[0] + np.random.uniform(-0.5, 0.5))
+        x, y = (
+            _centre(cell[1] + np.random.uniform(-0.5, 0.5)),
+            _centre(cell[0] + np.random.uniform(-0.5, 0.5)),
+        )
         yaw = np.random.uniform(-math.pi, math.pi)
         if not _good_view(boxes, obstacles, blockers, size, x, y, yaw):
             continue
@@ -210,8 +241,10 @@ class OdometryNoise:
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.fraction <= 1.0 and 0.0 <= self.degrees <= 45.0):
-            raise ValueError(f"odometry noise: fraction {self.fraction} must be in [0, 1], "
-                             f"degrees {self.degrees} in [0, 45]")
+            raise ValueError(
+                f"odometry noise: fraction {self.fraction} must be in [0, 1], "
+                f"degrees {self.degrees} in [0, 45]"
+            )
 
 
 def integrate_odometry(poses: np.ndarray, noise: OdometryNoise, rng: np.random.Generator) -> np.ndarray:
@@ -221,7 +254,8 @@ def integrate_odometry(poses: np.ndarray, noise: OdometryNoise, rng: np.random.G
     distance = np.hypot(steps[:, 0], steps[:, 1])
     moved = (distance > 1e-9) | (np.abs(steps[:, 2]) > 1e-9)
     noisy = steps + rng.standard_normal(steps.shape) * np.stack(
-        [noise.fraction * distance, noise.fraction * distance, math.radians(noise.degrees) * moved], axis=1)
+        [noise.fraction * distance, noise.fraction * distance, math.radians(noise.degrees) * moved], axis=1
+    )
     yaw = np.concatenate([[0.0], np.cumsum(noisy[:, 2])])
     c, s = np.cos(yaw[:-1]), np.sin(yaw[:-1])
     x = np.concatenate([[0.0], np.cumsum(c * noisy[:, 0] - s * noisy[:, 1])])

@@ -95,12 +95,16 @@ def _blocks(rng, rows, columns, shift, colour, variation, joint) -> Image:
     column = np.floor(x).astype(int) % columns
     shade = 1.0 + variation * rng.standard_normal((rows, columns))[row, column]
     image = _tinted(colour, _noise(rng, 0.6), 0.05) * shade[..., None]
-    near_joint = (np.minimum(x % 1.0, 1.0 - x % 1.0) / columns < joint / 2) | ((v * rows) % 1.0 < joint * rows / 2)
+    near_joint = (np.minimum(x % 1.0, 1.0 - x % 1.0) / columns < joint / 2) | (
+        (v * rows) % 1.0 < joint * rows / 2
+    )
     return np.where(near_joint[..., None], colour.mean() * rng.choice([0.5, 1.3]), image)
 
 
 def _wood_colour(rng: np.random.Generator) -> np.ndarray:
-    return np.array(colorsys.hsv_to_rgb(rng.uniform(0.05, 0.11), rng.uniform(0.25, 0.65), rng.uniform(0.3, 0.85)))
+    return np.array(
+        colorsys.hsv_to_rgb(rng.uniform(0.05, 0.11), rng.uniform(0.25, 0.65), rng.uniform(0.3, 0.85))
+    )
 
 
 def wood(rng: np.random.Generator) -> Image:
@@ -150,8 +154,11 @@ def picture(rng: np.random.Generator) -> Image:
     if style == 0:
         horizon = rng.uniform(0.35, 0.7) + 0.1 * np.cumsum(rng.standard_normal(SIZE)) / np.sqrt(SIZE)
         sky, land = _colour(rng, (0.2, 0.6), (0.7, 1.0)), _colour(rng, (0.3, 0.9), (0.2, 0.6))
-        image = np.where((v < horizon[None, :])[..., None], sky * (0.7 + 0.4 * v[..., None]),
-                         _tinted(land, _noise(rng, 1.5), 0.15))
+        image = np.where(
+            (v < horizon[None, :])[..., None],
+            sky * (0.7 + 0.4 * v[..., None]),
+            _tinted(land, _noise(rng, 1.5), 0.15),
+        )
     elif style == 1:
         image = _blobs(rng, image, int(rng.integers(3, 12)))
     elif style == 2:
@@ -187,17 +194,21 @@ def books(rng: np.random.Generator) -> Image:
         while x < SIZE - 3:
             width, height = int(rng.integers(2, 8)), int(rng.integers(17, 27))
             if rng.random() < 0.88:
-                image[bottom - height:bottom, x:x + width] = _colour(rng, (0.1, 0.9), (0.15, 0.95))
-                image[bottom - height + 4:bottom - height + 7, x:x + width] *= rng.uniform(0.5, 1.4)
+                image[bottom - height : bottom, x : x + width] = _colour(rng, (0.1, 0.9), (0.15, 0.95))
+                image[bottom - height + 4 : bottom - height + 7, x : x + width] *= rng.uniform(0.5, 1.4)
             x += width + (rng.random() < 0.2)
-        image[bottom:bottom + 3] = board
+        image[bottom : bottom + 3] = board
     image[:3] = image[:, :3] = image[:, -3:] = board
     return image
 
 
 def front(rng: np.random.Generator) -> Image:
     """Doors or drawers with handles; stretched over the front of a cabinet."""
-    image = wood(rng) if rng.random() < 0.5 else _tinted(_colour(rng, (0.0, 0.5), (0.5, 0.95)), _noise(rng, 1), 0.02)
+    image = (
+        wood(rng)
+        if rng.random() < 0.5
+        else _tinted(_colour(rng, (0.0, 0.5), (0.5, 0.95)), _noise(rng, 1), 0.02)
+    )
     rows, columns = ((int(rng.integers(2, 5)), 1), (1, 2), (2, 2), (1, 3))[rng.integers(4)]
     u, v = _grid()
     x, y = (u * columns) % 1.0, (v * rows) % 1.0
@@ -209,7 +220,9 @@ def front(rng: np.random.Generator) -> Image:
 
 
 def foliage(rng: np.random.Generator) -> Image:
-    green = np.array(colorsys.hsv_to_rgb(rng.uniform(0.22, 0.4), rng.uniform(0.5, 0.9), rng.uniform(0.35, 0.6)))
+    green = np.array(
+        colorsys.hsv_to_rgb(rng.uniform(0.22, 0.4), rng.uniform(0.5, 0.9), rng.uniform(0.35, 0.6))
+    )
     return _tinted(green, np.clip(_noise(rng, 0.7), -2, 2), 0.4)
 
 
@@ -228,12 +241,16 @@ def window(rng: np.random.Generator) -> Image:
 def radiator(rng: np.random.Generator) -> Image:
     u, v = _grid()
     ribs = 0.75 + 0.2 * np.sin(2 * np.pi * u * int(rng.integers(8, 16)))
-    return np.repeat((ribs * ((v > 0.06) & (v < 0.94)) + 0.6 * ((v <= 0.06) | (v >= 0.94)))[..., None], 3, axis=2)
+    return np.repeat(
+        (ribs * ((v > 0.06) & (v < 0.94)) + 0.6 * ((v <= 0.06) | (v >= 0.94)))[..., None], 3, axis=2
+    )
 
 
 def screen(rng: np.random.Generator) -> Image:
     image = np.full((SIZE, SIZE, 3), 0.05)
-    image[8:-8, 6:-6] = _blobs(rng, np.full((SIZE - 16, SIZE - 12, 3), 0.15), 6) if rng.random() < 0.5 else 0.1
+    image[8:-8, 6:-6] = (
+        _blobs(rng, np.full((SIZE - 16, SIZE - 12, 3), 0.15), 6) if rng.random() < 0.5 else 0.1
+    )
     return image
 
 

@@ -1,7 +1,7 @@
 """Numba kernels of the renderer. Pure functions of arrays; see kinaema_ros.sim.render and .scene for layouts.
 
 Per image: (1) the nearest full-height box of every column bounds what can be seen, (2) all other boxes are
-drawn into a depth and identity buffer, (3) every pixel is shaded once.
+drawn into a depth and identity buffer, (3) every pixel is shaded once (kinaema_ros.sim.shading).
 """
 
 from __future__ import annotations
@@ -11,32 +11,31 @@ import math
 import numpy as np
 from numba import njit
 
-from kinaema_ros.sim.materials import (
-    BLUE,
-    CONTRAST,
-    EMISSION,
-    GREEN,
-    LEVEL_OFFSET,
-    LEVELS,
-    OFFSET_U,
-    OFFSET_V,
-    RED,
-    SCALE_U,
-    SCALE_V,
-    SIZE,
-    TEXTURE,
-)
+from kinaema_ros.sim.shading import CEILING, FLOOR, OUTSIDE, face_shades, paint_materials, shade_image
 
 NEAR = 0.02  # metres
 FAR = 1e6
-TONE_PER_UNIT = 512.0
-FLOOR, CEILING, OUTSIDE = -1, -2, -3
-_MIP_OFFSET = tuple(int(o) for o in LEVEL_OFFSET)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def render_images(out, poses, intrinsics, boxes, faces, materials, texels, room_grid, grid_frame, floors, ceilings,
-                  lights, ceiling, sun, exposure, tone):
+def render_images(
+    out,
+    poses,
+    intrinsics,
+    boxes,
+    faces,
+    materials,
+    texels,
+    room_grid,
+    grid_frame,
+    floors,
+    ceilings,
+    lights,
+    ceiling,
+    sun,
+    exposure,
+    tone,
+):
     """Fills out (B, H, W, 3) uint8. intrinsics: fx, fy, cx, cy, camera height. grid_frame: x, y of the grid's
     corner, cells per metre. tone: displayed value of intensity k / TONE_PER_UNIT."""
     height, width = out.shape[1], out.shape[2]
@@ -44,8 +43,8 @@ def render_images(out, poses, intrinsics, boxes, faces, materials, texels, room_
     ident = np.empty((width, height), np.int32)
     wall_depth = np.empty(width, np.float32)
     wall_ident = np.empty(width, np.int32)
-    shade = _face_shades(boxes, sun)
-    paint = _paint(materials, exposure)
+    shade = face_shades(boxes, sun)
+    paint = paint_materials(materials, exposure)
     for n in range(len(out)):
         frame = _box_frames(boxes, poses[n], intrinsics, width)
         _draw_walls(boxes, frame, intrinsics, ceiling, wall_depth, wall_ident)
@@ -53,19 +52,24 @@ def render_images(out, poses, intrinsics, boxes, faces, materials, texels, room_
         for b in range(len(boxes)):
             if not (boxes[b, 5] <= 0.0 and boxes[b, 6] >= ceiling):
                 _draw_box(boxes[b], b, frame[b], intrinsics, wall_depth, depth, ident)
-        _shade(out[n], poses[n], intrinsics, faces, frame, shade, paint, texels, room_grid, grid_frame, floors,
-               ceilings, lights, tone, depth, ident)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _face_shades(boxes, sun):
-    """(B, 6) brightness of the faces by their direction."""
-    shade = np.empty((len(boxes), 6), np.float32)
-    for b in range(len(boxes)):
-        for k in range(4):
-            shade[b, k] = 0.85 + 0.15 * math.cos(boxes[b, 4] + 0.5 * math.pi * k - sun)
-        shade[b, 4], shade[b, 5] = 1.0, 0.55
-    return shade
+        shade_image(
+            out[n],
+            poses[n],
+            intrinsics,
+            faces,
+            frame,
+            shade,
+            paint,
+            texels,
+            room_grid,
+            grid_frame,
+            floors,
+            ceilings,
+            lights,
+            tone,
+            depth,
+            ident,
+        )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -202,171 +206,6 @@ def _draw_box(box, b, frame, intrinsics, wall_depth, depth, ident):
                 if t < depth[column, row]:
                     depth[column, row] = t
                     ident[column, row] = b * 8 + 5
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _shade(image, pose, intrinsics, faces, frame, shade, paint, texels, room_grid, grid_frame, floors, ceilings,
-           lights, tone, depth, ident):
-    """Colours every pixel. Columns are walked in runs of one surface: what is constant along an upright
-    surface is computed once a run."""
-    fx, fy, cx, cy, z = intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3], intrinsics[4]
-    width, height = depth.shape
-    cos_yaw, sin_yaw = math.cos(pose[2]), math.sin(pose[2])
-    for column in range(width):
-        slope = (cx - column - 0.5) / fx
-        dx, dy = cos_yaw - slope * sin_yaw, sin_yaw + slope * cos_yaw
-        stretch = math.sqrt(1.0 + slope * slope)
-        end = 0
-        while end < height:
-            start, surface = end, ident[column, end]
-            while end < height and ident[column, end] == surface:
-                end += 1
-            if surface == OUTSIDE:
-                for row in range(start, end):
-                    image[row, column, 0] = image[row, column, 1] = image[row, column, 2] = 0
-            elif surface >= 0 and surface & 7 < 4:
-                b, face = surface >> 3, surface & 7
-                axis = face & 1  # 0: the face looks along the box's x, 1: along y
-                sign = 1.0 if face < 2 else -1.0
-                t = depth[column, start]
-                across = frame[b, 1 - axis] + t * (frame[b, 3 - axis] + slope * frame[b, 5 - axis])
-                facing = -sign * (frame[b, 2 + axis] + slope * frame[b, 4 + axis])
-                u = across * (sign if axis == 0 else -sign)
-                # The light is that of the room in front of the surface, not behind it.
-                x, y = pose[0] + (t - 0.08) * dx, pose[1] + (t - 0.08) * dy
-                _shade_upright(image, column, start, end, cy, fy, z, t, u, t / fx * stretch / max(facing, 0.05),
-                               x, y, faces[b, face], shade[b, face], paint, texels, _room(room_grid, grid_frame, x, y),
-                               lights, tone)
-            else:
-                _shade_level(image, column, start, end, pose, intrinsics, slope, dx, dy, stretch, surface, faces, frame,
-                             shade, paint, texels, room_grid, grid_frame, floors, ceilings, lights, tone, depth)
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _room(room_grid, grid_frame, x, y):
-    i = min(max(int((y - grid_frame[1]) * grid_frame[2]), 0), room_grid.shape[0] - 1)
-    j = min(max(int((x - grid_frame[0]) * grid_frame[2]), 0), room_grid.shape[1] - 1)
-    return room_grid[i, j]
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _light(lights, room, x, y):
-    d2 = (x - lights[room, 0]) ** 2 + (y - lights[room, 1]) ** 2
-    return lights[room, 2] + lights[room, 3] / (1.0 + d2 / lights[room, 4])
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _mip(area):
-    """Mip level for a pixel that covers this many texels of the full texture."""
-    level = 0
-    while area > 2.0 and level < LEVELS - 1:
-        area *= 0.25
-        level += 1
-    return level
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _shade_upright(image, column, start, end, cy, fy, z, t, u, across, x, y, material, shade, paint, texels, room,
-                   lights, tone):
-    """A run of an upright face: u (m along the face), the pixel's width across it and the light are constant."""
-    glow = paint[material, EMISSION]
-    light = shade * _light(lights, room, x, y) * (1.0 - glow) + 1.2 * glow
-    red = light * (lights[room, 5] * (1.0 - glow) + glow)
-    green = light * (lights[room, 6] * (1.0 - glow) + glow)
-    blue = light * (lights[room, 7] * (1.0 - glow) + glow)
-    scale_u, scale_v = paint[material, SCALE_U], paint[material, SCALE_V]
-    level = _mip(SIZE * SIZE * across * t / fy * abs(scale_u * scale_v))
-    size = SIZE >> level
-    u = u * scale_u + paint[material, OFFSET_U]
-    texture = np.uintp(paint[material, TEXTURE])
-    first = _MIP_OFFSET[level] + _wrap(u, size) * size
-    offset_v = paint[material, OFFSET_V]
-    red, green, blue = red * paint[material, RED], green * paint[material, GREEN], blue * paint[material, BLUE]
-    bias = paint[material, CONTRAST]
-    # Unsigned indices spare numba the test for negative ones, a third of the time of this loop.
-    j, per_row = np.uintp(column), t / fy
-    for row in range(start, end):
-        height = z + per_row * (cy - row - 0.5)
-        # Ambient occlusion near the floor grounds walls and furniture.
-        dim = 0.8 + min(0.2, 0.6 * height)
-        dim = dim + glow * (1.0 - dim)
-        texel = np.uintp(first + _wrap(-(height * scale_v + offset_v), size))
-        i = np.uintp(row)
-        image[i, j, 0] = _tone(tone, (texels[texture, texel, 0] + bias) * (red * dim))
-        image[i, j, 1] = _tone(tone, (texels[texture, texel, 1] + bias) * (green * dim))
-        image[i, j, 2] = _tone(tone, (texels[texture, texel, 2] + bias) * (blue * dim))
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _shade_level(image, column, start, end, pose, intrinsics, slope, dx, dy, stretch, surface, faces, frame, shade,
-                 paint, texels, room_grid, grid_frame, floors, ceilings, lights, tone, depth):
-    """A run of a horizontal surface: floor, ceiling, or the top or bottom of a box."""
-    last_room = -1
-    if surface >= 0:
-        b, face = surface >> 3, surface & 7
-        material, bright = faces[b, face], shade[b, face]
-        u0, du = frame[b, 0], frame[b, 2] + slope * frame[b, 4]
-        v0, dv = frame[b, 1], frame[b, 3] + slope * frame[b, 5]
-    else:
-        material, bright = 0, np.float32(1.0 if surface == FLOOR else 0.85)
-        u0, du, v0, dv = pose[0], dx, pose[1], dy
-    # The pixel's footprint: t / fx to the side, and longer along the column the flatter it is seen.
-    t = depth[column, start]
-    away = t * max(abs(intrinsics[3] - start - 0.5), 1e-3) / intrinsics[1]  # height above or below the camera
-    footprint = (SIZE / intrinsics[0]) ** 2 * stretch / away
-    j = np.uintp(column)
-    scale_u = scale_v = offset_u = offset_v = bias = red = green = blue = glow = area = 0.0
-    texture = np.uintp(0)
-    for row in range(start, end):
-        i = np.uintp(row)
-        t = depth[j, i]
-        x, y = pose[0] + t * dx, pose[1] + t * dy
-        room = _room(room_grid, grid_frame, x, y)
-        if room != last_room:
-            last_room = room
-            if surface == FLOOR:
-                material = floors[room]
-            elif surface == CEILING:
-                material = ceilings[room]
-            glow, bias, texture = paint[material, EMISSION], paint[material, CONTRAST], np.uintp(paint[material, TEXTURE])
-            scale_u, scale_v = paint[material, SCALE_U], paint[material, SCALE_V]
-            offset_u, offset_v = paint[material, OFFSET_U], paint[material, OFFSET_V]
-            red = paint[material, RED] * (lights[room, 5] * (1.0 - glow) + glow)
-            green = paint[material, GREEN] * (lights[room, 6] * (1.0 - glow) + glow)
-            blue = paint[material, BLUE] * (lights[room, 7] * (1.0 - glow) + glow)
-            area = footprint * abs(scale_u * scale_v)
-        light = bright * _light(lights, room, x, y) * (1.0 - glow) + 1.2 * glow
-        level = _mip(area * t * t * t)
-        size = SIZE >> level
-        texel = np.uintp(_MIP_OFFSET[level] + _wrap((u0 + t * du) * scale_u + offset_u, size) * size
-                         + _wrap(-((v0 + t * dv) * scale_v + offset_v), size))
-        image[i, j, 0] = _tone(tone, (texels[texture, texel, 0] + bias) * (red * light))
-        image[i, j, 1] = _tone(tone, (texels[texture, texel, 1] + bias) * (green * light))
-        image[i, j, 2] = _tone(tone, (texels[texture, texel, 2] + bias) * (blue * light))
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _wrap(coordinate, size):
-    """Texel of a coordinate that repeats with period 1; the large offset makes truncation act as floor."""
-    return int((coordinate + 1024.0) * size) & (size - 1)
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _tone(tone, value):
-    return tone[np.uintp(min(max(int(value), 0), 1023))]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _paint(materials, exposure):
-    """Materials with tint, contrast and exposure folded into two numbers a channel: value on the tone curve's
-    axis = (texel + CONTRAST) * (RED, GREEN, BLUE)."""
-    paint = materials.copy()
-    for m in range(len(materials)):
-        contrast = materials[m, CONTRAST]
-        paint[m, CONTRAST] = 255.0 * (0.5 - 0.5 * contrast) / contrast
-        for k in range(3):
-            paint[m, RED + k] = contrast / 255.0 * materials[m, RED + k] * exposure[k] * TONE_PER_UNIT
-    return paint
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

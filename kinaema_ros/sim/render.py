@@ -14,6 +14,7 @@ import numpy as np
 
 from kinaema_ros.sim import raster
 from kinaema_ros.sim.scene import GRID, Scene
+from kinaema_ros.sim.shading import TONE_PER_UNIT
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Camera:
         if not 0.05 <= self.z <= 2.0:
             raise ValueError(f"camera height z {self.z} must be within 0.05 and 2.0 m")
         if abs(self.pitch) + math.atan2(self.height / 2, self.focal) > math.radians(80):
-            raise ValueError(f"pitch {math.degrees(self.pitch):.1f} deg: the image must end 80 deg from the horizon")
+            raise ValueError(
+                f"pitch {math.degrees(self.pitch):.1f} deg: the image must end 80 deg from the horizon"
+            )
 
     @property
     def focal(self) -> float:
@@ -66,30 +69,40 @@ class Lighting:
 
     def tone_curve(self) -> np.ndarray:
         """(1024,) uint8: displayed value of the intensities k / TONE_PER_UNIT."""
-        intensity = np.arange(1024) / raster.TONE_PER_UNIT
+        intensity = np.arange(1024) / TONE_PER_UNIT
         x = np.clip(self.contrast * (intensity - 0.5) + 0.5, 0.0, None)
         x = x ** (1.0 / self.gamma)
         # A soft shoulder instead of hard clipping keeps bright surfaces textured.
-        return np.rint(255 * np.clip(np.where(x < 0.8, x, 0.8 + 0.2 * np.tanh((x - 0.8) / 0.2)), 0, 1)).astype(np.uint8)
+        return np.rint(
+            255 * np.clip(np.where(x < 0.8, x, 0.8 + 0.2 * np.tanh((x - 0.8) / 0.2)), 0, 1)
+        ).astype(np.uint8)
 
 
 def random_lighting(rng: np.random.Generator) -> Lighting:
     """Exposure, white balance, contrast and noise as they vary between cameras and times of day."""
-    return Lighting(level=float(np.exp(rng.uniform(-0.5, 0.35))),
-                    tint=tuple(float(t) for t in np.exp(rng.normal(0.0, 0.06, 3))),
-                    contrast=float(rng.uniform(0.8, 1.2)), gamma=float(np.exp(rng.uniform(-0.25, 0.3))),
-                    noise=float(rng.uniform(0.0, 5.0)), seed=int(rng.integers(2**31)))
+    red, green, blue = (float(t) for t in np.exp(rng.normal(0.0, 0.06, 3)))
+    return Lighting(
+        level=float(np.exp(rng.uniform(-0.5, 0.35))),
+        tint=(red, green, blue),
+        contrast=float(rng.uniform(0.8, 1.2)),
+        gamma=float(np.exp(rng.uniform(-0.25, 0.3))),
+        noise=float(rng.uniform(0.0, 5.0)),
+        seed=int(rng.integers(2**31)),
+    )
 
 
 def camera_poses(poses: np.ndarray, camera: Camera) -> np.ndarray:
     """(B, 3) x, y, yaw of the camera for robot poses (B, 3)."""
     x, y, yaw = np.asarray(poses, float).T
     c, s = np.cos(yaw), np.sin(yaw)
-    return np.stack([x + c * camera.x - s * camera.y, y + s * camera.x + c * camera.y, yaw + camera.yaw], axis=1)
+    return np.stack(
+        [x + c * camera.x - s * camera.y, y + s * camera.x + c * camera.y, yaw + camera.yaw], axis=1
+    )
 
 
-def render(scene: Scene, poses: np.ndarray, camera: Camera | None = None,
-           lighting: Lighting | None = None) -> np.ndarray:
+def render(
+    scene: Scene, poses: np.ndarray, camera: Camera | None = None, lighting: Lighting | None = None
+) -> np.ndarray:
     """Images (B, height, width, 3) uint8 RGB seen from robot poses (B, 3) x, y, yaw in the scene's frame."""
     camera, lighting = camera or Camera(), lighting or Lighting()
     poses = np.asarray(poses, float)
@@ -98,10 +111,23 @@ def render(scene: Scene, poses: np.ndarray, camera: Camera | None = None,
     f, cx, cy, width, height = _upright_view(camera)
     images = np.empty((len(poses), height, width, 3), np.uint8)
     raster.render_images(
-        images, camera_poses(poses, camera), np.array([f, f, cx, cy, camera.z]), scene.boxes, scene.faces,
-        scene.materials, scene.pool.texels, scene.room_grid, np.array([*scene.grid_origin, 1.0 / GRID]), scene.floors,
-        scene.ceilings, scene.lights, scene.ceiling, scene.sun,
-        np.array(lighting.tint, np.float32) * np.float32(lighting.level), lighting.tone_curve())
+        images,
+        camera_poses(poses, camera),
+        np.array([f, f, cx, cy, camera.z]),
+        scene.boxes,
+        scene.faces,
+        scene.materials,
+        scene.pool.texels,
+        scene.room_grid,
+        np.array([*scene.grid_origin, 1.0 / GRID]),
+        scene.floors,
+        scene.ceilings,
+        scene.lights,
+        scene.ceiling,
+        scene.sun,
+        np.array(lighting.tint, np.float32) * np.float32(lighting.level),
+        lighting.tone_curve(),
+    )
     if camera.pitch != 0.0:
         images = raster.warp(images, _pitch_homography(camera, f, cx, cy), camera.height, camera.width)
     if lighting.noise > 0.0:

@@ -13,7 +13,7 @@ from kinaema_ros.sim import space
 from kinaema_ros.sim.builder import Builder
 from kinaema_ros.sim.furnish import RoomFurnisher, build_wall, floor_material, paint_room
 from kinaema_ros.sim.furniture import ROOMS
-from kinaema_ros.sim.layout import Room, Wall, floor_plan, walls_with_doors
+from kinaema_ros.sim.layout import OUTSIDE, Room, Wall, floor_plan, walls_with_doors
 from kinaema_ros.sim.materials import TexturePool, texture_pool
 
 ROBOT_HEIGHT = 1.2  # what hangs higher does not stop the robot
@@ -41,9 +41,13 @@ class SceneConfig:
 
     def __post_init__(self) -> None:
         if not 4.0 <= self.size_min <= self.size_max <= 60.0:
-            raise ValueError(f"size_min {self.size_min} and size_max {self.size_max} must satisfy 4 <= min <= max <= 60")
+            raise ValueError(
+                f"size_min {self.size_min} and size_max {self.size_max} must satisfy 4 <= min <= max <= 60"
+            )
         if not 2.2 <= self.room_min < self.room_max:
-            raise ValueError(f"room_min {self.room_min} and room_max {self.room_max} must satisfy 2.2 <= min < max")
+            raise ValueError(
+                f"room_min {self.room_min} and room_max {self.room_max} must satisfy 2.2 <= min < max"
+            )
         if not 0.0 <= self.furniture <= 3.0:
             raise ValueError(f"furniture {self.furniture} must be in [0, 3]")
         if not 0.0 <= self.extra_doors <= 1.0:
@@ -101,8 +105,13 @@ class Scene:
 
     def box(self, index: int) -> Box:
         x, y, length, width, yaw, z0, z1 = (float(v) for v in self.boxes[index])
-        return Box(self.kinds[index], (x, y, (z0 + z1) / 2), (length, width, z1 - z0), yaw,
-                   tuple(int(m) for m in self.faces[index]))
+        return Box(
+            self.kinds[index],
+            (x, y, (z0 + z1) / 2),
+            (length, width, z1 - z0),
+            yaw,
+            tuple(int(m) for m in self.faces[index]),
+        )
 
     @cached_property
     def obstacles(self) -> np.ndarray:
@@ -119,13 +128,15 @@ class Scene:
         return (-MARGIN, -MARGIN)
 
     def _grid_shape(self, resolution: float) -> tuple[int, int]:
-        return tuple(math.ceil((s + 2 * MARGIN) / resolution) for s in reversed(self.size))
+        width, height = (math.ceil((s + 2 * MARGIN) / resolution) for s in self.size)
+        return height, width
 
     @cached_property
     def clearance(self) -> np.ndarray:
         """(H, W) float32: distance of each cell of the 0.1 m planning grid to the nearest obstacle, at most 0.6 m."""
-        return space.clearance_field(self.boxes, self.obstacles, self.grid_origin, self._grid_shape(GRID), GRID,
-                                     CLEARANCE_REACH)
+        return space.clearance_field(
+            self.boxes, self.obstacles, self.grid_origin, self._grid_shape(GRID), GRID, CLEARANCE_REACH
+        )
 
     @cached_property
     def reachable(self) -> np.ndarray:
@@ -150,23 +161,24 @@ class Scene:
         height, width = self._grid_shape(GRID)
         inside = np.zeros((height, width), bool)
         n = round(MARGIN / GRID)
-        inside[n:height - n, n:width - n] = True
+        inside[n : height - n, n : width - n] = True
         return inside
 
     def occupancy(self, resolution: float = 0.05) -> OccupancyGrid:
-        """What a robot hits, in the world frame: a cell is occupied where an obstacle touches it, or outside."""
+        """What a robot hits, in the world frame. Outside the building there is nothing, and no way to get there."""
         shape = self._grid_shape(resolution)
-        distance = space.clearance_field(self.boxes, self.obstacles, self.grid_origin, shape, resolution, resolution)
+        distance = space.clearance_field(
+            self.boxes, self.obstacles, self.grid_origin, shape, resolution, resolution
+        )
         return OccupancyGrid(distance < resolution / 2, resolution, self.grid_origin)
 
     def free(self, x: float, y: float, radius: float) -> bool:
         """Whether a disc at (x, y) inside the building touches no obstacle."""
-        return bool(0 < x < self.size[0] and 0 < y < self.size[1]
-                    and disc_free(self.boxes, self.obstacles, x, y, radius))
-
-
-def disc_free(boxes: np.ndarray, obstacles: np.ndarray, x: float, y: float, radius: float) -> bool:
-    return space.nearest_distance(boxes, obstacles, x, y, radius) >= radius
+        return bool(
+            0 < x < self.size[0]
+            and 0 < y < self.size[1]
+            and space.nearest_distance(self.boxes, self.obstacles, x, y, radius) >= radius
+        )
 
 
 def generate_scene(seed: int, config: SceneConfig | None = None) -> Scene:
@@ -174,7 +186,10 @@ def generate_scene(seed: int, config: SceneConfig | None = None) -> Scene:
     config = config or SceneConfig()
     rng = Random(seed)
     while True:
-        width, height = rng.uniform(config.size_min, config.size_max), rng.uniform(config.size_min, config.size_max)
+        width, height = (
+            rng.uniform(config.size_min, config.size_max),
+            rng.uniform(config.size_min, config.size_max),
+        )
         rooms = floor_plan(rng, width, height, config.room_min, config.room_max)
         thickness = rng.uniform(0.1, 0.16)
         try:
@@ -189,14 +204,25 @@ def generate_scene(seed: int, config: SceneConfig | None = None) -> Scene:
             return scene
         # Furniture that cuts a room off is taken away; the bare room is always connected.
         keep = np.array([room not in blocked for room in owners])
-        scene = replace(scene, boxes=scene.boxes[keep], faces=scene.faces[keep],
-                        kinds=tuple(k for k, kept in zip(scene.kinds, keep, strict=True) if kept))
+        scene = replace(
+            scene,
+            boxes=scene.boxes[keep],
+            faces=scene.faces[keep],
+            kinds=tuple(k for k, kept in zip(scene.kinds, keep, strict=True) if kept),
+        )
         owners = owners[keep]
     raise AssertionError(f"scene {seed} is not connected")
 
 
-def _assemble(seed: int, config: SceneConfig, rng: Random, size: tuple[float, float], rooms: list[Room],
-              walls: list[Wall], thickness: float) -> tuple[Scene, np.ndarray]:
+def _assemble(
+    seed: int,
+    config: SceneConfig,
+    rng: Random,
+    size: tuple[float, float],
+    rooms: list[Room],
+    walls: list[Wall],
+    thickness: float,
+) -> tuple[Scene, np.ndarray]:
     """The scene, and for each box the room whose furniture it belongs to (-1: walls and decoration)."""
     b = Builder(rng, texture_pool(config.texture_seed))
     ceiling = rng.uniform(2.4, 3.1)
@@ -208,14 +234,16 @@ def _assemble(seed: int, config: SceneConfig, rng: Random, size: tuple[float, fl
             room.kind = "hall" if area > 28 and rng.random() < 0.3 else kinds[i % len(kinds)]
     paints = [paint_room(b, room) for room in rooms]
     floors = [floor_material(b, room) for room in rooms]
-    ceilings = [b.material("plaster" if rng.random() < 0.8 else "wood", 1.6, b.tint(0.1, 0.85)) for _ in rooms]
+    ceilings = [
+        b.material("plaster" if rng.random() < 0.8 else "wood", 1.6, b.tint(0.1, 0.85)) for _ in rooms
+    ]
     trim = b.material(rng.choice(("plain", "wood", "plain")), 1.0, b.tint(0.3, 0.6))
     outer: list[set[str]] = [set() for _ in rooms]
     for wall in walls:
         build_wall(b, wall, paints, thickness, ceiling, trim)
-        if wall.low is None:
+        if wall.low == OUTSIDE:
             outer[wall.high].add("south" if wall.along_x else "west")
-        elif wall.high is None:
+        elif wall.high == OUTSIDE:
             outer[wall.low].add("north" if wall.along_x else "east")
     furnishers = [RoomFurnisher(b, r, o, thickness, ceiling) for r, o in zip(rooms, outer, strict=True)]
     for f in furnishers:
@@ -226,12 +254,35 @@ def _assemble(seed: int, config: SceneConfig, rng: Random, size: tuple[float, fl
         owners += [i] * (len(b.boxes) - len(owners))
     boxes = np.array(b.boxes)
     boxes[:, 6] = np.minimum(boxes[:, 6], ceiling)
-    lights = [((r.x0 + r.x1) / 2, (r.y0 + r.y1) / 2, rng.uniform(0.45, 0.8), rng.uniform(0.3, 0.7), rng.uniform(4, 20),
-               rng.uniform(0.92, 1.05), rng.uniform(0.95, 1.0), rng.uniform(0.82, 1.08)) for r in rooms]
-    scene = Scene(seed, config, size, ceiling, boxes, np.array(b.faces, np.int32), tuple(b.kinds),
-                  np.array(b.materials, np.float32), np.array([(r.x0, r.y0, r.x1, r.y1) for r in rooms]),
-                  tuple(r.kind for r in rooms), np.array(floors, np.int32), np.array(ceilings, np.int32),
-                  np.array(lights, np.float32), rng.uniform(-math.pi, math.pi))
+    lights = [
+        (
+            (r.x0 + r.x1) / 2,
+            (r.y0 + r.y1) / 2,
+            rng.uniform(0.55, 0.95),
+            rng.uniform(0.35, 0.75),
+            rng.uniform(4, 20),
+            rng.uniform(0.92, 1.05),
+            rng.uniform(0.95, 1.0),
+            rng.uniform(0.82, 1.08),
+        )
+        for r in rooms
+    ]
+    scene = Scene(
+        seed,
+        config,
+        size,
+        ceiling,
+        boxes,
+        np.array(b.faces, np.int32),
+        tuple(b.kinds),
+        np.array(b.materials, np.float32),
+        np.array([(r.x0, r.y0, r.x1, r.y1) for r in rooms]),
+        tuple(r.kind for r in rooms),
+        np.array(floors, np.int32),
+        np.array(ceilings, np.int32),
+        np.array(lights, np.float32),
+        rng.uniform(-math.pi, math.pi),
+    )
     return scene, np.array(owners)
 
 

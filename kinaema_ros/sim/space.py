@@ -30,15 +30,21 @@ def clearance_field(boxes, which, origin, shape, resolution, reach):
         if not which[b]:
             continue
         box = boxes[b]
-        c, s = abs(math.cos(box[4])), abs(math.sin(box[4]))
-        hx, hy = 0.5 * (c * box[2] + s * box[3]) + reach, 0.5 * (s * box[2] + c * box[3]) + reach
+        c, s = math.cos(box[4]), math.sin(box[4])
+        a, e = 0.5 * box[2], 0.5 * box[3]
+        hx, hy = abs(c) * a + abs(s) * e + reach, abs(s) * a + abs(c) * e + reach
         j0, j1 = int((box[0] - hx - origin[0]) / resolution), int((box[0] + hx - origin[0]) / resolution)
         i0, i1 = int((box[1] - hy - origin[1]) / resolution), int((box[1] + hy - origin[1]) / resolution)
         for i in range(max(i0, 0), min(i1 + 1, shape[0])):
+            dy = origin[1] + (i + 0.5) * resolution - box[1]
             for j in range(max(j0, 0), min(j1 + 1, shape[1])):
-                d = box_distance(box, origin[0] + (j + 0.5) * resolution, origin[1] + (i + 0.5) * resolution)
-                if d < field[i, j]:
-                    field[i, j] = d
+                dx = origin[0] + (j + 0.5) * resolution - box[0]
+                along, across = abs(c * dx + s * dy) - a, abs(c * dy - s * dx) - e
+                if along < field[i, j] and across < field[i, j]:
+                    along, across = max(along, 0.0), max(across, 0.0)
+                    d = math.sqrt(along * along + across * across)
+                    if d < field[i, j]:
+                        field[i, j] = d
     return field
 
 
