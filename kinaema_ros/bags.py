@@ -142,10 +142,10 @@ def open_drive(
 
 @contextmanager
 def _blame_the_bag(path: Path) -> Iterator[None]:
-    """Turn whatever the parsers raise on broken bytes (struct, assertion, zstd, sqlite ...) into BagError."""
+    """Turn what the parsers raise on broken bytes (struct, zstd, sqlite, memory ...) into BagError."""
     try:
         yield
-    except (BagError, MemoryError):
+    except BagError:
         raise
     except Exception as error:
         reason = str(error).strip().rstrip(".") or type(error).__name__
@@ -191,7 +191,7 @@ def _read_track(reader: Reader, path: Path, topic: Topic) -> Track:
     for stamp_ns, message, _ in _messages(reader, path, topic):
         pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
         p, q = pose.position, pose.orientation
-        norm = math.sqrt(q.x**2 + q.y**2 + q.z**2 + q.w**2)
+        norm = math.hypot(q.x, q.y, q.z, q.w)
         if not (math.isfinite(p.x + p.y) and abs(norm - 1) <= QUATERNION_TOLERANCE):  # NaN fails both
             rejected += 1
             continue
@@ -206,9 +206,10 @@ def _read_track(reader: Reader, path: Path, topic: Topic) -> Track:
 
 def _read_camera(reader: Reader, path: Path, topic: Topic) -> Intrinsics | None:
     """The first camera_info; None from a camera that was never calibrated (K all zero)."""
-    _, message, _ = next(_messages(reader, path, topic))
-    fx, fy, cx, cy = (float(message.k[i]) for i in (0, 4, 2, 5))
-    try:
-        return Intrinsics(message.width, message.height, fx, fy, cx, cy)
-    except ValueError:
-        return None
+    for _, message, _ in _messages(reader, path, topic):
+        fx, fy, cx, cy = (float(message.k[i]) for i in (0, 4, 2, 5))
+        try:
+            return Intrinsics(message.width, message.height, fx, fy, cx, cy)
+        except ValueError:
+            return None
+    return None

@@ -106,8 +106,9 @@ def ellipse_levels(predicted: ArrayLike, true: ArrayLike, covariance: ArrayLike)
     """
     predicted, true = np.asarray(predicted, dtype=np.float64), np.asarray(true, dtype=np.float64)
     position = np.asarray(covariance, dtype=np.float64)[..., :2, :2]
-    determinant = np.linalg.det(position)
-    if not np.all((determinant > 0) & (position[..., 0, 0] > 0)):  # also where it is NaN
+    if not np.isfinite(position).all() or not np.all(
+        (np.linalg.det(position) > 0) & (position[..., 0, 0] > 0)
+    ):
         raise ValueError("a covariance of position is not positive definite")
     error = (predicted - true)[..., :2, None]
     distance2 = (np.swapaxes(error, -1, -2) @ np.linalg.solve(position, error))[..., 0, 0]
