@@ -1,0 +1,156 @@
+"""Every encoding of a camera becomes the same RGB picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from kinaema_ros import images
+
+HEIGHT, WIDTH = 24, 32
+# Smooth, so that chroma at half the resolution and a Bayer mosaic lose little.
+rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+PICTURE = np.stack([40 + 6 * columns, 200 - 5 * rows, 60 + 3 * rows + 2 * columns], axis=-1).astype(np.uint8)
+GREY = cv2.cvtColor(PICTURE, cv2.COLOR_RGB2GRAY)
+ALPHA = np.full((HEIGHT, WIDTH, 1), 77, np.uint8)
+
+
+def mosaic(pattern: str) -> np.ndarray:
+    """What a sensor with this pattern of colour filters (2x2, row by row) records of PICTURE."""
+    channels = np.array(["rgb".index(colour) for colour in pattern]).reshape(2, 2)
+    tiled = np.tile(channels, (HEIGHT // 2, WIDTH // 2))
+    return np.take_along_axis(PICTURE, tiled[..., None], axis=-1)[..., 0]
+
+
+def yuv(order: str) -> np.ndarray:
+    """PICTURE in 4:2:2, BT.601 in studio range; order "uyvy" or "yuyv"; (H, W, 2)."""
+    r, g, b = (PICTURE[..., i].astype(float) for i in range(3))
+    y = 16 + 0.257 * r + 0.504 * g + 0.098 * b
+    u = (128 - 0.148 * r - 0.291 * g + 0.439 * b).reshape(HEIGHT, -1, 2).mean(-1)
+    v = (128 + 0.439 * r - 0.368 * g - 0.071 * b).reshape(HEIGHT, -1, 2).mean(-1)
+    chroma = np.stack([u, v], axis=-1).reshape(HEIGHT, WIDTH)
+    pair = [chroma, y] if order == "uyvy" else [y, chroma]
+    return np.stack(pair, axis=-1).round().astype(np.uint8)
+
+
+def nv21() -> np.ndarray:
+    """PICTURE with a plane of luma and one of V, U at half the resolution; (3 H / 2, W)."""
+    packed = yuv("yuyv").astype(float)
+    u, v = (packed[:, i::2, 1].reshape(HEIGHT // 2, 2, -1).mean(1) for i in (0, 1))
+    chroma = np.stack([v, u], axis=-1).reshape(HEIGHT // 2, WIDTH)
+    return np.concatenate([packed[..., 0], chroma]).round().astype(np.uint8)
+
+
+def wide(array: np.ndarray, byteorder: str = "<") -> np.ndarray:
+    """8 bits as 16, of the same brightness after rounding, and another one with the bytes swapped."""
+    return (array.astype(np.uint16) * 257 + 60).astype(f"{byteorder}u2")
+
+
+BGR = PICTURE[..., ::-1]
+GREY_RGB = np.repeat(GREY[..., None], 3, axis=-1)
+EXACT = {
+    "rgb8": (PICTURE, PICTURE),
+    "bgr8": (BGR, PICTURE),
+    "8UC3": (BGR, PICTURE),
+    "rgba8": (np.concatenate([PICTURE, ALPHA], -1), PICTURE),
+    "bgra8": (np.concatenate([BGR, ALPHA], -1), PICTURE),
+    "8UC4": (np.concatenate([BGR, ALPHA], -1), PICTURE),
+    "rgb16": (wide(PICTURE), PICTURE),
+    "bgr16": (wide(BGR), PICTURE),
+    "rgba16": (wide(np.concatenate([PICTURE, ALPHA], -1)), PICTURE),
+    "bgra16": (wide(np.concatenate([BGR, ALPHA], -1)), PICTURE),
+    "mono8": (GREY, GREY_RGB),
+    "8UC1": (GREY, GREY_RGB),
+    "mono16": (wide(GREY), GREY_RGB),
+    "16UC1": (wide(GREY), GREY_RGB),
+}
+LOSSY = {
+    **{f"bayer_{p}8": mosaic(p) for p in ("rggb", "bggr", "gbrg", "grbg")},
+    **{f"bayer_{p}16": wide(mosaic(p)) for p in ("rggb", "bggr", "gbrg", "grbg")},
+    "yuv422": yuv("uyvy"),
+    "uyvy": yuv("uyvy"),
+    "yuv422_yuy2": yuv("yuyv"),
+    "yuyv": yuv("yuyv"),
+    "nv21": nv21(),
+}
+
+
+def decode(encoding: str, array: np.ndarray, padding: int = 0, bigendian: bool = False) -> np.ndarray:
+    """Decode an array whose rows are padded by so many bytes."""
+    lines = np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1)
+    data = np.pad(lines, ((0, 0), (0, padding)), constant_values=255)
+    return images.decode_image(encoding, HEIGHT, WIDTH, data.shape[1], bigendian, data.tobytes())
+
+
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize("encoding", EXACT)
+def test_an_encoding_without_loss_gives_the_picture(encoding, padding):
+    array, expected = EXACT[encoding]
+    np.testing.assert_array_equal(decode(encoding, array, padding), expected)
+
+
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize("encoding", LOSSY)
+def test_a_mosaic_or_subsampled_colour_gives_nearly_the_picture(encoding, padding):
+    decoded = decode(encoding, LOSSY[encoding], padding).astype(int)
+    inner = np.s_[2:-2, 2:-2]  # what lies at the border has no neighbours to tell its colour
+    assert np.abs(decoded - PICTURE)[inner].max() <= 8
+
+
+def test_every_encoding_that_is_promised_is_tested():
+    assert set(images.ENCODINGS) == {*EXACT, *LOSSY}
+
+
+def test_sixteen_bits_of_the_other_byte_order():
+    array, expected = EXACT["rgb16"]
+    np.testing.assert_array_equal(decode("rgb16", wide(PICTURE, ">"), bigendian=True), expected)
+    assert not np.array_equal(decode("rgb16", array, bigendian=True), expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (("rgb8", 0, 32, 96, False, b""), "no pixels"),
+        (("rgb8", 24, 32, 90, False, bytes(24 * 96)), "step 90 is shorter"),
+        (("rgb8", 24, 32, 96, False, bytes(24 * 96 - 1)), "2303 bytes of data where step"),
+        (("32FC1", 24, 32, 128, False, bytes(24 * 128)), "'32FC1' is not supported; supported: rgb8"),
+        (("yuv422", 24, 31, 62, False, bytes(24 * 62)), "even width"),
+        (("nv21", 23, 32, 32, False, bytes(40 * 32)), "even sides"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        images.decode_image(*fields)
+
+
+@pytest.mark.parametrize(("suffix", "tolerance"), [("png", 0), ("jpg", 12), ("bmp", 0)])
+def test_compressed_images_are_decoded_to_rgb(suffix, tolerance):
+    data = cv2.imencode(f".{suffix}", BGR)[1].tobytes()
+    decoded = images.decode_compressed(suffix, data).astype(int)
+    assert np.abs(decoded - PICTURE).max() <= tolerance
+
+
+def test_compressed_grey_of_sixteen_bits():
+    data = cv2.imencode(".png", wide(GREY))[1].tobytes()
+    np.testing.assert_array_equal(images.decode_compressed("mono16; png compressed", data), GREY_RGB)
+
+
+@pytest.mark.parametrize(
+    ("image_format", "data"), [("jpeg", b""), ("jpeg", b"\xff\xd8 no"), ("h264", bytes(99))]
+)
+def test_what_cannot_be_decoded_is_refused(image_format, data):
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        images.decode_compressed(image_format, data)
+
+
+def test_depth_is_not_taken_for_a_picture():
+    data = cv2.imencode(".png", wide(GREY))[1].tobytes()
+    with pytest.raises(ValueError, match="distances"):
+        images.decode_compressed("16UC1; compressedDepth png", data)
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    (tmp_path / "photo.jpg").write_text("no photo")
+    with pytest.raises(ValueError, match="photo.jpg is not an image"):
+        images.read_image(tmp_path / "photo.jpg")
