@@ -1,6 +1,7 @@
 """Procedural indoor scenes, a renderer, and robot motion in them. No torch, no ROS."""
 
 from kinaema_ros.sim.export import export_map
+from kinaema_ros.sim.generate import generate_scene
 from kinaema_ros.sim.motion import (
     OdometryNoise,
     explore,
@@ -10,7 +11,7 @@ from kinaema_ros.sim.motion import (
 )
 from kinaema_ros.sim.navigation import ROBOT_RADIUS, PathFollower, drive, plan_path
 from kinaema_ros.sim.render import Camera, Lighting, random_lighting, render
-from kinaema_ros.sim.scene import Box, OccupancyGrid, Scene, SceneConfig, generate_scene
+from kinaema_ros.sim.scene import Box, OccupancyGrid, Scene, SceneConfig
 
 __all__ = [
     "ROBOT_RADIUS",

@@ -22,9 +22,9 @@ UNSEEN_DISTANCE = 3.0
 def explore(scene: Scene, rng: np.random.Generator, steps: int) -> np.ndarray:
     """True poses (steps, 3) x, y, yaw of a robot wandering through the rooms of a scene.
 
-    Each step drives 0.2 to 0.3 m (less on arrival) straight or along a bend of at most 25 degrees, or turns on
-    the spot by at most 25 degrees. The robot drives between random waypoints of rooms it has visited least,
-    so that rooms are covered and corridors revisited, and now and then looks around. It keeps 0.25 m clearance.
+    Each step drives 0.2 to 0.3 m (less on arrival) straight or along a bend of at most 25 degrees, or turns
+    on the spot by at most 25 degrees. The robot drives between random waypoints of rooms it has visited least,
+    so that rooms are covered and corridors revisited, and now and then looks around. It keeps 0.25 m clear.
     """
     if steps < 1:
         raise ValueError(f"steps {steps} must be positive")

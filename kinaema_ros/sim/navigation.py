@@ -22,8 +22,8 @@ Pose = tuple[float, float, float]
 def drive(scene: Scene, pose: Sequence[float], v: float, omega: float, dt: float) -> tuple[Pose, bool]:
     """Moves a round differential-drive robot of radius 0.2 m for dt seconds.
 
-    pose: x, y, yaw in the scene's frame; v: forward speed (m/s); omega: yaw rate (rad/s). Returns the new pose
-    and whether an obstacle stopped it. A stopped robot still turns, and may move where clearance grows.
+    pose: x, y, yaw in the scene's frame; v: forward speed (m/s); omega: yaw rate (rad/s). Returns the new
+    pose and whether an obstacle stopped it. A stopped robot still turns, and may move where clearance grows.
     """
     if dt <= 0.0 or not all(math.isfinite(a) for a in (*pose, v, omega)):
         raise ValueError(
@@ -61,8 +61,8 @@ def plan_path(
 ) -> np.ndarray | None:
     """Way points (K, 2) from start to goal that keep radius away from occupied cells, or None.
 
-    A goal inside an inflated obstacle is moved to the nearest free cell within tolerance (m). The path prefers
-    the middle of free space. Frame: the grid's.
+    A goal inside an inflated obstacle is moved to the nearest free cell within tolerance (m). The path
+    prefers the middle of free space. Frame: the grid's.
     """
     free = np.ascontiguousarray(~grid.data, np.uint8)
     # Distance from cell centre to the nearest occupied cell's centre, less half a cell for its edge.
@@ -104,8 +104,8 @@ def _centre(grid: OccupancyGrid, cells: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _shortcut(clearance, points, radius, resolution, origin):
-    """Indices of the points that remain when stretches are replaced by straight lines at most 1 m long. A line
-    is about as clear as the stretch it replaces, so that the path stays in the middle of doors."""
+    """Indices of the points that remain when stretches are replaced by straight lines at most 1 m long. A
+    line is about as clear as the stretch it replaces, so that the path stays in the middle of doors."""
     kept = np.empty(len(points), np.int64)
     kept[0], count, at = 0, 1, 0
     while at < len(points) - 1:

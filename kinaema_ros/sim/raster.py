@@ -210,7 +210,7 @@ def _draw_box(box, b, frame, intrinsics, wall_depth, depth, ident):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def warp(images, homography, height, width):
-    """(B, height, width, 3) uint8: bilinear look-up of images at homography * (column, row, 1), pixel corners."""
+    """(B, height, width, 3) uint8: images looked up, bilinearly, at homography * (column, row, 1)."""
     out = np.empty((len(images), height, width, 3), np.uint8)
     h = homography
     for row in range(height):

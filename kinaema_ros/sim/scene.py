@@ -1,19 +1,14 @@
-"""Procedural indoor scenes: many rooms, their furniture, paint and light, from a seed."""
+"""What a scene is: boxes, materials and lights, and the questions a robot asks about its space."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from random import Random
 
 import numpy as np
 
 from kinaema_ros.sim import space
-from kinaema_ros.sim.builder import Builder
-from kinaema_ros.sim.furnish import RoomFurnisher, build_wall, floor_material, paint_room
-from kinaema_ros.sim.furniture import ROOMS
-from kinaema_ros.sim.layout import OUTSIDE, Room, Wall, floor_plan, walls_with_doors
 from kinaema_ros.sim.materials import TexturePool, texture_pool
 
 ROBOT_HEIGHT = 1.2  # what hangs higher does not stop the robot
@@ -68,7 +63,8 @@ class Box:
 
 @dataclass(frozen=True)
 class OccupancyGrid:
-    """data (H, W) bool, True where occupied; row 0 at the smallest y; origin (x, y) of the corner of cell (0, 0)."""
+    """data (H, W) bool, True where occupied, row 0 at the smallest y; resolution: metres a cell;
+    origin: (x, y) of the outer corner of cell (0, 0)."""
 
     data: np.ndarray
     resolution: float
@@ -77,11 +73,13 @@ class OccupancyGrid:
 
 @dataclass(frozen=True)
 class Scene:
-    """A building in its world frame (metres, z up, floor at z = 0, lower corner of the outer walls near 0, 0).
+    """A building in its world frame: metres, z up, floor at z = 0, lower corner of the outer walls at (0, 0).
 
-    boxes (B, 7) float64: x, y, length, width, yaw, z0, z1; faces (B, 6) int32 materials; kinds: names of the boxes.
-    materials (M, 10) float32: see kinaema_ros.sim.materials. rooms (R, 4): x0, y0, x1, y1 of the wall centre lines.
-    floors, ceilings (R,) int32 materials. lights (R, 8) float32: x, y, ambient, strength, squared range, r, g, b.
+    boxes (B, 7) float64: x, y, length, width, yaw, z0, z1. faces (B, 6) int32: materials of each box's faces.
+    kinds (B,): what the boxes are. materials (M, 10) float32: see kinaema_ros.sim.materials.
+    rooms (R, 4): x0, y0, x1, y1 of the walls' centre lines. floors, ceilings (R,) int32: their materials.
+    lights (R, 8) float32: x, y, ambient, strength, squared range, red, green, blue.
+    ceiling: height of all rooms. sun: direction the light comes from (radians), for the shading of faces.
     """
 
     seed: int
@@ -97,7 +95,7 @@ class Scene:
     floors: np.ndarray
     ceilings: np.ndarray
     lights: np.ndarray
-    sun: float  # direction the light comes from, for face shading
+    sun: float
 
     @property
     def pool(self) -> TexturePool:
@@ -133,7 +131,7 @@ class Scene:
 
     @cached_property
     def clearance(self) -> np.ndarray:
-        """(H, W) float32: distance of each cell of the 0.1 m planning grid to the nearest obstacle, at most 0.6 m."""
+        """(H, W) float32: distance from each cell of the 0.1 m planning grid to an obstacle, up to 0.6 m."""
         return space.clearance_field(
             self.boxes, self.obstacles, self.grid_origin, self._grid_shape(GRID), GRID, CLEARANCE_REACH
         )
@@ -141,7 +139,7 @@ class Scene:
     @cached_property
     def reachable(self) -> np.ndarray:
         """(H, W) bool: cells of the planning grid in the connected free space of the rooms."""
-        labels, sizes = space.label_components(self._inside & (self.clearance >= PASSABLE))
+        labels, sizes = space.label_components(self.inside & (self.clearance >= PASSABLE))
         return labels == np.argmax(sizes) if len(sizes) else labels >= 0
 
     @cached_property
@@ -157,7 +155,8 @@ class Scene:
         return grid
 
     @property
-    def _inside(self) -> np.ndarray:
+    def inside(self) -> np.ndarray:
+        """(H, W) bool: cells of the planning grid within the outer walls' centre lines."""
         height, width = self._grid_shape(GRID)
         inside = np.zeros((height, width), bool)
         n = round(MARGIN / GRID)
@@ -165,7 +164,7 @@ class Scene:
         return inside
 
     def occupancy(self, resolution: float = 0.05) -> OccupancyGrid:
-        """What a robot hits, in the world frame. Outside the building there is nothing, and no way to get there."""
+        """What a robot hits, in the world frame. Outside the building nothing is, and no way leads there."""
         shape = self._grid_shape(resolution)
         distance = space.clearance_field(
             self.boxes, self.obstacles, self.grid_origin, shape, resolution, resolution
@@ -179,123 +178,3 @@ class Scene:
             and 0 < y < self.size[1]
             and space.nearest_distance(self.boxes, self.obstacles, x, y, radius) >= radius
         )
-
-
-def generate_scene(seed: int, config: SceneConfig | None = None) -> Scene:
-    """The scene of a seed: same seed and config, same scene. All rooms are connected for a robot of radius 0.25 m."""
-    config = config or SceneConfig()
-    rng = Random(seed)
-    while True:
-        width, height = (
-            rng.uniform(config.size_min, config.size_max),
-            rng.uniform(config.size_min, config.size_max),
-        )
-        rooms = floor_plan(rng, width, height, config.room_min, config.room_max)
-        thickness = rng.uniform(0.1, 0.16)
-        try:
-            walls = walls_with_doors(rng, rooms, width, height, thickness, config.extra_doors)
-            break
-        except ValueError:
-            continue
-    scene, owners = _assemble(seed, config, rng, (width, height), rooms, walls, thickness)
-    for _ in range(len(rooms) + 1):
-        blocked = _blocked_rooms(scene)
-        if not blocked:
-            return scene
-        # Furniture that cuts a room off is taken away; the bare room is always connected.
-        keep = np.array([room not in blocked for room in owners])
-        scene = replace(
-            scene,
-            boxes=scene.boxes[keep],
-            faces=scene.faces[keep],
-            kinds=tuple(k for k, kept in zip(scene.kinds, keep, strict=True) if kept),
-        )
-        owners = owners[keep]
-    raise AssertionError(f"scene {seed} is not connected")
-
-
-def _assemble(
-    seed: int,
-    config: SceneConfig,
-    rng: Random,
-    size: tuple[float, float],
-    rooms: list[Room],
-    walls: list[Wall],
-    thickness: float,
-) -> tuple[Scene, np.ndarray]:
-    """The scene, and for each box the room whose furniture it belongs to (-1: walls and decoration)."""
-    b = Builder(rng, texture_pool(config.texture_seed))
-    ceiling = rng.uniform(2.4, 3.1)
-    kinds = [k for k in ROOMS if k not in ("corridor", "hall")]
-    rng.shuffle(kinds)
-    for i, room in enumerate(rooms):
-        if room.kind != "corridor":
-            area = (room.x1 - room.x0) * (room.y1 - room.y0)
-            room.kind = "hall" if area > 28 and rng.random() < 0.3 else kinds[i % len(kinds)]
-    paints = [paint_room(b, room) for room in rooms]
-    floors = [floor_material(b, room) for room in rooms]
-    ceilings = [
-        b.material("plaster" if rng.random() < 0.8 else "wood", 1.6, b.tint(0.1, 0.85)) for _ in rooms
-    ]
-    trim = b.material(rng.choice(("plain", "wood", "plain")), 1.0, b.tint(0.3, 0.6))
-    outer: list[set[str]] = [set() for _ in rooms]
-    for wall in walls:
-        build_wall(b, wall, paints, thickness, ceiling, trim)
-        if wall.low == OUTSIDE:
-            outer[wall.high].add("south" if wall.along_x else "west")
-        elif wall.high == OUTSIDE:
-            outer[wall.low].add("north" if wall.along_x else "east")
-    furnishers = [RoomFurnisher(b, r, o, thickness, ceiling) for r, o in zip(rooms, outer, strict=True)]
-    for f in furnishers:
-        f.decorate()
-    owners = [-1] * len(b.boxes)
-    for i, f in enumerate(furnishers):
-        f.furnish(config.furniture)
-        owners += [i] * (len(b.boxes) - len(owners))
-    boxes = np.array(b.boxes)
-    boxes[:, 6] = np.minimum(boxes[:, 6], ceiling)
-    lights = [
-        (
-            (r.x0 + r.x1) / 2,
-            (r.y0 + r.y1) / 2,
-            rng.uniform(0.55, 0.95),
-            rng.uniform(0.35, 0.75),
-            rng.uniform(4, 20),
-            rng.uniform(0.92, 1.05),
-            rng.uniform(0.95, 1.0),
-            rng.uniform(0.82, 1.08),
-        )
-        for r in rooms
-    ]
-    scene = Scene(
-        seed,
-        config,
-        size,
-        ceiling,
-        boxes,
-        np.array(b.faces, np.int32),
-        tuple(b.kinds),
-        np.array(b.materials, np.float32),
-        np.array([(r.x0, r.y0, r.x1, r.y1) for r in rooms]),
-        tuple(r.kind for r in rooms),
-        np.array(floors, np.int32),
-        np.array(ceilings, np.int32),
-        np.array(lights, np.float32),
-        rng.uniform(-math.pi, math.pi),
-    )
-    return scene, np.array(owners)
-
-
-def _blocked_rooms(scene: Scene) -> set[int]:
-    """Rooms whose furniture cuts the building apart or leaves too little room to drive."""
-    rooms, count = scene.room_grid, len(scene.rooms)
-    labels, sizes = space.label_components(scene._inside & (scene.clearance >= PASSABLE))
-    if len(sizes) == 0:
-        return set(range(count))
-    main = labels == np.argmax(sizes)
-    # A large piece cut off from the rest: the cause lies in one of the rooms it reaches into.
-    large = np.append((sizes > 1.0 / GRID**2) & (np.arange(len(sizes)) != np.argmax(sizes)), False)
-    cut_off = set(np.unique(rooms[large[labels]]).tolist())
-    areas = np.bincount(rooms[main], minlength=count) * GRID**2
-    room_area = np.diff(scene.rooms[:, ::2])[:, 0] * np.diff(scene.rooms[:, 1::2])[:, 0]
-    return cut_off | set(np.flatnonzero(areas < np.minimum(1.0, 0.1 * room_area)).tolist())

@@ -182,7 +182,7 @@ def _shade_upright(
     lights,
     tone,
 ):
-    """A run of an upright face: u (m along the face), the pixel's width across it and the light are constant."""
+    """A run of an upright face: u (m along it), the pixel's width across it and the light are constant."""
     glow = paint[material, EMISSION]
     light = shade * _light(lights, room, x, y) * (1.0 - glow) + 1.2 * glow
     red = light * (lights[room, 5] * (1.0 - glow) + glow)
