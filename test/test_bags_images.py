@@ -133,7 +133,8 @@ def test_compressed_images_are_decoded_to_rgb(suffix, tolerance):
 
 def test_compressed_grey_of_sixteen_bits():
     data = cv2.imencode(".png", wide(GREY))[1].tobytes()
-    np.testing.assert_array_equal(images.decode_compressed("mono16; png compressed", data), GREY_RGB)
+    decoded = images.decode_compressed("mono16; png compressed", data).astype(int)
+    assert np.abs(decoded - GREY_RGB).max() <= 1  # libpng has its own way to round to 8 bits
 
 
 @pytest.mark.parametrize(
