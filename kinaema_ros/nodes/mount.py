@@ -69,6 +69,14 @@ class Mount:
         return cls(float(translation[0]), float(translation[1]), yaw, pitch, roll)
 
 
+def optical_quaternion(yaw: float, pitch: float) -> tuple[float, float, float, float]:
+    """Rotation base <- optical frame of a camera without roll, as x, y, z, w; ``Mount.from_optical`` undoes it."""
+    # q = q_z(yaw) q_y(pitch) q_optical, with q_optical = (-1, 1, -1, 1) / 2 taking z to x, x to -y, y to -z.
+    cy, sy, cp, sp = math.cos(yaw / 2), math.sin(yaw / 2), math.cos(pitch / 2), math.sin(pitch / 2)
+    x, y, z, w = -sy * sp, cy * sp, sy * cp, cy * cp
+    return (-w + x - y - z) / 2, (w + x + y - z) / 2, (-w + x + y + z) / 2, (w + x - y + z) / 2
+
+
 def level(rgb: RGB, camera: Intrinsics, mount: Mount) -> RGB:
     """The image that the same camera would take without pitch and roll; blank where it saw nothing.
 

@@ -1,0 +1,124 @@
+"""A robot in a procedural scene: it moves, collides, mismeasures its motion and follows paths. No ROS in here."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinaema_ros import geometry
+from kinaema_ros.sim import (
+    ROBOT_RADIUS,
+    OccupancyGrid,
+    OdometryNoise,
+    PathFollower,
+    Scene,
+    drive,
+    explore,
+    plan_path,
+)
+
+Array = NDArray[np.float64]
+# The noise is given per step of a walk, as in training: this far, or this much of a turn.
+_STEP, _STEP_YAW = 0.25, math.radians(25.0)
+_CLEARANCE = ROBOT_RADIUS + 0.05  # what a planned path keeps
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The robot at one moment; poses (3,), metres and radians."""
+
+    seconds: float  # since the start of the simulation
+    map_T_base: Array  # the truth
+    odom_T_base: Array  # what the wheels say
+    speed: tuple[float, float]  # forward m/s, yaw rad/s
+
+
+class SimulatedRobot:
+    """Thread-safe; time passes by ``step`` only. The map frame is the scene's."""
+
+    def __init__(self, scene: Scene, seed: int, noise: OdometryNoise, localization: str):
+        """``localization``: "ground_truth", or "odometry" for a robot that believes its drifting odometry."""
+        self.scene, self._noise, self._localization = scene, noise, localization
+        self.grid: OccupancyGrid = scene.occupancy(0.05)
+        self._rng = np.random.default_rng(seed)
+        self._lock = threading.Lock()
+        self._true: Array = np.array(explore(scene, self._rng, 1)[0], dtype=np.float64)
+        self._map_T_start = self._true.copy()
+        self._odometry: Array = np.zeros(3)
+        self._seconds = 0.0
+        self._command, self._command_until = (0.0, 0.0), 0.0
+        self._follower: PathFollower | None = None
+        self._speed = (0.0, 0.0)
+        self.collisions = 0
+        self._colliding = False
+
+    def snapshot(self) -> Snapshot:
+        """Where it is now."""
+        with self._lock:
+            return Snapshot(self._seconds, self._true.copy(), self._odometry.copy(), self._speed)
+
+    def believed(self) -> Array:
+        """``map_T_base`` (3,) as its localisation has it."""
+        with self._lock:
+            return self._believed()
+
+    def _believed(self) -> Array:
+        if self._localization == "ground_truth":
+            return self._true.copy()
+        return geometry.compose(self._map_T_start, self._odometry)
+
+    def map_T_odom(self) -> Array:
+        """(3,) what its localisation publishes for goals given in the odom frame."""
+        with self._lock:
+            return geometry.compose(self._believed(), geometry.inverse(self._odometry))
+
+    def command(self, v: float, omega: float, seconds: float) -> None:
+        """Drives at v m/s and omega rad/s for so long, unless a path is being followed."""
+        with self._lock:
+            self._command, self._command_until = (v, omega), self._seconds + seconds
+
+    def go_to(self, map_T_goal: Array) -> PathFollower | None:
+        """Plans a path and follows it from the next step on; None if there is none."""
+        start = self.believed()
+        path = plan_path(self.grid, start[:2].tolist(), map_T_goal[:2].tolist(), _CLEARANCE)
+        if path is None:
+            return None
+        follower = PathFollower(path, float(map_T_goal[2]))
+        with self._lock:
+            self._follower = follower
+        return follower
+
+    def stop(self, follower: PathFollower) -> None:
+        """Gives a path up, unless another one has replaced it."""
+        with self._lock:
+            if self._follower is follower:
+                self._follower = None
+
+    def step(self, dt: float) -> Snapshot:
+        """Lets ``dt`` seconds pass."""
+        with self._lock:
+            v, omega = self._command if self._seconds < self._command_until else (0.0, 0.0)
+            if self._follower is not None:
+                v, omega = self._follower.command(self._believed().tolist(), dt)
+            before = self._true
+            pose, collided = drive(self.scene, before.tolist(), v, omega, dt)
+            self._true = np.array(pose)
+            self.collisions += collided and not self._colliding
+            self._colliding = collided
+            self._odometry = geometry.compose(
+                self._odometry, self._measured(geometry.between(before, self._true))
+            )
+            self._speed = (v, omega)
+            self._seconds += dt
+        return self.snapshot()
+
+    def _measured(self, step: Array) -> Array:
+        """A motion as the wheels measure it; independent errors add up to the noise's of a whole step."""
+        distance, turn = math.hypot(step[0], step[1]), abs(step[2])
+        position = self._noise.fraction * math.sqrt(_STEP * distance)
+        yaw = math.radians(self._noise.degrees) * math.sqrt(distance / _STEP + turn / _STEP_YAW)
+        return step + self._rng.standard_normal(3) * np.array([position, position, yaw])
