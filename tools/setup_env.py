@@ -27,6 +27,7 @@ import sys
 import sysconfig
 import time
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
@@ -160,6 +161,7 @@ def requirement_names(ros: str) -> tuple[str, ...]:
 def install(requirements: list[Path], ros: str, lock: int) -> None:
     drop_half_installed()
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    command.append("--no-compile")  # half a minute that most of these modules never pay back
     for path in requirements:
         command += ["-c" if path.stem == "constraints" else "-r", str(path)]
     if ros:
@@ -248,18 +250,23 @@ def run(command: list[str], lock: int, environment: dict[str, str] | None = None
         if live:
             print("\r\033[K", end="", flush=True)
     if status:
-        raise SetupError(failure(lines))
+        raise SetupError(f"{failure(lines)} ({LOG} has the rest)")
 
 
 def failure(lines: list[str]) -> str:
-    """The line of a failed command's output that says what went wrong."""
-    if any("No space left on device" in line for line in lines):
-        return f"the disk of {VENV} is full: make room there, then `make setup` goes on"
-    told = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)] or lines or ["no output"]
-    return f"{told[-1]} ({LOG} has the rest)"
+    """The line of a failed command's output that says what went wrong, or what to do about it."""
+    output = "\n".join(lines)
+    if "No space left on device" in output:
+        return f"the disk of {VENV} is full: make room there"
+    if re.search("NewConnectionError|Temporary failure in name resolution|Network is unreachable", output):
+        return "pip cannot reach the package index: check the network"
+    # pip's last error sums up the others; a compiler's first one causes the others.
+    of_pip = [line for line in lines if line.startswith("ERROR:")][-1:]
+    others = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)]
+    return [*of_pip, *others, *lines[-1:], "no output"][0][:300]
 
 
-def wait_for(lock) -> None:
+def wait_for(lock: IO[str]) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
