@@ -111,8 +111,7 @@ def frame(seed: int, height: int = 120, width: int = 160) -> np.ndarray:
 
 def image_msg(rgb: np.ndarray, seconds: float = 0.0) -> Image:
     """An rgb8 message of an array (H, W, 3), stamped."""
-    message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=3 * rgb.shape[1])
-    message.data = rgb.tobytes()
+    message = messages.rgb_msg(rgb)
     message.header.stamp = messages.time_msg(round(seconds * 1e9))
     return message
 
@@ -147,7 +146,9 @@ class Robot(Ros):
         self.now = time.time()  # the robot's clock: stamps only ever grow, in whatever test
         self.x = 0.0
 
-    def status(self, condition: Callable[[MemoryStatus], bool], timeout: float = 10.0, what: str = "") -> MemoryStatus:
+    def status(
+        self, condition: Callable[[MemoryStatus], bool], timeout: float = 10.0, what: str = ""
+    ) -> MemoryStatus:
         """Waits for a status from now on that meets a condition."""
         seen = len(self.statuses)
         wait_until(lambda: any(map(condition, self.statuses[seen:])), timeout, what or "a status")
@@ -155,7 +156,9 @@ class Robot(Ros):
 
     def connected(self, publisher: Any) -> None:
         """Waits until somebody subscribes."""
-        wait_until(lambda: publisher.get_subscription_count() > 0, DISCOVERY, f"a subscriber of {publisher.topic}")
+        wait_until(
+            lambda: publisher.get_subscription_count() > 0, DISCOVERY, f"a subscriber of {publisher.topic}"
+        )
 
     def drive(self, metres: float = 0.3) -> float:
         """Odometry of a step ahead, around a stamp that is returned: an image of that stamp can be paired."""

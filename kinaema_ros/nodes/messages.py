@@ -79,6 +79,15 @@ def image_to_rgb(message: Image | CompressedImage, kind: str = "image") -> NDArr
         raise BadInput(f"{kind}_undecodable", f"{error}; re-encode it as rgb8, jpeg or png") from error
 
 
+def rgb_msg(rgb: NDArray[np.uint8]) -> Image:
+    """An rgb8 message of an array (H, W, 3)."""
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise ValueError(f"image of shape {rgb.shape} and type {rgb.dtype}: it must be (H, W, 3) uint8 RGB")
+    message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=3 * rgb.shape[1])
+    message.data = rgb.tobytes()
+    return message
+
+
 def _check_layout(message: Image, kind: str) -> None:
     """Names what is wrong with the fields of an image, each kind by a reason of its own."""
     if message.height == 0 or message.width == 0:

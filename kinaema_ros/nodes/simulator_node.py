@@ -149,9 +149,8 @@ class SimulatorNode(Node):
         rgb: NDArray[np.uint8] = render(self._robot.scene, now.map_T_base[None], self._parameters_now.camera)[
             0
         ]
-        message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=3 * rgb.shape[1])
+        message = messages.rgb_msg(rgb)
         message.header.stamp, message.header.frame_id = stamp, OPTICAL_FRAME
-        message.data = rgb.tobytes()
         return message
 
     def _camera_info_msg(self, stamp: messages.Time) -> CameraInfo:
