@@ -1,0 +1,142 @@
+"""What is compared: our memory and the baselines behind one interface, B drives at a time.
+
+``start`` makes an empty memory, ``update`` folds one frame into it, ``query`` asks Q questions. A method may
+reuse the state it was given; ask before the next update. Retrieval keeps every frame, as history attention
+does; their states grow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from kinaema_ros.model.cell import MemoryState
+from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.se2 import between
+
+
+@dataclass
+class Answer:
+    """Of each of B memories to Q questions. ``std`` is None where a method says nothing of its certainty."""
+
+    pose: Tensor  # (B, Q, 3) robot_T_query
+    std: Tensor | None  # (B, Q, 2) of position (metres, each axis) and yaw (radians)
+    seen: Tensor  # (B, Q) probability in [0, 1] that the place is in memory
+
+
+class Method(Protocol):
+    """A way to remember. Features are the trunk's, odometry is float64 in the odom frame."""
+
+    def start(self, batch: int, capacity: int) -> Any:
+        """Empty memories of B drives of at most ``capacity`` frames."""
+
+    def update(self, state: Any, features: Tensor, odometry: Tensor) -> Any:
+        """features (B, FEATURE_DIM), odometry (B, 3)."""
+
+    def query(self, state: Any, features: Tensor) -> Answer:
+        """features (B, Q, FEATURE_DIM)."""
+
+    def num_bytes(self, state: Any) -> int:
+        """Size of what is remembered of one drive."""
+
+
+class KinaemaMethod:
+    """The shipped memory."""
+
+    def __init__(self, network: Kinaema):
+        self.network = network
+
+    def start(self, batch: int, capacity: int) -> MemoryState:
+        return MemoryState.empty(self.network.config, batch, self.network.temperature.device)
+
+    def update(self, state: MemoryState, features: Tensor, odometry: Tensor) -> MemoryState:
+        return self.network.update(state, features, odometry)
+
+    def query(self, state: MemoryState, features: Tensor) -> Answer:
+        return Answer(*self.network.query(state, features))
+
+    def num_bytes(self, state: MemoryState) -> int:
+        return state.num_bytes // len(state.updates)
+
+
+class OwnPose:
+    """Answers that the query was taken where the robot stands."""
+
+    def start(self, batch: int, capacity: int) -> None:
+        return None
+
+    def update(self, state: None, features: Tensor, odometry: Tensor) -> None:
+        return None
+
+    def query(self, state: None, features: Tensor) -> Answer:
+        nowhere = features.new_zeros(*features.shape[:2], 3)
+        return Answer(nowhere, None, nowhere[..., 0] + 0.5)
+
+    def num_bytes(self, state: None) -> int:
+        return 0
+
+
+@dataclass
+class Frames:
+    """Everything that B drives saw; room for all frames, of which the first ``count`` are there."""
+
+    key: Tensor  # (B, T, Dk)
+    content: Tensor  # (B, T, Dc)
+    pose: Tensor  # (B, T, 3) float64, odometry
+    count: int = 0
+
+
+class RetrievalPair:
+    """Every frame is kept as an embedding of its own; the network's read-out answers from the best K of all."""
+
+    def __init__(self, network: Kinaema):
+        self.network = network
+
+    def start(self, batch: int, capacity: int) -> Frames:
+        config, device = self.network.config, self.network.temperature.device
+        room = max(capacity, config.num_hypotheses)
+        key = torch.zeros(batch, room, config.key_dim, device=device)
+        content = torch.zeros(batch, room, config.content_dim, device=device)
+        return Frames(key, content, torch.zeros(batch, room, 3, dtype=torch.float64, device=device))
+
+    def update(self, state: Frames, features: Tensor, odometry: Tensor) -> Frames:
+        state.key[:, state.count], state.content[:, state.count], _ = self.network.descriptor(features)
+        state.pose[:, state.count] = odometry
+        return replace(state, count=state.count + 1)
+
+    def query(self, state: Frames, features: Tensor) -> Answer:
+        config = self.network.config
+        n = max(state.count, config.num_hypotheses)  # as many as a query wants hypotheses from
+        nothing = MemoryState.empty(
+            replace(config, num_embeddings=config.num_hypotheses, context_size=1), len(features), features.device
+        )
+        kept = (torch.arange(n, device=features.device) < state.count).float()
+        memory = replace(
+            nothing,
+            key=state.key[:, :n],
+            content=state.content[:, :n],
+            pose=state.pose[:, :n],
+            count=kept.expand(len(features), n),
+            robot=state.pose[:, state.count - 1],
+        )
+        return Answer(*self.network.query(memory, features))
+
+    def num_bytes(self, state: Frames) -> int:
+        return state.count * sum(t[0, 0].numel() * t.element_size() for t in (state.key, state.content, state.pose))
+
+
+class Retrieval(RetrievalPair):
+    """Answers with the pose of the stored frame whose key is most like the query's, of all frames."""
+
+    def query(self, state: Frames, features: Tensor) -> Answer:
+        key, _, _ = self.network.descriptor(features)
+        similarity, index = torch.einsum("bqd,bnd->bqn", key, state.key[:, : state.count]).max(dim=-1)
+        stored = state.pose.gather(1, index[..., None].expand(-1, -1, 3))
+        robot = state.pose[:, None, state.count - 1]
+        return Answer(between(robot, stored), None, (1.0 + similarity) / 2.0)
+
+    def num_bytes(self, state: Frames) -> int:
+        return state.count * sum(t[0, 0].numel() * t.element_size() for t in (state.key, state.pose))
