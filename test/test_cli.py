@@ -209,7 +209,7 @@ def test_debug_shows_where_it_failed(recorded, tmp_path):
 def test_a_missing_package_is_named(capsys, recorded, monkeypatch):
     monkeypatch.setitem(sys.modules, "rosbags.rosbag2", None)
     monkeypatch.delitem(sys.modules, "kinaema_ros.bags", raising=False)
-    monkeypatch.delitem(sys.modules, "kinaema_ros.replay_command", raising=False)
+    monkeypatch.delitem(sys.modules, "kinaema_ros.commands.replay", raising=False)
     monkeypatch.delitem(sys.modules, "kinaema_ros.replay", raising=False)
     status, message = refused(capsys, "replay", recorded / "bag", "--queries", recorded / "queries.csv")
     assert status == 1
@@ -217,7 +217,7 @@ def test_a_missing_package_is_named(capsys, recorded, monkeypatch):
 
 
 def test_an_interrupt_ends_the_command_without_a_traceback(capsys, recorded, monkeypatch):
-    import kinaema_ros.replay_command as replay_command
+    import kinaema_ros.commands.replay as replay_command
 
     def interrupted(*_):
         raise KeyboardInterrupt

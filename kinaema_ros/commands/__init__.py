@@ -1,0 +1,1 @@
+"""The commands of `kinaema`: their arguments, and what is run with them."""

@@ -1,0 +1,151 @@
+"""Arguments of the commands: types that refuse what is wrong, and options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+T = TypeVar("T")
+USAGE = 2  # exit status of wrong usage, as argparse has it
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line for wrong usage, as the rest of the command's errors have."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+# -- types of arguments: wrong ones are wrong usage, found before any work is begun ------------------------
+
+
+def existing_path(text: str) -> Path:
+    """A file or folder that exists."""
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text} does not exist")
+    return path
+
+
+def existing_file(text: str) -> Path:
+    """A file that exists."""
+    path = existing_path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"{text} is not a file")
+    return path
+
+
+def output_file(text: str) -> Path:
+    """A file that can be made: its folder exists."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder, not a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"the folder {path.parent} does not exist")
+    return path
+
+
+def output_folder(text: str) -> Path:
+    """A folder that exists or can be made."""
+    path = Path(text).expanduser()
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a file, not a folder")
+    return path
+
+
+def between(low: float, high: float, unit: str = "") -> Callable[[str], float]:
+    """A number in a closed range."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high or math.isinf(value):
+            upper = f" to {high:g}" if math.isfinite(high) else " or more"
+            raise argparse.ArgumentTypeError(f"{text} is not a number of {low:g}{upper}{unit and ' ' + unit}")
+        return value
+
+    return parse
+
+
+def whole_number(low: int) -> Callable[[str], int]:
+    """An integer of at least `low`."""
+
+    def parse(text: str) -> int:
+        if not text.strip().isdecimal() or int(text) < low:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number of {low} or more")
+        return int(text)
+
+    return parse
+
+
+def listed(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """Values separated by commas, each once."""
+
+    def parse_all(text: str) -> tuple[T, ...]:
+        values = tuple(parse(part) for part in text.split(","))
+        if len(set(values)) < len(values):
+            raise argparse.ArgumentTypeError(f"{text} names something twice")
+        return values
+
+    return parse_all
+
+
+def one_or_more_of(*names: str) -> Callable[[str], tuple[str, ...]]:
+    """Names separated by commas."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
+        return text
+
+    return listed(parse)
+
+
+def odometry_noise(text: str) -> tuple[float, float]:
+    """FRACTION,DEG."""
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise argparse.ArgumentTypeError(f"{text} is not FRACTION,DEG, such as 0.02,0.2")
+    return between(0, 1)(parts[0]), between(0, 45, "degrees")(parts[1])
+
+
+# -- arguments that several commands share -----------------------------------------------------------------
+
+
+def add_command(
+    commands: argparse._SubParsersAction, name: str, run: str, help: str, description: str
+) -> Parser:
+    """A command that runs "module:function"; `description` is what `kinaema NAME --help` begins with."""
+    parser: Parser = commands.add_parser(
+        name, help=help, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(run=run, parser=parser)
+    return parser
+
+
+def add_results(parser: argparse.ArgumentParser, pictures: str = "") -> None:
+    """--json, --debug, and --out where the command makes pictures."""
+    group = parser.add_argument_group("results")
+    group.add_argument("--json", metavar="FILE", type=output_file, help="write the result as JSON")
+    if pictures:
+        group.add_argument(
+            "--out", metavar="DIR", type=output_folder, help=f"write {pictures} into this folder"
+        )
+    group.add_argument("--debug", action="store_true", help="show the traceback where something fails")
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """--checkpoint and --device."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        type=existing_file,
+        help="network weights (default: the ones that come along)",
+    )
+    group.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")

@@ -1,0 +1,108 @@
+"""Commands about training and measuring the network: what they take."""
+
+from __future__ import annotations
+
+import argparse
+
+from kinaema_ros.commands.arguments import (
+    add_command,
+    add_network,
+    add_results,
+    existing_path,
+    listed,
+    odometry_noise,
+    one_or_more_of,
+    output_folder,
+    whole_number,
+)
+
+
+def add_evaluate(commands: argparse._SubParsersAction) -> None:
+    description = "Measure the memory in procedural scenes that it was never trained on."
+    parser = commands.add_parser(
+        "evaluate", help="measure the memory in unseen scenes", description=description
+    )
+    kinds = parser.add_subparsers(title="what", metavar="WHAT", required=True)
+    _evaluate_rpe(kinds)
+
+
+def _evaluate_rpe(kinds: argparse._SubParsersAction) -> None:
+    methods = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
+    parser = add_command(
+        kinds,
+        "rpe",
+        "kinaema_ros.training.evaluate:run",
+        "relative pose of places seen in the past",
+        "Drive through unseen scenes of 8 to 20 m and ask, after some numbers of frames, where views of past\n"
+        "places lie relative to the robot, and whether views of new places were seen.",
+    )
+    parser.epilog = (
+        "example:\n"
+        "  kinaema evaluate rpe --method kinaema,retrieval --lengths 100,400 --scenes 16 --out out/rpe"
+    )
+    parser.add_argument(
+        "--method",
+        metavar="LIST",
+        type=one_or_more_of(*methods),
+        default=methods,
+        help=f"of {', '.join(methods)} (default: all)",
+    )
+    parser.add_argument(
+        "--lengths",
+        metavar="LIST",
+        type=listed(whole_number(2)),
+        default=(100, 200, 400, 800),
+        help="frames after which is asked (default: 100,200,400,800)",
+    )
+    parser.add_argument(
+        "--scenes", metavar="N", type=whole_number(1), default=64, help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--queries",
+        metavar="N",
+        type=whole_number(2),
+        default=16,
+        help="seen places asked for in each scene at each length, and as many unseen ones (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="of scenes and drives (default: 0)")
+    parser.add_argument(
+        "--odom-noise",
+        metavar="FRACTION,DEG",
+        type=odometry_noise,
+        default=(0.0, 0.0),
+        help="noise of each step: fraction of its length, degrees of its turn (default: exact odometry)",
+    )
+    parser.add_argument(
+        "--baselines",
+        metavar="DIR",
+        type=existing_path,
+        help="folder of baseline-gru.safetensors and baseline-attention.safetensors (default: models/)",
+    )
+    parser.add_argument(
+        "--cache",
+        metavar="DIR",
+        type=output_folder,
+        help="keep the encoded drives here, and use those of an earlier run; 8 MB a scene",
+    )
+    add_network(parser)
+    add_results(parser, "pictures and a table by age and distance")
+
+
+def add_bench(commands: argparse._SubParsersAction) -> None:
+    parser = add_command(
+        commands,
+        "bench",
+        "kinaema_ros.training.bench:run",
+        "time updates and queries as the drive grows longer",
+        "Time an update and a query after 10, 100, 1,000 and 10,000 frames, of the memory and of attention over\n"
+        "the whole history, one image at a time on one thread.",
+    )
+    parser.add_argument(
+        "--rounds",
+        metavar="N",
+        type=whole_number(10),
+        default=200,
+        help="times that each is measured (default: %(default)s)",
+    )
+    add_network(parser)
+    add_results(parser)
