@@ -67,9 +67,9 @@ def build_wall(
     piece("lintel", o.a, o.b, top, ceiling, thickness, None)
     piece("sill", o.a, o.b, 0.0, 0.004, thickness, trim)
     if o.framed:
-        piece("door_frame", o.a - 0.06, o.a, 0.0, top + 0.06, thickness + 0.04, trim)
-        piece("door_frame", o.b, o.b + 0.06, 0.0, top + 0.06, thickness + 0.04, trim)
-        piece("door_frame", o.a, o.b, top, top + 0.06, thickness + 0.04, trim)
+        piece("door_frame", o.a - 0.06, o.a + 0.012, 0.0, top + 0.06, thickness + 0.04, trim)
+        piece("door_frame", o.b - 0.012, o.b + 0.06, 0.0, top + 0.06, thickness + 0.04, trim)
+        piece("door_frame", o.a, o.b, top - 0.012, top + 0.06, thickness + 0.04, trim)
 
 
 class RoomFurnisher:
