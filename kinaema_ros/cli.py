@@ -21,7 +21,7 @@ from kinaema_ros.commands.arguments import Parser
 
 FAILED, INTERRUPTED = 1, 130
 
-COMMANDS = (robot.add_replay, learning.add_evaluate, learning.add_bench)
+COMMANDS = (robot.add_query, robot.add_goto, robot.add_replay, learning.add_evaluate, learning.add_bench)
 
 
 def make_parser() -> Parser:

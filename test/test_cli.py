@@ -147,6 +147,11 @@ def test_version(capsys):
             ["replay", "BAG", "--queries", "CSV", "--through-ros", "--min-distance", "1"],
             "the node's own parameters",
         ),
+        (["query", "nowhere.jpg"], "argument IMAGE: nowhere.jpg does not exist"),
+        (["query", "CSV", "--namespace", "a b"], "'a b' is not a name in ROS"),
+        (["goto", "CSV", "--namespace", "/1"], "'/1' is not a name in ROS"),
+        (["goto", "CSV", "--min-seen", "2"], "2 is not a number of 0 to 1"),
+        (["goto", "CSV", "--timeout", "0"], "0 is not a number of 0.1 to 3600"),
     ],
 )
 def test_wrong_usage_is_told_in_one_line(capsys, recorded, arguments, words):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -54,6 +55,13 @@ def output_folder(text: str) -> Path:
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a file, not a folder")
     return path
+
+
+def ros_name(text: str) -> str:
+    """A name of ROS, or a namespace: words separated by slashes; "" and "/" are the root."""
+    if not re.fullmatch(r"/?|(/?[A-Za-z_]\w*)(/[A-Za-z_]\w*)*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name in ROS, such as /robot1")
+    return text
 
 
 def between(low: float, high: float, unit: str = "") -> Callable[[str], float]:

@@ -12,6 +12,7 @@ from kinaema_ros.commands.arguments import (
     between,
     existing_file,
     existing_path,
+    ros_name,
 )
 
 
@@ -69,6 +70,7 @@ def add_replay(commands: argparse._SubParsersAction) -> None:
     ros.add_argument(
         "--node",
         metavar="NAME",
+        type=ros_name,
         default="/kinaema_memory",
         help="the memory_node's name (default: %(default)s)",
     )
@@ -77,3 +79,72 @@ def add_replay(commands: argparse._SubParsersAction) -> None:
         "--map", metavar="YAML", type=existing_file, help="map to draw (default: map.yaml by the bag)"
     )
     add_results(parser, "pictures of map, errors, calibration and the seen/unseen decision")
+
+
+def add_query(commands: argparse._SubParsersAction) -> None:
+    parser = add_command(
+        commands,
+        "query",
+        "kinaema_ros.commands.ask:run_query",
+        "ask a running robot where a photo was taken",
+        "Ask the running memory_node where the robot was when it would have seen a photo.",
+    )
+    parser.add_argument("image", metavar="IMAGE", type=existing_file, help="the photo: JPEG, PNG, ...")
+    parser.add_argument(
+        "--frame",
+        metavar="NAME",
+        default="",
+        help="frame of the answer: the odometry's, or any that TF reaches (default: the robot's base)",
+    )
+    _add_robot(parser)
+    add_results(parser)
+
+
+def add_goto(commands: argparse._SubParsersAction) -> None:
+    parser = add_command(
+        commands,
+        "goto",
+        "kinaema_ros.commands.ask:run_goto",
+        "send a running robot to where a photo was taken",
+        "Send the robot, by the running navigator_node and Nav2, to where a photo was taken. Ends when the\n"
+        "robot is there; Ctrl-C stops it.",
+    )
+    parser.add_argument("image", metavar="IMAGE", type=existing_file, help="the photo: JPEG, PNG, ...")
+    parser.add_argument(
+        "--min-seen",
+        metavar="P",
+        type=between(0, 1),
+        default=0.0,
+        help="stay here if the place was seen with a lower probability (default: the navigator's parameter)",
+    )
+    parser.add_argument(
+        "--position-tolerance",
+        metavar="M",
+        type=between(0, math.inf),
+        default=0.0,
+        help="correct the goal on the way when the estimate moved so far (default: the navigator's parameter)",
+    )
+    parser.add_argument(
+        "--yaw-tolerance",
+        metavar="DEG",
+        type=between(0, 180),
+        default=0.0,
+        help="... or turned so far (default: the navigator's parameter)",
+    )
+    _add_robot(parser)
+    add_results(parser)
+
+
+def _add_robot(parser: argparse.ArgumentParser) -> None:
+    """Which robot's nodes, and how long to wait for them."""
+    group = parser.add_argument_group("ROS")
+    group.add_argument(
+        "--namespace", metavar="NAME", type=ros_name, default="", help="namespace of the robot's nodes"
+    )
+    group.add_argument(
+        "--timeout",
+        metavar="S",
+        type=between(0.1, 3600),
+        default=15.0,
+        help="seconds to wait for the node to answer (default: %(default)s)",
+    )
