@@ -16,12 +16,19 @@ import sys
 from collections.abc import Sequence
 
 import kinaema_ros
-from kinaema_ros.commands import learning, robot
+from kinaema_ros.commands import learning, robot, simulation
 from kinaema_ros.commands.arguments import Parser
 
 FAILED, INTERRUPTED = 1, 130
 
-COMMANDS = (robot.add_query, robot.add_goto, robot.add_replay, learning.add_evaluate, learning.add_bench)
+COMMANDS = (
+    robot.add_query,
+    robot.add_goto,
+    robot.add_replay,
+    simulation.add_world,
+    learning.add_evaluate,
+    learning.add_bench,
+)
 
 
 def make_parser() -> Parser:
