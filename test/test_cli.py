@@ -147,6 +147,7 @@ def test_version(capsys):
             ["replay", "BAG", "--queries", "CSV", "--through-ros", "--min-distance", "1"],
             "the node's own parameters",
         ),
+        (["replay", "BAG", "--queries", "CSV", "--map", "CSV"], "--map is drawn into the folder of --out"),
         (["query", "nowhere.jpg"], "argument IMAGE: nowhere.jpg does not exist"),
         (["query", "CSV", "--namespace", "a b"], "'a b' is not a name in ROS"),
         (["goto", "CSV", "--namespace", "/1"], "'/1' is not a name in ROS"),

@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.through_ros and any(getattr(arguments, name) is not None for name in node_decides):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in node_decides)
         arguments.parser.error(f"with --through-ros the node's own parameters count, not {options}")
+    if arguments.map and not arguments.out:
+        arguments.parser.error("--map is drawn into the folder of --out, which is missing")
     queries = read_queries(arguments.queries)
     map_path = arguments.map or find_map(arguments.bag)
     grid = read_map(map_path) if map_path and arguments.out else None
