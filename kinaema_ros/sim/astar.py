@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from kinaema_ros.sim.jit import kernel
 
 COMFORT = 0.55  # metres; nearer to obstacles every metre costs up to PENALTY more
 PENALTY = 2.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _push(heap, cost, size, node, value):
     k = size
     while k > 0:
@@ -24,7 +25,7 @@ def _push(heap, cost, size, node, value):
     return size + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pop(heap, cost, size):
     node, value = heap[0], cost[0]
     size -= 1
@@ -44,7 +45,7 @@ def _pop(heap, cost, size):
     return node, value, size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def shortest_path(clearance, passable, resolution, start, goal):
     """Cells (K, 2) int64 (row, column) from start to goal over cells with clearance >= passable, 8-connected
     without cutting corners, preferring to keep COMFORT away from obstacles. Empty if there is no path.

@@ -166,8 +166,13 @@ def bath(b: Builder) -> Piece:
     length, depth, height = u(1.4, 1.8), u(0.65, 0.8), u(0.5, 0.6)
     white = faces_of(b.material("plain", 1.0, b.tint(0.1, 0.95)))
     rim = [Part("bath", 0, side * (depth - 0.07) / 2, length, 0.07, 0.0, height, white) for side in (-1, 1)]
-    ends = [Part("bath", side * (length - 0.07) / 2, 0, 0.07, depth - 0.14, 0.0, height, white) for side in (-1, 1)]
-    return Piece(length, depth, [Part("bath", 0, 0, length - 0.02, depth - 0.02, 0.0, 0.15, white), *rim, *ends])
+    ends = [
+        Part("bath", side * (length - 0.07) / 2, 0, 0.07, depth - 0.14, 0.0, height, white)
+        for side in (-1, 1)
+    ]
+    return Piece(
+        length, depth, [Part("bath", 0, 0, length - 0.02, depth - 0.02, 0.0, 0.15, white), *rim, *ends]
+    )
 
 
 def basin(b: Builder) -> Piece:

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from kinaema_ros import geometry
 from kinaema_ros.sim.astar import shortest_path
+from kinaema_ros.sim.jit import kernel
 from kinaema_ros.sim.scene import GRID, MARGIN, PASSABLE, Scene
 from kinaema_ros.sim.space import line_of_sight, nearest_distance, ray_distance
 
@@ -23,7 +23,7 @@ def explore(scene: Scene, rng: np.random.Generator, steps: int) -> np.ndarray:
     """True poses (steps, 3) x, y, yaw of a robot wandering through the rooms of a scene.
 
     Each step drives 0.2 to 0.3 m (less on arrival) straight or along a bend of at most 25 degrees, or turns
-    on the spot by at most 25 degrees. The robot drives between random waypoints of rooms it has visited least,
+    on the spot by at most 25 degrees. The robot drives between random waypoints in rooms little visited,
     so that rooms are covered and corridors revisited, and now and then looks around. It keeps 0.25 m clear.
     """
     if steps < 1:
@@ -35,7 +35,7 @@ def explore(scene: Scene, rng: np.random.Generator, steps: int) -> np.ndarray:
     return _wander(scene.clearance, cells[order], bounds, scene.room_grid, steps, int(rng.integers(2**31)))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _wander(clearance, cells, bounds, room_grid, steps, seed):
     np.random.seed(seed)
     poses = np.empty((steps, 3))
@@ -81,7 +81,7 @@ def _wander(clearance, cells, bounds, room_grid, steps, seed):
     return poses
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _next_goal(cells, bounds, room_grid, visits, x, y):
     """A random cell of a random room; rooms little visited and near ones are preferred."""
     here = room_grid[_cell(y), _cell(x)]
@@ -100,22 +100,22 @@ def _next_goal(cells, bounds, room_grid, visits, x, y):
     return cells[np.random.randint(bounds[room], bounds[room + 1])]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _cell(coordinate):
     return int((coordinate + MARGIN) / GRID)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _centre(cell):
     return (cell + 0.5) * GRID - MARGIN
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _wrap(angle):
     return (angle + math.pi) % (2.0 * math.pi) - math.pi
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _open(clearance, x0, y0, x1, y1):
     """Whether a straight drive passes only cells with enough clearance."""
     count = int(math.hypot(x1 - x0, y1 - y0) / (0.4 * GRID)) + 1
@@ -153,7 +153,7 @@ def sample_viewpoints(
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _near(boxes, obstacles, blockers, size, poses, n, max_distance, max_angle, seed):
     np.random.seed(seed)
     views, source = np.empty((n, 3)), np.empty(n, np.int64)
@@ -176,7 +176,7 @@ def _near(boxes, obstacles, blockers, size, poses, n, max_distance, max_angle, s
     return views, source
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _good_view(boxes, obstacles, blockers, size, x, y, yaw):
     return (
         0.0 < x < size[0]
@@ -204,7 +204,7 @@ def sample_unseen_viewpoints(scene: Scene, rng: np.random.Generator, poses: np.n
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _unseen(boxes, obstacles, blockers, size, cells, poses, n, seed):
     np.random.seed(seed)
     views, count = np.empty((n, 3)), 0

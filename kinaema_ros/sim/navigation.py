@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numba import njit
 
 from kinaema_ros.sim.astar import shortest_path
+from kinaema_ros.sim.jit import kernel
 from kinaema_ros.sim.scene import OccupancyGrid, Scene
 from kinaema_ros.sim.space import nearest_distance
 
@@ -33,7 +33,7 @@ def drive(scene: Scene, pose: Sequence[float], v: float, omega: float, dt: float
     return (x, y, yaw), collided
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _drive(boxes, obstacles, x, y, yaw, v, omega, dt):
     steps = int(max(abs(v) * dt / SUBSTEP, abs(omega) * dt / 0.1)) + 1
     h = dt / steps
@@ -102,7 +102,7 @@ def _centre(grid: OccupancyGrid, cells: np.ndarray) -> np.ndarray:
     return (cells[:, ::-1] + 0.5) * grid.resolution + np.array(grid.origin)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _shortcut(clearance, points, radius, resolution, origin):
     """Indices of the points that remain when stretches are replaced by straight lines at most 1 m long. A
     line is about as clear as the stretch it replaces, so that the path stays in the middle of doors."""
@@ -130,7 +130,7 @@ def _shortcut(clearance, points, radius, resolution, origin):
     return kept[:count]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clear(clearance, a, b, radius, resolution, origin):
     steps = int(math.hypot(b[0] - a[0], b[1] - a[1]) / (0.5 * resolution)) + 1
     for k in range(1, steps + 1):

@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from kinaema_ros.sim.jit import kernel
 from kinaema_ros.sim.shading import CEILING, FLOOR, OUTSIDE, face_shades, paint_materials, shade_image
 
 NEAR = 0.02  # metres
 FAR = 1e6
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def render_images(
     out,
     poses,
@@ -72,7 +72,7 @@ def render_images(
         )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _box_frames(boxes, pose, intrinsics, width):
     """(B, 8): camera position and the directions forward and left in each box's frame, first and last column
     the box can be seen in (last < first: not at all)."""
@@ -106,7 +106,7 @@ def _box_frames(boxes, pose, intrinsics, width):
     return frame
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _cross(box, frame, slope):
     """Forward depth at which the column's ray enters and leaves the box, and the face it enters by.
     The ray's direction is forward + slope * left. Leaves before it enters: no hit."""
@@ -138,7 +138,7 @@ def _cross(box, frame, slope):
     return near, far, face
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _draw_walls(boxes, frame, intrinsics, ceiling, wall_depth, wall_ident):
     wall_depth[:] = FAR
     wall_ident[:] = OUTSIDE
@@ -152,7 +152,7 @@ def _draw_walls(boxes, frame, intrinsics, ceiling, wall_depth, wall_ident):
                     wall_ident[column] = b * 8 + face
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _background(intrinsics, ceiling, wall_depth, wall_ident, depth, ident):
     """Floor, ceiling and the wall between them, in every column."""
     fy, cy, z = intrinsics[1], intrinsics[3], intrinsics[4]
@@ -172,13 +172,13 @@ def _background(intrinsics, ceiling, wall_depth, wall_ident, depth, ident):
             ident[column, row] = FLOOR
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _row(edge, height):
     """First row whose centre lies below an edge (in pixels from the top), within the image."""
     return int(min(max(math.ceil(edge - 0.5), 0.0), float(height)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _draw_box(box, b, frame, intrinsics, wall_depth, depth, ident):
     fx, fy, cx, cy, z = intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3], intrinsics[4]
     height = depth.shape[1]
@@ -208,7 +208,7 @@ def _draw_box(box, b, frame, intrinsics, wall_depth, depth, ident):
                     ident[column, row] = b * 8 + 5
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def warp(images, homography, height, width):
     """(B, height, width, 3) uint8: images looked up, bilinearly, at homography * (column, row, 1)."""
     out = np.empty((len(images), height, width, 3), np.uint8)
@@ -230,7 +230,7 @@ def warp(images, homography, height, width):
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def add_noise(images, deviation, seed):
     """Adds roughly Gaussian noise in place: four bytes of a 32-bit generator summed per value."""
     state = np.uint32(seed * 2654435761 + 12345)

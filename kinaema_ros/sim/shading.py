@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from kinaema_ros.sim.jit import fast_kernel, kernel
 from kinaema_ros.sim.materials import (
     BLUE,
     CONTRAST,
@@ -31,7 +31,7 @@ FLOOR, CEILING, OUTSIDE = -1, -2, -3
 _MIP_OFFSET = tuple(int(o) for o in LEVEL_OFFSET)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def face_shades(boxes, sun):
     """(B, 6) brightness of the faces by their direction."""
     shade = np.empty((len(boxes), 6), np.float32)
@@ -42,7 +42,7 @@ def face_shades(boxes, sun):
     return shade
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@fast_kernel
 def shade_image(
     image,
     pose,
@@ -137,20 +137,20 @@ def shade_image(
                 )
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@fast_kernel
 def _room(room_grid, grid_frame, x, y):
     i = min(max(int((y - grid_frame[1]) * grid_frame[2]), 0), room_grid.shape[0] - 1)
     j = min(max(int((x - grid_frame[0]) * grid_frame[2]), 0), room_grid.shape[1] - 1)
     return room_grid[i, j]
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@fast_kernel
 def _light(lights, room, x, y):
     d2 = (x - lights[room, 0]) ** 2 + (y - lights[room, 1]) ** 2
     return lights[room, 2] + lights[room, 3] / (1.0 + d2 / lights[room, 4])
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@fast_kernel
 def _mip(area):
     """Mip level for a pixel that covers this many texels of the full texture."""
     level = 0
@@ -160,7 +160,7 @@ def _mip(area):
     return level
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@fast_kernel
 def _shade_upright(
     image,
     column,
@@ -215,7 +215,7 @@ def _shade_upright(
         image[i, j, 2] = _tone(tone, (texels[texture, texel, 2] + bias) * (blue * dim))
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@fast_kernel
 def _shade_level(
     image,
     column,
@@ -293,18 +293,18 @@ def _shade_level(
         image[i, j, 2] = _tone(tone, (texels[texture, texel, 2] + bias) * (blue * light))
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@fast_kernel
 def _wrap(coordinate, size):
     """Texel of a coordinate that repeats with period 1; the large offset makes truncation act as floor."""
     return int((coordinate + 1024.0) * size) & (size - 1)
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@fast_kernel
 def _tone(tone, value):
     return tone[np.uintp(min(max(int(value), 0), 1023))]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def paint_materials(materials, exposure):
     """Materials with tint, contrast and exposure folded into two numbers a channel: value on the tone curve's
     axis = (texel + CONTRAST) * (RED, GREEN, BLUE)."""

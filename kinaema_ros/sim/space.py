@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from kinaema_ros.sim.jit import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def box_distance(box, x, y):
     """Distance from a point to the footprint of a box, 0 inside."""
     c, s = math.cos(box[4]), math.sin(box[4])
@@ -22,7 +23,7 @@ def box_distance(box, x, y):
     return math.hypot(ex, ey)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clearance_field(boxes, which, origin, shape, resolution, reach):
     """Distance from each cell's centre to the nearest of the boxes selected by which, at most reach."""
     field = np.full(shape, np.float32(reach))
@@ -48,7 +49,7 @@ def clearance_field(boxes, which, origin, shape, resolution, reach):
     return field
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def label_components(free):
     """4-connected components of a boolean grid: (H, W) int32 labels, -1 where not free, and their sizes."""
     height, width = free.shape
@@ -75,7 +76,7 @@ def label_components(free):
     return labels, sizes[:count]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def ray_distance(boxes, which, x, y, yaw, reach):
     """Distance along a ray to the first selected box, at most reach."""
     best = reach
@@ -87,7 +88,7 @@ def ray_distance(boxes, which, x, y, yaw, reach):
     return best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ray_box(box, x, y, dx, dy):
     """Where a ray enters a box's footprint (0 when it starts inside), 1e9 when it misses."""
     c, s = math.cos(box[4]), math.sin(box[4])
@@ -104,7 +105,7 @@ def _ray_box(box, x, y, dx, dy):
     return near if near <= far else 1e9
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def line_of_sight(boxes, which, x0, y0, x1, y1):
     """Whether the straight segment between two points meets none of the selected boxes."""
     length = math.hypot(x1 - x0, y1 - y0)
@@ -121,7 +122,7 @@ def line_of_sight(boxes, which, x0, y0, x1, y1):
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def nearest_distance(boxes, which, x, y, reach):
     """Distance from a point to the nearest selected box, at most reach."""
     best = reach
