@@ -20,11 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kinaema_ros.model.decoder import PairEstimate
 from kinaema_ros.model.network import Kinaema
-from kinaema_ros.model.se2 import between, wrap_angle
+from kinaema_ros.model.se2 import between, inverse, wrap_angle
 from kinaema_ros.training.baselines import Baseline, load_baseline, new_baseline, save_baseline
 from kinaema_ros.training.calibrate import fit_fusion, report
-from kinaema_ros.training.data import DataConfig, Pool, stream
+from kinaema_ros.training.data import DataConfig, Pool, Sequence, first_in_pool, stream
 from kinaema_ros.training.losses import pose_log_likelihood
 from kinaema_ros.training.through_memory import Drives, drives_batch
 
@@ -62,8 +63,8 @@ def baseline_loss(baseline: Baseline, drives: Drives) -> tuple[Tensor, dict[str,
     count = drives.queries.shape[1]
     estimate, robot = baseline.estimate(state, torch.cat([drives.queries, drives.unseen], dim=1))
     # The odometry has drifted: what is asked for is the query relative to where the robot is now.
-    estimate = estimate.moved(between(robot, torch.zeros_like(robot))[:, None].float())
-    seen = dataclasses.replace(estimate, **{f.name: getattr(estimate, f.name)[:, :count] for f in dataclasses.fields(estimate)})
+    estimate = estimate.moved(inverse(robot)[:, None].float())
+    seen = PairEstimate(*(getattr(estimate, f.name)[:, :count] for f in dataclasses.fields(estimate)))
     truth = between(drives.poses[:, -1:], drives.query_poses).float()
     regression = -pose_log_likelihood(seen, truth).mean()
     label = torch.zeros_like(estimate.match)
@@ -93,7 +94,7 @@ def train_baselines(
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    baselines = {name: new_baseline(name, network).requires_grad_(True) for name in names}
+    baselines = {name: new_baseline(name, network).requires_grad_(True).train() for name in names}
     optimisers = {name: _optimiser(baseline, config) for name, baseline in baselines.items()}
     step, summary = 0, json.loads(json.dumps(dataclasses.asdict(config)))
     if (folder / "state.pt").exists():
@@ -112,28 +113,20 @@ def train_baselines(
         torch.save(state, folder / "state.pt.partial")
         os.replace(folder / "state.pt.partial", folder / "state.pt")
 
-    log = open(folder / "log.jsonl", "a", buffering=1)  # noqa: SIM115
-    pool, saved_at, sums = _pool(config.data, step), time.monotonic(), {name: {} for name in names}
+    report_of = {name: Report(folder / "log.jsonl", name, config.steps) for name in names}
+    pool, saved_at = _pool(config.data, step), time.monotonic()
     while step < config.steps:
         rng = np.random.default_rng([config.seed, step])
         frames = config.frames[step * len(config.frames) // config.steps]
+        chosen = pool.sample(rng, config.batch)
         drives = drives_batch(
-            pool.sample(rng, config.batch), rng, torch.device("cpu"), frames, config.queries, config.max_odometry_noise
+            chosen, rng, torch.device("cpu"), frames, config.queries, config.max_odometry_noise
         )
-        factor = min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
+        factor = min(1.0, (step + 1) / 100) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / config.steps)))
+        torch.manual_seed(step)  # for dropout: a resumed run drops what an uninterrupted one would have
         for name, baseline in baselines.items():
-            metrics = _step(baseline, optimisers[name], drives, factor)
-            for key, value in metrics.items():
-                sums[name][key] = sums[name].get(key, 0.0) + value / REPORT_EVERY
+            report_of[name].add(step + 1, _step(baseline, optimisers[name], drives, factor))
         step += 1
-        if step % REPORT_EVERY == 0:
-            seconds = time.monotonic() - started
-            for name in names:
-                means = {key: round(value, 4) for key, value in sums[name].items()}
-                log.write(json.dumps({"step": step, "baseline": name, "seconds": round(seconds), **means}) + "\n")
-                text = "  ".join(f"{key} {value:.3f}" for key, value in means.items())
-                print(f"{name} {step}/{config.steps}  {text}  {seconds:.0f} s", flush=True)
-                sums[name] = {}
         out_of_time = minutes is not None and time.monotonic() - started > 60 * minutes
         if out_of_time or step == config.steps or time.monotonic() - saved_at > SAVE_EVERY:
             save()
@@ -143,6 +136,27 @@ def train_baselines(
         pool.advance(step)
     del pool  # and its worker, before the next one's
     return _finish(baselines, config, folder, {"train": summary, "steps": step})
+
+
+class Report:
+    """Means of the metrics of some steps, for people and for log.jsonl."""
+
+    def __init__(self, path: Path, name: str, total: int):
+        self.path, self.name, self.total = path, name, total
+        self.metrics: list[dict[str, float]] = []
+        self.started = time.monotonic()
+
+    def add(self, step: int, metrics: dict[str, float]) -> None:
+        self.metrics.append(metrics)
+        if step % REPORT_EVERY:
+            return
+        means = {key: round(float(np.mean([m[key] for m in self.metrics])), 4) for key in metrics}
+        seconds = round(time.monotonic() - self.started)
+        with open(self.path, "a") as log:
+            log.write(json.dumps({"step": step, "baseline": self.name, "seconds": seconds, **means}) + "\n")
+        text = "  ".join(f"{key} {value:.3f}" for key, value in means.items())
+        print(f"{self.name} {step}/{self.total}  {text}  {seconds} s", flush=True)
+        self.metrics = []
 
 
 def _optimiser(baseline: Baseline, config: BaselineConfig) -> torch.optim.Optimizer:
@@ -168,8 +182,6 @@ def _step(
 
 
 def _pool(data: DataConfig, step: int) -> Pool:
-    from kinaema_ros.training.data import first_in_pool
-
     return Pool(data, stream(data, first_in_pool(data, step), 1, encode_in_worker=True), step)
 
 
@@ -193,7 +205,7 @@ def _finish(
     return paths
 
 
-def _calibrate(baseline: Baseline, config: BaselineConfig, sequences: list) -> dict[str, float]:
+def _calibrate(baseline: Baseline, config: BaselineConfig, sequences: list[Sequence]) -> dict[str, float]:
     rng = np.random.default_rng(config.seed)
     evidence, error, seen = [], [], []
     for start in range(0, len(sequences), config.batch):

@@ -11,7 +11,7 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -237,7 +237,8 @@ class HistoryAttention(Baseline):
         key, content, _ = self.descriptor(features)
         tokens = torch.cat([math.sqrt(self.config.key_dim) * key, content, pose_code(pose)], dim=-1)
         tokens = self.token_norm(self.observe(tokens))
-        keys, values = zip(*(layer.key_value(tokens) for layer in self.layers), strict=True)
+        layers = (cast(AttentionLayer, layer) for layer in self.layers)
+        keys, values = zip(*(layer.key_value(tokens) for layer in layers), strict=True)
         return torch.stack(keys, dim=1), torch.stack(values, dim=1)
 
 

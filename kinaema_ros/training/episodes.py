@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -186,7 +187,7 @@ def _start_worker(weights: dict[str, Tensor], images: int) -> None:
 
 def _compiled(trunk: Trunk) -> nn.Module:
     """The trunk compiled, which halves its time; as it is where there is no compiler."""
-    compiled = torch.compile(trunk)
+    compiled = cast(nn.Module, torch.compile(trunk))
     try:
         compiled(torch.zeros(ENCODE_BATCH, 3, 120, 160, dtype=torch.uint8))
     except Exception:  # whatever the compiler's trouble is, the eager trunk gives the same features
@@ -205,7 +206,7 @@ def _encoded(task: tuple[EpisodeConfig, int, Path | None]) -> dict[str, NDArray]
             return dict(saved)
     arrays = _to_arrays(encode_plan(plan, _trunk))
     partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez(partial, **arrays)
+    np.savez(partial, **arrays)  # type: ignore[arg-type]
     partial.replace(path)
     return arrays
 

@@ -53,7 +53,7 @@ def _by_length(answers: dict[str, list[Answers]], lengths: Sequence[int]) -> Fig
         axes.set(title=f"within {metres:g} m and {np.degrees(radians):.0f}°", xlabel="frames driven", xscale="log")
         axes.set_xticks(list(lengths), [str(length) for length in lengths])
         axes.minorticks_off()
-        axes.set_ylim(0, 100)
+        axes.set_ylim(0, 102)
     panels[0].set_ylabel("seen places located (%)")
     panels[0].legend(frameon=False)
     return figure
@@ -71,7 +71,7 @@ def _by_group(entries: list[dict[str, Any]], kind: str, title: str) -> Figure:
         axes.bar(x, heights, 0.75 / len(names), color=STYLE[name][0], label=name)
     counts = [next(e["queries"] for e in entries if e["group"] == group) for group in kinds]
     axes.set_xticks(range(len(kinds)), [f"{g}\n({n} queries)" for g, n in zip(kinds, counts, strict=True)])
-    axes.set(ylim=(0, 100), ylabel="seen places located (%)", title=title)
+    axes.set(ylim=(0, 102), ylabel="seen places located (%)", title=title)
     axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     return figure
 
