@@ -28,7 +28,7 @@ from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 from kinaema_ros.nodes import messages
 
 ROOT = Path(__file__).resolve().parents[1]
-DISCOVERY = 20.0  # seconds; two busy cores and a cold start of torch
+DISCOVERY = 120.0  # seconds for a node to come up: importing torch on a busy machine is most of it
 
 
 class NodeProcess:
@@ -50,13 +50,13 @@ class NodeProcess:
         """What the node has said so far."""
         return Path(self._log.name).read_text()
 
-    def stop(self, number: int = signal.SIGINT, timeout: float = 20.0) -> int:
+    def stop(self, number: int = signal.SIGINT, timeout: float = 60.0) -> int:
         """Sends a signal; returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.wait(timeout)
 
-    def wait(self, timeout: float = 20.0) -> int:
+    def wait(self, timeout: float = 60.0) -> int:
         """The exit status of a process that ends by itself."""
         try:
             return self.process.wait(timeout)
@@ -84,18 +84,18 @@ class Ros:
         self._thread.join()
         self.node.destroy_node()
 
-    def call(self, client: Any, request: Any, timeout: float = 10.0) -> Any:
+    def call(self, client: Any, request: Any, timeout: float = 30.0) -> Any:
         """Calls a service and returns its response."""
         assert client.wait_for_service(timeout_sec=DISCOVERY), f"no service {client.srv_name}"
         return self.result(client.call_async(request), timeout)
 
-    def result(self, future: Any, timeout: float = 10.0) -> Any:
+    def result(self, future: Any, timeout: float = 30.0) -> Any:
         """Waits for a future."""
         wait_until(future.done, timeout, "a future")
         return future.result()
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = 10.0, what: str = "") -> None:
+def wait_until(condition: Callable[[], bool], timeout: float = 30.0, what: str = "") -> None:
     """Polls, quickly, until ``condition`` holds; fails the test after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -143,11 +143,12 @@ class Robot(Ros):
         self.reset_client = node.create_client(Trigger, "kinaema_memory/reset")
         self.save_client = node.create_client(SaveMemory, "kinaema_memory/save")
         self.load_client = node.create_client(LoadMemory, "kinaema_memory/load")
-        self.now = time.time()  # the robot's clock: stamps only ever grow, in whatever test
+        # The robot's clock: stamps only ever grow, in whatever test, and stay behind the node's clock.
+        self.now = time.time() - 1000.0
         self.x = 0.0
 
     def status(
-        self, condition: Callable[[MemoryStatus], bool], timeout: float = 10.0, what: str = ""
+        self, condition: Callable[[MemoryStatus], bool], timeout: float = 30.0, what: str = ""
     ) -> MemoryStatus:
         """Waits for a status from now on that meets a condition."""
         seen = len(self.statuses)
@@ -173,18 +174,22 @@ class Robot(Ros):
         """Drives and sees the frames of these seeds, each of which becomes an update."""
         self.connected(self.image)
         for seed in seeds:
-            stamp = self.drive()
-            before = len(self.statuses)
-            self.image.publish(image_msg(frame(seed), stamp))
-            wait_until(lambda: self.handled(before), 10.0, "the image to be handled")  # noqa: B023  same iteration
+            self.show(image_msg(frame(seed), self.drive()))
         return self.statuses[-1]
 
-    def handled(self, since: int) -> bool:
-        """True if the images that were received are all done with, by a status newer than ``since``."""
-        return any(
-            s.frames_received == s.frames_used + s.frames_skipped + s.frames_dropped > 0
-            for s in self.statuses[since:]
-        )
+    def show(self, message: Image) -> None:
+        """Publishes an image and waits until the node is done with it."""
+        wait_until(lambda: bool(self.statuses), DISCOVERY, "a first status")
+        before = self.statuses[-1].frames_received
+        self.image.publish(message)
+
+        def done() -> bool:
+            s = self.statuses[-1]
+            return s.frames_received != before and (
+                s.frames_received == s.frames_used + s.frames_skipped + s.frames_dropped
+            )
+
+        wait_until(done, what="the image to be handled")
 
     def reset(self) -> None:
         """Empties the memory."""

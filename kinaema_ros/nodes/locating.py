@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry
-from kinaema_ros.memory import EmptyMemoryError
 
 from . import messages
 from .errors import BadInput
@@ -45,22 +44,25 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Answer:
     now = inputs.tracker.now()
     if inputs.memory is None or not inputs.active:
         raise BadInput("query_inactive", "the node is not active; configure and activate it first")
+    if inputs.memory.num_updates == 0:
+        raise BadInput(
+            "query_before_update",
+            "nothing is remembered yet: drive the robot with camera and odometry running; ~/status says what is missing",
+        )
     if inputs.tracker.held:
         raise BadInput(
             "query_on_hold", f"the robot's place in its memory is not known: waiting for {inputs.missing()}"
         )
-    if now is None or inputs.memory.num_updates == 0:
+    if now is None:
         raise BadInput(
-            "query_before_update",
-            "nothing is remembered yet: drive the robot with camera and odometry running; ~/status says what is missing",
+            "query_without_odometry",
+            "there is no odometry, so where the robot is now is not known; check its publisher, or remap odom",
         )
     stamp, odom_T_base, memory_T_odom = now
     photo, hfov = _as_seen(inputs, photo)
     try:
         estimate = inputs.memory.locate(photo, hfov=hfov)
-    except EmptyMemoryError as error:  # emptied since the check above
-        raise BadInput("query_before_update", str(error)) from error
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError) as error:  # also where it was emptied since the check above
         raise BadInput("query_failed", f"the memory could not answer: {error}") from error
     # The estimate's covariance is in the axes of the robot's frame; turn it into the memory frame's with the pose.
     memory_T_query = np.array(estimate.odom_pose)

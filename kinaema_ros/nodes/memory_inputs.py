@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -14,7 +14,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from kinaema_ros.camera import Intrinsics
 from kinaema_ros.keyframes import KeyframeSelector
-from kinaema_ros.memory import SpatialMemory
 
 from . import messages
 from .errors import BadInput
@@ -25,6 +24,9 @@ from .mount import Mount, level
 from .odometry import OdometryTracker
 from .subscriptions import MatchedSubscription
 from .worker import NewestWorker
+
+if TYPE_CHECKING:  # torch takes seconds to load; a node that refuses its parameters should not take that long
+    from kinaema_ros.memory import SpatialMemory
 
 AnyImage: TypeAlias = Image | CompressedImage
 
@@ -127,7 +129,7 @@ class MemoryInputs:
             self.memory.load(path)
             self._generation += 1
             self._selector.reset()
-        self.tracker.restart()
+        self.tracker.adopt()
 
     def missing(self) -> str:
         """What the next update waits for, in words; "" if nothing."""

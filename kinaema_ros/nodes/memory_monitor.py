@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import time
+from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.camera import Intrinsics
-from kinaema_ros.memory import SpatialMemory
 
 from .errors import BadInput
 from .messages import time_msg
 from .odometry import Discontinuity
 from .reports import Reports
 from .status import Tally, diagnostics
+
+if TYPE_CHECKING:
+    from kinaema_ros.memory import SpatialMemory
 
 # A problem this many seconds old no longer colours /diagnostics.
 _RECENT = 10.0

@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -20,7 +21,6 @@ from visualization_msgs.msg import MarkerArray
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
-from kinaema_ros.memory import SpatialMemory
 
 from .errors import BadInput
 from .locating import Answer, locate
@@ -31,6 +31,9 @@ from .memory_parameters import MemoryParameters
 from .parameters import declare, watch
 from .paths import default_checkpoint
 from .runtime import run
+
+if TYPE_CHECKING:
+    from kinaema_ros.memory import SpatialMemory
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -48,13 +51,13 @@ class MemoryNode(LifecycleNode):
         self._memory: SpatialMemory | None = None
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)
-        group = (
-            ReentrantCallbackGroup()
-        )  # queries are answered while others are, and while the memory updates
-        self.create_service(QueryPose, "~/query_pose", self._on_query, callback_group=group)
-        self.create_service(Trigger, "~/reset", self._on_reset, callback_group=group)
-        self.create_service(SaveMemory, "~/save", self._on_save, callback_group=group)
-        self.create_service(LoadMemory, "~/load", self._on_load, callback_group=group)
+        # Queries run beside everything else, but one after the other: many at once would take all the executor's
+        # threads and starve the odometry.
+        queries, commands = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
+        self.create_service(QueryPose, "~/query_pose", self._on_query, callback_group=queries)
+        self.create_service(Trigger, "~/reset", self._on_reset, callback_group=commands)
+        self.create_service(SaveMemory, "~/save", self._on_save, callback_group=commands)
+        self.create_service(LoadMemory, "~/load", self._on_load, callback_group=commands)
         # By the steady clock: with use_sim_time and no /clock the node must still be able to say what is missing.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.2, self._inputs.refresh, clock=steady)
@@ -68,7 +71,9 @@ class MemoryNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the network."""
-        import torch
+        import torch  # not before it is needed: it takes seconds
+
+        from kinaema_ros.memory import SpatialMemory
 
         parameters = self._parameters_now
         path = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
@@ -191,7 +196,7 @@ class MemoryNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node; returns the exit status."""
-    return run(MemoryNode, args)
+    return run(MemoryNode, args, threads=6)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ class MemoryParameters:
     )
 
     odom_wait: float = parameter(
-        0.5, "Longest wait for odometry as new as the image, wall time", low=0.0, high=10.0
+        1.0, "Longest wait for odometry as new as the image, wall time", low=0.0, high=10.0
     )
     odom_max_gap: float = parameter(
         _ODOMETRY.max_gap, "Longest silence of odometry bridged", low=0.01, high=60.0

@@ -6,6 +6,7 @@ show; what passes is safe to hand to the memory.
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def rgb_msg(rgb: NDArray[np.uint8]) -> Image:
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"image of shape {rgb.shape} and type {rgb.dtype}: it must be (H, W, 3) uint8 RGB")
     message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=3 * rgb.shape[1])
-    message.data = rgb.tobytes()
+    message.data = array("B", rgb.tobytes())  # of bytes, rclpy would check every single one
     return message
 
 

@@ -141,6 +141,12 @@ class OdometryTracker:
             self._changed.notify_all()
             return True
 
+    def adopt(self) -> None:
+        """The memory was replaced by one that was built in the odom frame as it is now."""
+        with self._changed:
+            self._track.clear()
+            self._anchor, self._before_jump = np.zeros(3), None
+
     def restart(self) -> None:
         """Forgets all, as if no odometry had ever arrived."""
         with self._changed:

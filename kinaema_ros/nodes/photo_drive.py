@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 _CODES = {
     "query_before_update": Code.MEMORY_EMPTY,
     "query_inactive": Code.MEMORY_UNAVAILABLE,
+    "query_without_odometry": Code.QUERY_FAILED,
     "query_on_hold": Code.QUERY_FAILED,
     "query_failed": Code.QUERY_FAILED,
     "frame_unknown": Code.TF_ERROR,

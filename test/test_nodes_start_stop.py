@@ -1,0 +1,80 @@
+"""How the nodes start, refuse to start, and end."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
+from ros_support import DISCOVERY, NodeProcess, Robot, frame, image_msg, wait_until
+
+from kinaema_ros.nodes.paths import default_checkpoint, shipped
+
+REFUSED = [
+    ("memory_node", "hfov_deg:=170.0", ("hfov_deg", "170.0", "[60.0, 110.0]")),
+    ("memory_node", "threads:=0", ("threads", "[1, 64]")),
+    ("memory_node", "on_odom_jump:=panic", ("on_odom_jump", "panic", "hold", "reanchor")),
+    ("memory_node", "max_rate_hz:=often", ("max_rate_hz", "float")),
+    ("memory_node", "min_distanze:=0.1", ("min_distanze", "min_distance")),
+    ("navigator_node", "requery_period:=0.0", ("requery_period", "[0.2, 60.0]")),
+    ("simulator_node", "real_time_factor:=4.0", ("real_time_factor", "publish_clock")),
+]
+
+
+def test_a_parameter_out_of_range_is_refused_at_start() -> None:
+    nodes = [NodeProcess(module, argument) for module, argument, _ in REFUSED]
+    for node, (_, _, said) in zip(nodes, REFUSED, strict=True):
+        assert node.wait(60.0) == 2, node.log
+        assert [word for word in said if word not in node.log] == [], node.log
+        assert "Traceback" not in node.log
+
+
+def test_the_shipped_configuration_is_accepted() -> None:
+    arguments = ["--params-file", str(shipped("config/kinaema.yaml")), "-p", "autostart:=false"]
+    node = NodeProcess("memory_node", ros_arguments=arguments)
+    robot = Robot()
+    try:
+        state = robot.node.create_client(GetState, "kinaema_memory/get_state")
+        assert robot.call(state, GetState.Request()).current_state.id == State.PRIMARY_STATE_UNCONFIGURED
+    finally:
+        robot.close()
+        assert node.stop() == 0, node.log
+
+
+def test_a_missing_checkpoint_leaves_a_node_that_can_be_put_right(tmp_path: Path) -> None:
+    node = NodeProcess("memory_node", f"checkpoint:={tmp_path}/none.safetensors")
+    robot = Robot()
+    try:
+        wait_until(lambda: "]: checkpoint: " in node.log, DISCOVERY, "the node to complain")
+        assert f"{tmp_path}/none.safetensors" in node.log
+        status = robot.status(lambda s: "checkpoint" in s.last_error)
+        assert status.num_updates == 0
+        assert not robot.where(1).success
+        parameters = AsyncParameterClient(robot.node, "kinaema_memory")
+        good = Parameter("checkpoint", value=str(default_checkpoint()))
+        assert robot.result(parameters.set_parameters([good])).results[0].successful
+        change = robot.node.create_client(ChangeState, "kinaema_memory/change_state")
+        for step in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            assert robot.call(change, ChangeState.Request(transition=Transition(id=step)), DISCOVERY).success
+        assert robot.remember(1).num_updates == 1
+    finally:
+        robot.close()
+        assert node.stop(signal.SIGTERM) == 0, node.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_an_update_ends_the_node_cleanly(number: int) -> None:
+    node = NodeProcess("memory_node", "min_distance:=0.0", "min_angle:=0.0", "max_rate_hz:=0.0")
+    robot = Robot()
+    try:
+        robot.remember(1)
+        for seed in range(5):  # more than it can be done with when the signal comes
+            robot.image.publish(image_msg(frame(seed), robot.drive()))
+        assert node.stop(number) == 0, node.log
+        assert "Traceback" not in node.log
+    finally:
+        robot.close()
