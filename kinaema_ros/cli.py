@@ -26,6 +26,7 @@ COMMANDS = (
     robot.add_goto,
     robot.add_replay,
     simulation.add_world,
+    learning.add_train,
     learning.add_evaluate,
     learning.add_bench,
 )

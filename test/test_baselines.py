@@ -13,7 +13,8 @@ import torch
 from evaluation_support import random_episode, random_sequence, small_network
 from torch import Tensor
 
-from kinaema_ros.model.checkpoint import CheckpointError
+from kinaema_ros import cli
+from kinaema_ros.model.checkpoint import CheckpointError, save_network
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import compose
@@ -163,3 +164,36 @@ def test_a_run_of_another_configuration_is_not_gone_on_with(tmp_path: Path) -> N
 def test_impossible_configurations_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         BaselineConfig(**wrong)
+
+
+@pytest.mark.usefixtures("without_rendering")
+def test_the_command_trains_baselines_and_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_network(tmp_path / "network.safetensors", small_network(), {})
+    config = "memory_batch: 4\nmemory_queries: 6\nmemory_frames: [8, 16]\ndata: {frames: 16, queries: 8}\n"
+    (tmp_path / "config.yaml").write_text(config)
+    arguments = ["train", str(tmp_path / "config.yaml"), "--method", "gru", "--out", str(tmp_path / "run")]
+    arguments += ["--checkpoint", str(tmp_path / "network.safetensors"), "--minutes", "0"]
+    for steps in (1, 2):
+        assert cli.main(arguments) == 0
+        assert "time is up" in capsys.readouterr().out
+        assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == steps
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (["--method", "kinaema,gru"], "by itself"),
+        (["--method", "gru", "--device", "cuda"], "on the CPU"),
+        (["--method", "lstm"], "none of"),
+        (["--minutes", "-1"], "0 or more"),
+    ],
+)
+def test_wrong_usage_of_train_is_refused(
+    wrong: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", "--out", str(tmp_path), *wrong])
+    assert stopped.value.code == 2
+    assert reason in capsys.readouterr().err

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from kinaema_ros.commands.arguments import (
     add_command,
     add_network,
     add_results,
+    between,
+    existing_file,
     existing_path,
     listed,
     odometry_noise,
@@ -15,6 +18,37 @@ from kinaema_ros.commands.arguments import (
     output_folder,
     whole_number,
 )
+
+
+def add_train(commands: argparse._SubParsersAction) -> None:
+    parser = add_command(
+        commands,
+        "train",
+        "kinaema_ros.training.train_command:run",
+        "train the network, or the baselines it is compared with",
+        "Train on drives through procedural scenes that are rendered on the way. The run lives in a folder; the\n"
+        "same command goes on with it where it was stopped. Several processes: torchrun -m kinaema_ros.cli train.",
+    )
+    parser.add_argument(
+        "config",
+        metavar="CONFIG",
+        nargs="?",
+        type=existing_file,
+        help="YAML with fields of TrainConfig (default: the defaults)",
+    )
+    parser.add_argument("--out", metavar="DIR", type=output_folder, required=True, help="folder of the run")
+    parser.add_argument(
+        "--minutes", metavar="M", type=between(0, math.inf, "minutes"), help="stop after so long, to be gone on with"
+    )
+    parser.add_argument(
+        "--method",
+        metavar="LIST",
+        type=one_or_more_of("kinaema", "gru", "attention"),
+        default=("kinaema",),
+        help="kinaema (the default), or gru,attention, which begin with the descriptor of --checkpoint",
+    )
+    add_network(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
 
 
 def add_evaluate(commands: argparse._SubParsersAction) -> None:
