@@ -34,7 +34,7 @@ def drives(count: int = 3, noise: OdometryNoise = EXACT) -> tuple[list, np.ndarr
 
 def answers_of(method: object, noise: OdometryNoise = EXACT, count: int = 3) -> list[Answers]:
     episodes, odometry = drives(count, noise)
-    return ask(method, episodes, odometry, LENGTHS, "cpu", iter(range(10_000)))  # type: ignore[arg-type]
+    return ask(method, episodes, odometry, LENGTHS, "cpu")  # type: ignore[arg-type]
 
 
 def located(answers: Answers) -> np.ndarray:
@@ -72,7 +72,7 @@ def test_drives_side_by_side_get_the_answers_of_drives_one_by_one() -> None:
     episodes, odometry = drives(3, OdometryNoise(0.05, 1.0))
     for index, episode in enumerate(episodes):
         alone = ask(
-            KinaemaMethod(network), [episode], odometry[index : index + 1], LENGTHS, "cpu", iter(range(100))
+            KinaemaMethod(network), [episode], odometry[index : index + 1], LENGTHS, "cpu"
         )
         for a, b in zip(together, alone, strict=True):
             np.testing.assert_allclose(a.pose[index], b.pose[0], atol=1e-4)

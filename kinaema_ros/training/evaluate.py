@@ -83,8 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     odometry = np.stack([odometry_of(drive, noise, config.seed, i) for i, drive in enumerate(drives)])
     records, answers = [], {}
     for name, method in methods.items():
-        steps = progress(range(math.ceil(len(drives) / DRIVES_AT_ONCE) * max(config.lengths)), desc=name, unit="frame")
-        answers[name] = ask(method, drives, odometry, config.lengths, arguments.device, iter(steps))
+        answers[name] = ask(method, drives, odometry, config.lengths, arguments.device, name)
         costs = measure_costs(method, network.trunk, drives[0], odometry[0], config.lengths)
         for length, answer, cost in zip(config.lengths, answers[name], costs, strict=True):
             records.append(record(name, length, answer, cost, config, noise))
@@ -119,11 +118,13 @@ def make_method(name: str, network: Kinaema, baselines: Path) -> Method:
 
 @torch.inference_mode()
 def ask(
-    method: Method, drives: list[Episode], odometry: Array, lengths: Sequence[int], device: str, tick: Any
+    method: Method, drives: list[Episode], odometry: Array, lengths: Sequence[int], device: str, name: str = ""
 ) -> list[Answers]:
-    """Drive all drives through the method and ask it at each length; ``tick`` is advanced at each frame."""
+    """Drive all drives through the method and ask it at each length; ``name`` stands before the progress bar."""
     collected: list[list[Answers]] = [[] for _ in lengths]
-    for start in range(0, len(drives), DRIVES_AT_ONCE):
+    starts = range(0, len(drives), DRIVES_AT_ONCE)
+    tick = iter(progress(range(len(starts) * max(lengths)), desc=name, unit="frame"))
+    for start in starts:
         batch = drives[start : start + DRIVES_AT_ONCE]
         features = torch.stack([drive.features for drive in batch])
         poses = torch.from_numpy(odometry[start : start + DRIVES_AT_ONCE]).to(device)

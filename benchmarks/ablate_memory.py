@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""What each part of the memory is worth: the shipped network with one part switched off or resized, not retrained.
+
+    .venv/bin/python benchmarks/ablate_memory.py --scenes 64 --cache /tmp/kinaema-drives --json ablation.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kinaema_ros import metrics
+from kinaema_ros.model.checkpoint import load_network
+from kinaema_ros.model.network import Kinaema
+from kinaema_ros.paths import default_checkpoint
+from kinaema_ros.reporting import number, percent, progress, table, write_json
+from kinaema_ros.sim import OdometryNoise
+from kinaema_ros.training.episodes import EpisodeConfig, episodes, odometry_of
+from kinaema_ros.training.evaluate import ask, record
+from kinaema_ros.training.methods import KinaemaMethod
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as shipped": {},
+    "N = 128": {"num_embeddings": 128},
+    "N = 256": {"num_embeddings": 256},
+    "N = 1024": {"num_embeddings": 1024},
+    "no contextualisation": {"context_layers": 0},
+    "no folding: each frame takes an embedding": {"write_threshold": 1.0},
+    "address by content alone": {"pose_weight": 0.0},
+    "no drift correction": {"close_loops": False},
+    "1 embedding answers": {"num_hypotheses": 1},
+    "8 embeddings answer": {"num_hypotheses": 8},
+}
+
+
+def changed(network: Kinaema, changes: dict[str, Any]) -> Kinaema:
+    """A copy with another configuration; weights that it has no use for are left out."""
+    other = Kinaema(dataclasses.replace(network.config, **changes))
+    weights = network.state_dict()
+    other.load_state_dict({name: weights[name] for name in other.state_dict()})
+    return other.requires_grad_(False).eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=default_checkpoint())
+    parser.add_argument("--scenes", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    network, _ = load_network(arguments.checkpoint)
+    config = EpisodeConfig(arguments.seed)
+    drives = list(progress(episodes(config, arguments.scenes, network.trunk, cache=arguments.cache), desc="drives"))
+    records = []
+    for noise in (OdometryNoise(0.0, 0.0), OdometryNoise(0.02, 0.2)):
+        odometry = np.stack([odometry_of(drive, noise, config.seed, i) for i, drive in enumerate(drives)])
+        for name, changes in VARIANTS.items():
+            method = KinaemaMethod(changed(network, changes))
+            answers = ask(method, drives, odometry, config.lengths, "cpu", name)
+            size = {"state_bytes": method.num_bytes(method.start(1, 1))}
+            for length, answer in zip(config.lengths, answers, strict=True):
+                records.append(record(name, length, answer, size, config, noise))
+    rows = [
+        (
+            f"{entry['method']}{', noisy odometry' if any(entry['odom_noise']) else ''}",
+            str(entry["length"]),
+            *(percent(entry[key]) for key in metrics.ACCURACY_LEVELS),
+            number(entry["median_position_m"], 2, " m"),
+            number(entry["seen_auroc"], 3),
+            number(entry["state_bytes"] / 1e6, 2, " MB"),
+        )
+        for entry in records
+    ]
+    print(table(rows, ("variant", "frames", "0.5 m & 10 deg", "1 m & 20 deg", "2 m & 30 deg", "median", "AUROC", "state")))
+    if arguments.json:
+        write_json(arguments.json, records)
+
+
+if __name__ == "__main__":
+    main()
