@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +38,9 @@ def setup_env(tmp_path, monkeypatch):
     }.items():
         monkeypatch.setattr(module, name, value)
     monkeypatch.delenv("ROS_DISTRO", raising=False)
-    return module
+    handler = signal.getsignal(signal.SIGTERM)  # main() sets its own
+    yield module
+    signal.signal(signal.SIGTERM, handler)
 
 
 def run_with_tools(tmp_path: Path, **tools: str) -> subprocess.CompletedProcess:
@@ -107,6 +111,15 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(setup_env, monke
     monkeypatch.setattr(setup_env.shutil, "disk_usage", lambda path: SimpleNamespace(free=1.5e9))
     with pytest.raises(setup_env.SetupError, match="1.5 GB free: make room"):
         setup_env.check_tools("")
+
+
+def test_a_disk_that_fills_up_on_the_way_is_told_in_one_line(setup_env, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(setup_env, "set_up", full)
+    assert setup_env.main() == 1
+    assert re.fullmatch(r"setup: the disk of .* is full: make room there\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -57,13 +57,15 @@ def main() -> int:
         with open(VENV / "setup.lock", "w") as lock:
             wait_for(lock)
             set_up(ros, lock.fileno())
-        return 0
-    except (SetupError, OSError) as error:
+            return 0
+    except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
-        return 1
+    except OSError as error:
+        print(f"setup: {failure([f'error: {error}'])}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nsetup: interrupted; `make setup` goes on from here", file=sys.stderr)
         return 130
+    return 1
 
 
 def set_up(ros: str, lock: int) -> None:
