@@ -17,8 +17,7 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.parameter import Parameter
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
@@ -69,11 +68,11 @@ class NodeProcess:
 class Ros:
     """A node in this process whose callbacks run in a thread; the base of what the tests play."""
 
-    def __init__(self, name: str, namespace: str = "", parameters: Sequence[Parameter] = ()):
+    def __init__(self, name: str, namespace: str = "", threads: int = 1):
         if not rclpy.ok():
             rclpy.init(args=[])
-        self.node = rclpy.create_node(name, namespace=namespace, parameter_overrides=list(parameters))
-        self._executor = SingleThreadedExecutor()
+        self.node = rclpy.create_node(name, namespace=namespace)
+        self._executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
