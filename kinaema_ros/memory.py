@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import threading
 from dataclasses import dataclass
@@ -137,9 +136,8 @@ class SpatialMemory:
     def save(self, path: str | Path) -> None:
         """Write the latent memory (not the network) atomically. Raises ``OSError``."""
         state = self._state
-        tensors = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
         metadata = {"format": STATE_FORMAT, "version": STATE_VERSION, "network": self._hash}
-        write_tensors(Path(path), tensors, metadata)
+        write_tensors(Path(path), state.tensors(), metadata)
 
     def load(self, path: str | Path) -> None:
         """Replace the latent memory by a saved one; on ``CheckpointError`` the present one stays.
@@ -149,13 +147,12 @@ class SpatialMemory:
         tensors, metadata = read_tensors(Path(path), STATE_FORMAT, STATE_VERSION)
         if metadata.get("network") != self._hash:
             raise CheckpointError(f"{path}: saved with another network; load the checkpoint that it was made with")
-        empty = MemoryState.empty(self._network.config, device=self._device)
-        for field in dataclasses.fields(empty):
-            expected, tensor = getattr(empty, field.name), tensors.get(field.name)
+        for name, expected in self._state.tensors().items():
+            tensor = tensors.get(name)
             if tensor is None or tensor.shape != expected.shape or tensor.dtype != expected.dtype:
-                raise CheckpointError(f"{path}: '{field.name}' is missing or has another shape than this network's")
+                raise CheckpointError(f"{path}: '{name}' is missing or has another shape than this network's")
         with self._writing:
-            self._state = MemoryState(**{name: tensor.to(self._device) for name, tensor in tensors.items()})
+            self._state = MemoryState.from_tensors({n: t.to(self._device) for n, t in tensors.items()})
 
     def _checked_pose(self, odom_pose: ArrayLike) -> Tensor:
         pose = np.asarray(odom_pose, dtype=np.float64)

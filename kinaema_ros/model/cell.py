@@ -15,10 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kinaema_ros.model import drift
 from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.drift import PoseGraph
 from kinaema_ros.model.se2 import between, compose, wrap_angle
 
 NEVER = -1e9  # address of an embedding that holds nothing
+MAX_STRIDE = 1.0  # metres after which a new embedding is taken even in a known place, to keep track of the motion
 COUNT_CAP = 15.0  # observations after which an embedding keeps adapting at a constant rate
 
 
@@ -39,6 +42,7 @@ class MemoryState:
     robot: Tensor  # (B, 3) float64, the robot in the memory frame at the last update
     odometry: Tensor  # (B, 3) float64, the same instant in the odom frame
     updates: Tensor  # (B,) int64
+    graph: PoseGraph  # how the embeddings' poses relate
 
     @staticmethod
     def empty(config: KinaemaConfig, batch: int = 1, device: torch.device | str = "cpu") -> MemoryState:
@@ -57,16 +61,29 @@ class MemoryState:
             robot=pose[:, 0].clone(),
             odometry=pose[:, 0].clone(),
             updates=index[:, 0].clone(),
+            graph=PoseGraph.empty(n, batch, device),
         )
 
     def detached(self) -> MemoryState:
         """The same memory, cut off from the computation that led to it."""
         return replace(self, key=self.key.detach(), content=self.content.detach())
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the memory consists of, by name."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "graph"}
+        return own | {f"graph.{f.name}": getattr(self.graph, f.name) for f in fields(self.graph)}
+
+    @staticmethod
+    def from_tensors(tensors: dict[str, Tensor]) -> MemoryState:
+        """The inverse of ``tensors``; ``KeyError`` or ``TypeError`` if the names do not fit."""
+        graph = {n.removeprefix("graph."): t for n, t in tensors.items() if n.startswith("graph.")}
+        own = {n: t for n, t in tensors.items() if not n.startswith("graph.")}
+        return MemoryState(**own, graph=PoseGraph(**graph))
+
     @property
     def num_bytes(self) -> int:
         """Size of the state, all B memories."""
-        return sum(t.numel() * t.element_size() for t in (getattr(self, f.name) for f in fields(self)))
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors().values())
 
 
 def squared_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -90,11 +107,14 @@ class MemoryCell(nn.Module):
         nn.init.zeros_(self.gate.bias)
         self.context = Contextualiser(config) if config.context_layers else None
 
-    def forward(self, state: MemoryState, key: Tensor, content: Tensor, odometry: Tensor) -> MemoryState:
+    def forward(
+        self, state: MemoryState, key: Tensor, content: Tensor, odometry: Tensor, sighting: Sighting | None = None
+    ) -> MemoryState:
         """One observation for each of B memories.
 
         key (B, Dk) and content (B, Dc) come from the descriptor, odometry (B, 3) is float64 in the odom frame,
-        of which only the motion since the last update is used.
+        of which only the motion since the last update is used; ``sighting`` is an old place recognised in the
+        same view.
         """
         state = follow(state, odometry)
         address = self.address(state, key, state.robot)  # (B, N)
@@ -108,10 +128,12 @@ class MemoryCell(nn.Module):
         new_key = F.normalize(known_key + gate * (key - known_key), dim=-1)
         if self.context is not None:
             new_content = new_content + self.context(state, address, new_content)
-        shift = state.robot - pick(state.pose, slot)
-        shift = torch.cat([shift[:, :2], wrap_angle(shift[:, 2:])], dim=-1)
-        anchor = torch.where(fold[:, None], state.robot - (1.0 - gate.detach()) * shift, state.robot)
-        state = write(state, slot, fold, new_key, new_content, anchor)
+        state = write(state, slot, fold, new_key, new_content, gate.detach())
+        if sighting is not None:
+            graph = drift.add_loop(
+                state.graph, sighting.place, sighting.place_T_robot, sighting.variance, sighting.sure & ~fold
+            )
+            state = replace(state, graph=graph)
         return self.find_twins(state, slot)
 
     def address(self, state: MemoryState, key: Tensor, pose: Tensor) -> Tensor:
@@ -135,11 +157,34 @@ class MemoryCell(nn.Module):
         )
 
 
+@dataclass
+class Sighting:
+    """An old place recognised in the present view of each of B memories."""
+
+    place: Tensor  # (B,) int64, its embedding
+    place_T_robot: Tensor  # (B, 3) float64
+    variance: Tensor  # (B, 2) float64, of position and yaw
+    sure: Tensor  # (B,) bool, False: nothing was recognised
+
+
 def follow(state: MemoryState, odometry: Tensor) -> MemoryState:
     """Move the robot by the odometry's motion since the last update; nothing moves at the first one."""
     first = (state.updates == 0)[:, None]
     motion = torch.where(first, 0.0, between(state.odometry, odometry))
-    return replace(state, robot=compose(state.robot, motion), odometry=odometry, updates=state.updates + 1)
+    return replace(
+        state,
+        robot=compose(state.robot, motion),
+        odometry=odometry,
+        updates=state.updates + 1,
+        graph=drift.drive(state.graph, motion),
+    )
+
+
+def settle(state: MemoryState) -> MemoryState:
+    """Move all embeddings to where their relations agree, and the robot with the one it stands by."""
+    pose = drift.relax(state.graph, state.pose)
+    anchor = pick(pose, state.graph.anchor.clamp_min(0))
+    return replace(state, pose=pose, robot=compose(anchor, state.graph.anchor_T_robot))
 
 
 def allocate(state: MemoryState, address: Tensor, threshold: float) -> tuple[MemoryState, Tensor, Tensor]:
@@ -148,7 +193,8 @@ def allocate(state: MemoryState, address: Tensor, threshold: float) -> tuple[Mem
     Where the memory is full and the place is new, the two most alike embeddings are merged to free one.
     """
     best, nearest = address.max(dim=1)
-    fold = best > threshold
+    stride = torch.linalg.vector_norm(state.graph.anchor_T_robot[:, :2], dim=-1)
+    fold = (best > threshold) & (stride < MAX_STRIDE)
     free = state.count == 0
     full = ~free.any(dim=1) & ~fold
     state, freed = merge(state, full)
@@ -186,16 +232,29 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
         count=torch.where(at_kept, total, torch.where(at_gone, 0.0, state.count)),
         twin=twin,
         likeness=likeness,
+        graph=drift.shift_frame(
+            drift.absorb(
+                state.graph, gone, kept, between(pick(state.pose, kept), pick(state.pose, gone)), where
+            ),
+            kept,
+            between(pick(state.pose, kept), pose),
+            where,
+        ),
     )
     return state, gone
 
 
 def write(
-    state: MemoryState, slot: Tensor, fold: Tensor, key: Tensor, content: Tensor, pose: Tensor
+    state: MemoryState, slot: Tensor, fold: Tensor, key: Tensor, content: Tensor, gate: Tensor
 ) -> MemoryState:
-    """Put key (B, Dk), content (B, Dc) and pose (B, 3) into embedding ``slot`` (B,)."""
+    """Put key (B, Dk) and content (B, Dc) into embedding ``slot`` (B,); its pose moves towards the robot's by gate."""
     here = F.one_hot(slot, state.count.shape[1]).bool()
+    old = pick(state.pose, slot)
+    shift = state.robot - old
+    shift = torch.cat([shift[:, :2], wrap_angle(shift[:, 2:])], dim=-1)
+    pose = torch.where(fold[:, None], old + gate * shift, state.robot)
     count = torch.where(fold, pick(state.count, slot) + 1.0, 1.0)
+    graph = drift.shift_frame(state.graph, slot, between(old, pose), fold)
     return replace(
         state,
         key=torch.where(here[..., None], key[:, None], state.key),
@@ -203,6 +262,7 @@ def write(
         pose=torch.where(here[..., None], pose[:, None], state.pose),
         count=torch.where(here, count[:, None], state.count),
         written=torch.where(here, state.updates[:, None], state.written),
+        graph=drift.add_child(graph, slot, ~fold),
     )
 
 

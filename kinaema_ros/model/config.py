@@ -22,9 +22,10 @@ class KinaemaConfig:
     key_dim: int = 128
     content_dim: int = 256
     head_dim: int = 512
+    feature_dropout: float = 0.15  # of the standardised features, while training
     context_layers: int = 1  # self-attention blocks across embeddings; 0 switches contextualisation off
     context_size: int = 16  # embeddings, the best addressed ones, that take part in an update's self-attention
-    num_hypotheses: int = 8  # embeddings that answer a query
+    num_hypotheses: int = 4  # embeddings that answer a query
     write_threshold: float = 0.9  # address above which an observation is folded into an existing embedding
     pose_weight: float = 0.1  # cost in the address of a squared distance of (x, y, 2 cos yaw, 2 sin yaw)
     close_loops: bool = True  # correct drifting odometry where a known place is recognised
@@ -36,6 +37,7 @@ class KinaemaConfig:
 
         for name in ("image_width", "image_height", "key_dim", "content_dim", "head_dim"):
             check(getattr(self, name) >= 1, name, "at least 1")
+        check(0.0 <= self.feature_dropout < 1.0, "feature_dropout", "0 to below 1")
         check(10.0 <= self.hfov_deg <= 150.0, "hfov_deg", "10 to 150")
         check(2 <= self.num_embeddings <= 65536, "num_embeddings", "2 to 65536")
         check(0 <= self.context_layers <= 12, "context_layers", "0 to 12")

@@ -106,6 +106,7 @@ class Descriptor(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(FEATURE_DIM))
         self.register_buffer("inverse_std", torch.ones(FEATURE_DIM))
+        self.dropout = nn.Dropout(config.feature_dropout)
         self.key = nn.Linear(FEATURE_DIM, config.key_dim)
         self.content = nn.Linear(FEATURE_DIM, config.content_dim)
         self.probe = nn.Linear(FEATURE_DIM, config.content_dim)
@@ -118,5 +119,5 @@ class Descriptor(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(..., FEATURE_DIM) -> key (..., Dk) of unit length, content (..., Dc), probe (..., Dc)."""
-        x = (features.to(self.mean.dtype) - self.mean) * self.inverse_std
+        x = self.dropout((features.to(self.mean.dtype) - self.mean) * self.inverse_std)
         return F.normalize(self.key(x), dim=-1), self.content(x), self.probe(x)

@@ -8,11 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kinaema_ros.model.cell import NEVER, MemoryCell, MemoryState
+from kinaema_ros.model.cell import NEVER, MemoryCell, MemoryState, Sighting, pick, settle
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.decoder import Fusion, PairEstimate, PairHead, fuse
 from kinaema_ros.model.encoder import Descriptor, Trunk
-from kinaema_ros.model.se2 import between
+from kinaema_ros.model.se2 import between, compose, wrap_angle
+
+SETTLE_EVERY = 20  # updates between two relaxations of the embeddings' poses
+RECENT = 40  # updates for which a place is too fresh to correct drift by
+SURE = 0.8  # probability of a match from which on it corrects drift
+AGREE_M = 0.7  # metres within which another place must put the robot too
+MAX_SIGHTING_SCALE = 0.5  # metres
+MAX_CORRECTION_M, MAX_CORRECTION_RAD = 3.0, math.radians(30.0)  # beyond it, a look-alike is more likely than drift
+SIGHTING_VARIANCE = 10.0  # a planar Laplace's variance is 3 scale^2 an axis; views of one place err alike
 
 
 @dataclass
@@ -41,8 +49,42 @@ class Kinaema(nn.Module):
 
     def update(self, state: MemoryState, features: Tensor, odometry: Tensor) -> MemoryState:
         """Fold one frame into each of B memories: features (B, FEATURE_DIM), odometry (B, 3) float64."""
-        key, content, _ = self.descriptor(features)
-        return self.cell(state, key, content, odometry)
+        key, content, probe = self.descriptor(features)
+        if not self.config.close_loops:
+            return self.cell(state, key, content, odometry)
+        state = self.cell(state, key, content, odometry, self.recognise(state, key, probe))
+        if int(state.updates[0]) % SETTLE_EVERY == 0:
+            state = settle(state)
+        return state
+
+    def recognise(self, state: MemoryState, key: Tensor, probe: Tensor) -> Sighting:
+        """The old place that the present view (B, ...) shows, if any."""
+        similarity = torch.einsum("bnd,bd->bn", state.key, key)
+        recent = state.written > (state.updates[:, None] - RECENT)
+        similarity = similarity.masked_fill(recent | (state.count == 0), NEVER)
+        similarity, index = similarity.topk(self.config.num_hypotheses, dim=-1)  # (B, K)
+        batch = torch.arange(len(index), device=index.device)[:, None]
+        estimate = self.head(probe[:, None], state.content[batch, index])
+        place_T_robot = estimate.pose.double()
+        # Where the robot would stand according to each place; those that see the same place must agree.
+        by_place = compose(state.pose[batch, index], place_T_robot)
+        weight = torch.sigmoid(estimate.match)
+        best = (weight / estimate.scale[..., 0]).argmax(dim=-1)
+        chosen = pick(by_place, best)
+        gap = torch.linalg.vector_norm((by_place - chosen[:, None])[..., :2], dim=-1)
+        agreeing = ((gap < AGREE_M) & (weight > 0.5)).sum(-1)
+        correction = torch.linalg.vector_norm((chosen - state.robot)[:, :2], dim=-1)
+        turn = wrap_angle(chosen[:, 2] - state.robot[:, 2]).abs()
+        scale = pick(estimate.scale, best).double()
+        sure = (
+            (pick(weight, best) > SURE)
+            & (pick(similarity, best) > NEVER)
+            & (agreeing >= 2)
+            & (scale[:, 0] < MAX_SIGHTING_SCALE)
+            & (correction < MAX_CORRECTION_M)
+            & (turn < MAX_CORRECTION_RAD)
+        )
+        return Sighting(pick(index, best), pick(place_T_robot, best), SIGHTING_VARIANCE * scale**2, sure)
 
     def hypotheses(self, state: MemoryState, features: Tensor) -> Hypotheses:
         """Ask each of B memories Q questions: features (B, Q, FEATURE_DIM)."""

@@ -20,12 +20,14 @@ def pose_distance(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return torch.linalg.vector_norm((a - b)[..., :2], dim=-1), wrap_angle(a[..., 2] - b[..., 2]).abs()
 
 
-def contrastive_loss(queries: Tensor, keys: Tensor, target: Tensor, temperature: Tensor) -> Tensor:
-    """InfoNCE with soft targets (van den Oord et al., arXiv 1807.03748).
+def contrastive_loss(keys: Tensor, target: Tensor, temperature: Tensor) -> Tensor:
+    """InfoNCE with soft targets (van den Oord et al., arXiv 1807.03748) of each view against all others.
 
-    queries (Q, D) and keys (F, D) of unit length, target (Q, F) non-negative with at least one positive a row.
+    keys (V, D) of unit length, target (V, V) non-negative with at least one positive a row off the diagonal.
     """
-    logits = queries @ keys.T * temperature
+    itself = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
+    logits = (keys @ keys.T * temperature).masked_fill(itself, -1e4)
+    target = target.masked_fill(itself, 0.0)
     return -(target / target.sum(1, keepdim=True) * F.log_softmax(logits, dim=1)).sum(1).mean()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def learning_rate(config: TrainConfig, step: int) -> tuple[str, float]:
         done, total, peak = step - config.pair_steps, config.memory_steps, config.memory_learning_rate
         stage = "memory"
     warm = min(1.0, (done + 1) / max(1, min(100, total // 10)))
-    return stage, peak * warm * (0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * done / total)))
+    return stage, peak * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done / total)))
 
 
 def make_batch(config: TrainConfig, stage: str, step: int, pool: Pool, process: Process) -> object:
@@ -128,6 +129,7 @@ def train(config: TrainConfig, folder: Path, device: str = "cpu", minutes: float
     if step == 0:
         sample = pool.sample(np.random.default_rng(config.seed), 64)
         network.descriptor.standardise(torch.cat([s.features for s in sample]).to(process.device))
+    network.train()
     last_save = time.monotonic()
     while step < config.total_steps:
         now, rate = learning_rate(config, step)
