@@ -43,6 +43,7 @@ setup(
             "memory_node = kinaema_ros.nodes.memory_node:main",
             "navigator_node = kinaema_ros.nodes.navigator_node:main",
             "simulator_node = kinaema_ros.nodes.simulator_node:main",
+            "truth_localization = kinaema_ros.nodes.truth_localization:main",
         ],
     },
 )
