@@ -15,7 +15,8 @@ def start(prefixes: list[str], site_folders: list[str], library_folders: list[st
     replaced by itself, once, with the same arguments.
     """
     sys.path.extend(folder for folder in site_folders if folder not in sys.path)
-    prepend("AMENT_PREFIX_PATH", prefixes)
+    for variable in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):  # the latter for colcon
+        prepend(variable, prefixes)
     # The ROS wheels' own start-up does the same for their libraries alone.
     os.environ["_ROS_WHEELS_BOOTSTRAP_COMPLETE"] = "1"
     if prepend("LD_LIBRARY_PATH", library_folders):
