@@ -47,7 +47,8 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            # Copies: what safetensors returns is mapped from the file, and who truncates that kills the process.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{path}: truncated or not a safetensors file ({error})") from error
     if metadata.get("format") != kind:
