@@ -19,6 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
@@ -70,7 +71,8 @@ class Ros:
 
     def __init__(self, name: str, namespace: str = "", threads: int = 1):
         if not rclpy.ok():
-            rclpy.init(args=[])
+            # Signals are pytest's: rclpy's handler would swallow a time limit's SIGTERM.
+            rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node(name, namespace=namespace)
         self._executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
         self._executor.add_node(self.node)

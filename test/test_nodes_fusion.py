@@ -67,7 +67,9 @@ def test_driving_loosens_what_was_known() -> None:
 )
 def test_fused_covariance_is_a_covariance_and_never_below_the_sharpest(offsets, metres) -> None:
     fusion = GoalFusion(GOAL, covariance(1.0, 20))
-    floor = min(np.linalg.det(fusion.covariance), np.linalg.det(GoalFusion(GOAL, covariance(metres, 20)).covariance))
+    floor = min(
+        np.linalg.det(fusion.covariance), np.linalg.det(GoalFusion(GOAL, covariance(metres, 20)).covariance)
+    )
     for offset in offsets:
         fusion.add(GOAL + offset, covariance(metres, 20))
         assert np.linalg.eigvalsh(fusion.covariance).min() > 0
