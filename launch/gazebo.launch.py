@@ -1,4 +1,4 @@
-"""Gazebo (gz sim Harmonic or later) with a world of `kinaema world`, Nav2 on its map, memory and navigator."""
+"""Gazebo (gz sim Harmonic or later) with a world of `kinaema world`, Nav2 on its map, and the kinaema nodes."""
 
 from __future__ import annotations
 

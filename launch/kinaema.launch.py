@@ -78,6 +78,7 @@ def _node(part: str, parameters: dict, remappings: list) -> LifecycleNode:
         remappings=remappings,
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
+        sigterm_timeout="20",  # an update or a query in hand ends before the node does
     )
 
 

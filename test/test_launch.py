@@ -1,0 +1,198 @@
+"""The launch files, run by the real launch and launch_ros; skipped where launch_ros is missing (the wheels)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+# Not `launch`: this repository has a folder of that name.
+pytest.importorskip(
+    "launch_ros", reason="launch_ros is not among the wheels; source a ROS 2 to run these tests"
+)
+
+import yaml
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.utilities import perform_substitutions
+from launch_support import LAUNCH, LaunchProcess, StandIns
+from lifecycle_msgs.srv import GetState
+from rclpy.qos import DurabilityPolicy
+from ros_support import DISCOVERY, ROOT, Ros
+
+from kinaema_interfaces.msg import MemoryStatus
+
+FILES = sorted(path.name for path in LAUNCH.glob("*.launch.py"))
+FOREIGN = {
+    "ros_gz_bridge": ["parameter_bridge"],
+    "robot_state_publisher": ["robot_state_publisher"],
+    "nav2_map_server": ["map_server"],
+    "nav2_lifecycle_manager": ["lifecycle_manager"],
+    "rviz2": ["rviz2"],
+}
+
+
+def load(name: str) -> LaunchDescription:
+    spec = importlib.util.spec_from_file_location(name.partition(".")[0], LAUNCH / name)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+@pytest.fixture
+def ros() -> Iterator[Ros]:
+    ros = Ros("test_launch")
+    yield ros
+    ros.close()
+
+
+def state(ros: Ros, node: str) -> str:
+    """The lifecycle state's label."""
+    client = ros.node.create_client(GetState, f"{node}/get_state")
+    try:
+        return ros.call(client, GetState.Request()).current_state.label
+    finally:
+        ros.node.destroy_client(client)
+
+
+def subscriptions(ros: Ros, name: str, namespace: str) -> set[str]:
+    return {topic for topic, _ in ros.node.get_subscriber_names_and_types_by_node(name, namespace)}
+
+
+def test_there_are_launch_files() -> None:
+    assert FILES == ["demo.launch.py", "gazebo.launch.py", "kinaema.launch.py"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_argument_is_described_and_its_default_exists(name: str) -> None:
+    context = LaunchContext()
+    arguments = [entity for entity in load(name).entities if isinstance(entity, DeclareLaunchArgument)]
+    assert arguments
+    for argument in arguments:
+        assert argument.description and argument.description != "no description given", argument.name
+        assert argument.default_value is not None, argument.name
+        default = perform_substitutions(context, argument.default_value)
+        if default.startswith("/"):
+            assert Path(default).exists(), default
+
+
+@pytest.mark.parametrize("package", sorted({*FOREIGN, "ros_gz_sim", "nav2_bringup"}))
+def test_what_the_launch_files_start_is_installed(package: str) -> None:
+    try:
+        prefix = Path(get_package_prefix(package))
+    except PackageNotFoundError:
+        pytest.skip(f"{package} is not installed")
+    for executable in FOREIGN.get(package, []):
+        assert (prefix / "lib" / package / executable).exists()
+    files = {"ros_gz_sim": "gz_sim.launch.py", "nav2_bringup": "navigation_launch.py"}
+    if package in files:
+        assert (prefix / "share" / package / "launch" / files[package]).exists()
+
+
+def test_both_nodes_become_active_under_the_names_given(ros: Ros) -> None:
+    arguments = ("namespace:=robot1", "image:=front/image", "camera_info:=front/info", "odom:=wheels/odom")
+    with LaunchProcess("kinaema.launch.py", *arguments) as process:
+        for node in ("memory", "navigator"):
+            process.says(f"{node}_node is active")
+            assert state(ros, f"/robot1/kinaema_{node}") == "active"
+        expected = {"/robot1/front/image", "/robot1/front/info", "/robot1/wheels/odom"}
+        process.wait_for(lambda: expected <= subscriptions(ros, "kinaema_memory", "/robot1"), str(expected))
+        process.wait_for(
+            lambda: "/robot1/wheels/odom" in subscriptions(ros, "kinaema_navigator", "/robot1"), "odom"
+        )
+    assert "process has died" not in process.log, process.log
+
+
+def test_without_autostart_the_nodes_wait_for_a_lifecycle_manager(ros: Ros) -> None:
+    with LaunchProcess("kinaema.launch.py", "namespace:=robot2", "autostart:=false"):
+        for node in ("memory", "navigator"):
+            assert state(ros, f"/robot2/kinaema_{node}") == "unconfigured"
+
+
+def test_a_model_that_is_missing_is_named(ros: Ros, tmp_path: Path) -> None:
+    model = tmp_path / "nothing.safetensors"
+    with LaunchProcess("kinaema.launch.py", "namespace:=robot3", f"model:={model}") as process:
+        process.says("memory_node could not be configured")
+        assert str(model) in process.log
+
+
+def test_the_demo_remembers_and_rviz_shows_it(ros: Ros) -> None:
+    statuses: list[MemoryStatus] = []
+    ros.node.create_subscription(MemoryStatus, "/kinaema_memory/status", statuses.append, 10)
+    with LaunchProcess("demo.launch.py", "world:=5", "rviz:=false") as process:
+        process.wait_for(lambda: any(s.frames_received for s in statuses), "image", 2 * DISCOVERY)
+        process.says("navigator_node is active")
+        types = {
+            "/map": "nav_msgs/msg/OccupancyGrid",
+            "/image": "sensor_msgs/msg/Image",
+            "/kinaema_memory/estimate": "geometry_msgs/msg/PoseWithCovarianceStamped",
+            "/kinaema_memory/markers": "visualization_msgs/msg/MarkerArray",
+            "/kinaema_navigator/goal_marker": "visualization_msgs/msg/Marker",
+        }
+        config = yaml.safe_load((ROOT / "rviz" / "kinaema.rviz").read_text())
+        displays = config["Visualization Manager"]["Displays"]
+        shown = {d["Topic"]["Value"]: d for d in displays if "Topic" in d}
+        assert set(shown) == {*types, "/scan", "/plan"}
+        for topic, message in types.items():
+            process.wait_for(lambda of=topic: ros.node.get_publishers_info_by_topic(of), topic)
+            publisher = ros.node.get_publishers_info_by_topic(topic)[0]
+            assert publisher.topic_type == message
+            assert message.rpartition("/")[2].startswith(_message_of(shown[topic]["Class"]))
+            latched = publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+            assert (shown[topic]["Topic"]["Durability Policy"] == "Transient Local") == latched, topic
+
+
+def _message_of(display: str) -> str:
+    """What the name of an RViz display begins with is the message's, but for maps."""
+    name = display.partition("/")[2]
+    return "OccupancyGrid" if name == "Map" else name
+
+
+def test_gazebo_gets_files_that_exist(ros: Ros, tmp_path: Path) -> None:
+    packages = StandIns(tmp_path)
+    for package, executables in FOREIGN.items():
+        for executable in executables:
+            packages.executable(package, executable)
+    # The names of the arguments are those of ros_gz_sim and nav2_bringup (Jazzy, Kilted, Lyrical).
+    packages.launch_file("ros_gz_sim", "gz_sim.launch.py", "gz_args", "on_exit_shutdown")
+    packages.launch_file("nav2_bringup", "navigation_launch.py", "params_file", "use_sim_time", "autostart")
+    names = [*sum(FOREIGN.values(), []), "gz_sim", "navigation_launch"]
+    with LaunchProcess("gazebo.launch.py", "headless:=true", environment=packages.environment) as process:
+        for name in names:
+            process.wait_for(lambda of=name: packages.called(of), name)
+        process.says("memory_node is active")
+        assert "/camera/image" in subscriptions(ros, "kinaema_memory", "/")
+
+    *options, world = packages.arguments("gz_sim")["gz_args"].split()
+    world = Path(world.strip("'"))
+    assert "-s" in options and "-r" in options and ElementTree.parse(world).getroot().tag == "sdf"
+    navigation = packages.arguments("navigation_launch")
+    assert navigation["use_sim_time"] == "true" and Path(navigation["params_file"]).is_file()
+
+    bridge = parameters(packages, "parameter_bridge", "ros_gz_bridge")
+    assert yaml.safe_load(Path(bridge["config_file"]).read_text())
+    map_server = parameters(packages, "map_server", "map_server")
+    assert Path(map_server["yaml_filename"]) == world.with_name("map.yaml")
+    assert map_server["use_sim_time"] is True and map_server["frame_id"] == "map"
+    assert parameters(packages, "lifecycle_manager", "lifecycle_manager_map")["node_names"] == ["map_server"]
+    description = parameters(packages, "robot_state_publisher", "/**")["robot_description"]
+    assert description == world.with_name("robot.urdf").read_text()
+    assert any(
+        Path(word).suffix == ".rviz" and Path(word).is_file()
+        for word in packages.record("rviz2")["arguments"]
+    )
+
+
+def parameters(packages: StandIns, executable: str, node: str) -> dict:
+    """All parameters that a node was started with, by whatever of its names they are given."""
+    values: dict = {}
+    for text in packages.record(executable)["parameters"]:
+        for name, section in yaml.safe_load(text).items():
+            if name.strip("/") in (node.strip("/"), "**"):
+                values.update(section["ros__parameters"])
+    return values
