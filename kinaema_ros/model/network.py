@@ -14,7 +14,7 @@ from kinaema_ros.model.decoder import Fusion, PairEstimate, PairHead, fuse
 from kinaema_ros.model.encoder import Descriptor, Trunk
 from kinaema_ros.model.se2 import between, compose, wrap_angle
 
-SETTLE_EVERY = 20  # updates between two relaxations of the embeddings' poses
+SETTLE_EVERY = 5  # updates between two relaxations of the embeddings' poses
 RECENT = 40  # updates for which a place is too fresh to correct drift by
 SURE = 0.8  # probability of a match from which on it corrects drift
 AGREE_M = 0.7  # metres within which another place must put the robot too
