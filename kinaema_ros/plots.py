@@ -182,7 +182,9 @@ def _calibration_figure(located: list[dict[str, Any]], result: dict[str, Any]) -
     for index in np.unique(which):
         inside = which == index
         mean, share, size = probability[inside].mean(), seen[inside].mean(), inside.sum()
-        probabilities.plot(mean, share, "o", color=TRUE, markersize=3 + 2 * math.log2(1 + size))
+        probabilities.plot(
+            mean, share, "o", color=TRUE, markersize=3 + 2 * math.log2(1 + size), clip_on=False
+        )
         probabilities.annotate(
             str(size), (mean, share), xytext=(6, -12), textcoords="offset points", fontsize=8
         )
