@@ -35,7 +35,7 @@ class NodeProcess:
     """One of our nodes, as a user starts it; its log is read from ``log``."""
 
     def __init__(self, module: str, *arguments: str, ros_arguments: Sequence[str] = ()):
-        self._log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115  lives as long as the process
+        self._log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115  lives on
         command = [sys.executable, "-u", "-m", f"kinaema_ros.nodes.{module}"]
         self.process = subprocess.Popen(
             [*command, "--ros-args", *(a for p in arguments for a in ("-p", p)), *ros_arguments],

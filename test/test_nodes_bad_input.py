@@ -1,4 +1,5 @@
-"""Whatever a robot publishes: memory_node lives, says once what is wrong, counts it, and remembers what it did."""
+"""Whatever a robot publishes: memory_node lives, says once what is wrong, counts it, and remembers what it
+did."""
 
 from __future__ import annotations
 

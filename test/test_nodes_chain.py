@@ -55,6 +55,9 @@ class Robot(Ros):
     def truth(self) -> np.ndarray:
         return messages.planar_pose(self.last["ground_truth/pose"].pose)
 
+    def distance_to(self, pose: np.ndarray) -> float:
+        return float(np.hypot(*(self.truth - pose)[:2]))
+
     def heard(self, *topics: str) -> None:
         wait_until(lambda: all(topic in self.last for topic in topics), DISCOVERY, f"{topics}")
 
@@ -89,7 +92,7 @@ def test_a_robot_returns_to_where_a_photo_was_taken(robot: Robot, tmp_path: Path
     for pose in walk[[12, 24, 40, 60, 80, 100]]:
         status, result = robot.drive_to(pose)
         assert status == GoalStatus.STATUS_SUCCEEDED, result.error_msg
-        wait_until(lambda: np.hypot(*(robot.truth - pose)[:2]) < 0.1, what="the truth to show it")  # noqa: B023
+        wait_until(lambda: robot.distance_to(pose) < 0.1, what="the truth to show it")  # noqa: B023
         image = robot.last["image"]
         photos.append((robot.truth, messages.image_to_rgb(image)))
     place, rgb = photos[1]

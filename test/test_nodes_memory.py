@@ -133,7 +133,8 @@ def test_a_saved_memory_is_restored_and_a_foreign_file_is_refused(robot: Robot, 
         refused = robot.call(robot.load_client, request)
         assert not refused.success
         assert request.path in refused.message
-    assert not robot.call(robot.save_client, SaveMemory.Request(path=str(tmp_path / "no" / "x"))).success
+    nowhere = SaveMemory.Request(path=str(file / "below a file"))
+    assert not robot.call(robot.save_client, nowhere).success
     np.testing.assert_allclose(answer_of(robot.where(2, "odom")), before, atol=1e-6)
 
 

@@ -52,7 +52,8 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Arrival:
-    """How a drive to a photo ended. ``error_code``: those of kinaema_interfaces/action/NavigateToImage, 0 is success."""
+    """How a drive to a photo ended. ``error_code``: those of kinaema_interfaces/action/NavigateToImage, 0
+    is success."""
 
     error_code: int
     message: str
@@ -99,8 +100,8 @@ class KinaemaClient:
     def query(self, photo: Photo, frame_id: str = "", timeout: float = 15.0) -> PhotoPose:
         """Where was the robot when it would have seen this?
 
-        photo: an image file, or an array (H, W, 3) uint8 RGB. frame_id: "" for the robot's base, its odometry's
-        frame, or one that TF reaches. Raises MemoryUnavailable, QueryRefused, OSError for an unreadable file.
+        photo: an image file, or an array (H, W, 3) uint8 RGB. frame_id: "" for the robot's base, its
+        odometry's frame, or one that TF reaches. Raises MemoryUnavailable, QueryRefused, OSError for an unreadable file.
         """
         image, compressed = _messages(photo)
         request = QueryPose.Request(image=image, compressed_image=compressed, frame_id=frame_id)

@@ -44,7 +44,8 @@ class Frames:
         if self._buffer is None:
             raise BadInput(
                 "frame_unknown",
-                f"frame '{target}' cannot be reached from '{source}': tf2_ros is not installed, so only the base frame "
+                f"frame '{target}' cannot be reached from '{source}': tf2_ros is not installed, so only "
+                f"the base frame "
                 "('') and the odometry's frame can be asked for",
             )
         try:

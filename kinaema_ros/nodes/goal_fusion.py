@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from kinaema_ros import geometry
 
 Array = NDArray[np.float64]
-# 99.9 % of chi-square with three degrees of freedom: an honest answer is called an outlier once in a thousand.
+# 99.9 % of chi-square with three degrees of freedom: an honest answer is called an outlier once in a
+# thousand.
 _GATE = 16.27
 # No answer is trusted beyond this: the network's own variances do not know of odometry or camera calibration.
 _FLOOR = np.diag([0.03**2, 0.03**2, math.radians(1.0) ** 2])
@@ -25,7 +26,8 @@ class GoalFusion:
 
     Answers of one memory about one photo share most of their errors, by an amount nobody knows. Covariance
     intersection (Julier, Uhlmann, "A non-divergent estimation algorithm in the presence of unknown
-    correlations", 1997) is consistent for any: ten equal answers are no surer than one, a sharper one takes over.
+    correlations", 1997) is consistent for any: ten equal answers are no surer than one, a sharper one takes
+    over.
     """
 
     def __init__(self, pose: ArrayLike, covariance: ArrayLike):

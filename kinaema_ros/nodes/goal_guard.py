@@ -1,9 +1,10 @@
 """A process that outlives its navigator for a moment, to cancel the goals that it left running in Nav2.
 
-A navigator that is killed, or whose machine runs out of memory, cannot cancel anything, and Nav2 would drive on.
-The navigator starts this module and writes a line for each goal to its standard input: ``+`` and the goal's id in
-hexadecimal before it sends the goal, ``-`` and the id when the goal has ended. The end of the input means that the
-navigator is gone. Until then nothing of ROS is loaded, so the guard costs a sleeping interpreter.
+A navigator that is killed, or whose machine runs out of memory, cannot cancel anything, and Nav2 would
+drive on. The navigator starts this module and writes a line for each goal to its standard input: ``+`` and
+the goal's id in hexadecimal before it sends the goal, ``-`` and the id when the goal has ended. The end of
+the input means that the navigator is gone. Until then nothing of ROS is loaded, so the guard costs a
+sleeping interpreter.
 
     python -m kinaema_ros.nodes.goal_guard /navigate_to_pose
 """
@@ -47,7 +48,8 @@ class GoalGuard:
     def _write(self, line: str) -> None:
         stdin = self._process.stdin
         assert stdin is not None
-        # Never fatal: a guard that somebody killed leaves the goals unguarded, a closed one has done its work.
+        # Never fatal: a guard that somebody killed leaves the goals unguarded, a closed one has done its
+        # work.
         with self._lock, contextlib.suppress(BrokenPipeError, ValueError):
             stdin.write(line)
 

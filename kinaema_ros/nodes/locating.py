@@ -47,7 +47,8 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Answer:
     if inputs.memory.num_updates == 0:
         raise BadInput(
             "query_before_update",
-            "nothing is remembered yet: drive the robot with camera and odometry running; ~/status says what is missing",
+            "nothing is remembered yet: drive the robot with camera and odometry running; ~/status says "
+            "what is missing",
         )
     if inputs.tracker.held:
         raise BadInput(
@@ -56,7 +57,8 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Answer:
     if now is None:
         raise BadInput(
             "query_without_odometry",
-            "there is no odometry, so where the robot is now is not known; check its publisher, or remap odom",
+            "there is no odometry, so where the robot is now is not known; check its publisher, or remap "
+            "odom",
         )
     stamp, odom_T_base, memory_T_odom = now
     photo, hfov = _as_seen(inputs, photo)
@@ -64,7 +66,8 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Answer:
         estimate = inputs.memory.locate(photo, hfov=hfov)
     except (ValueError, RuntimeError) as error:  # also where it was emptied since the check above
         raise BadInput("query_failed", f"the memory could not answer: {error}") from error
-    # The estimate's covariance is in the axes of the robot's frame; turn it into the memory frame's with the pose.
+    # The estimate's covariance is in the axes of the robot's frame; turn it into the memory frame's with
+    # the pose.
     memory_T_query = np.array(estimate.odom_pose)
     turn = memory_T_query[2] - estimate.pose[2]
     covariance = geometry.rotate_covariance(estimate.covariance, turn)

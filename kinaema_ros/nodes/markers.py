@@ -17,7 +17,8 @@ _SCALE_90 = math.sqrt(-2.0 * math.log(0.1))
 
 
 def estimate_markers(pose: Array, covariance: Array, seen: float, frame_id: str, stamp: Time) -> MarkerArray:
-    """An arrow at the pose and the ellipse that holds its position with 90 %; green as far as seen, else red."""
+    """An arrow at the pose and the ellipse that holds its position with 90 %; green as far as seen, else
+    red."""
     arrow = _marker("kinaema_estimate", 0, Marker.ARROW, pose, frame_id, stamp)
     arrow.scale.x, arrow.scale.y, arrow.scale.z = 0.6, 0.1, 0.1
     variances, axes = np.linalg.eigh(covariance[:2, :2])  # ascending

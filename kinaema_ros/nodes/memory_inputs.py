@@ -1,4 +1,5 @@
-"""What flows into the memory: odometry, camera_info and images, from their topics to ``SpatialMemory.update``."""
+"""What flows into the memory: odometry, camera_info and images, from their topics to
+``SpatialMemory.update``."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ AnyImage: TypeAlias = Image | CompressedImage
 class MemoryInputs:
     """Between ``start`` and ``stop``, every usable image becomes an update, the newest first.
 
-    The callbacks run in the executor's threads and only look at headers; pairing, decoding and updating happen in
-    a worker thread. ``tracker`` knows where the robot is.
+    The callbacks run in the executor's threads and only look at headers; pairing, decoding and updating
+    happen in a worker thread. ``tracker`` knows where the robot is.
     """
 
     def __init__(self, node: Node, parameters: MemoryParameters, monitor: MemoryMonitor):
@@ -51,8 +52,8 @@ class MemoryInputs:
         self.camera_in_use: Intrinsics | None = None
         self._tf_mount: Mount | None = None
         self._last_stamp = 0
-        # Held while an image goes in and while the memory is emptied or replaced. The generation tells an image
-        # whose pose was found before that it belongs to what is gone.
+        # Held while an image goes in and while the memory is emptied or replaced. The generation tells an
+        # image whose pose was found before that it belongs to what is gone.
         self._lock = threading.Lock()
         self._generation = 0
         self._worker: NewestWorker[AnyImage] | None = None
@@ -174,7 +175,8 @@ class MemoryInputs:
         elif frame != self.odom_frame:
             raise BadInput(
                 "odometry_frame",
-                f"odometry came in frame '{frame}' after '{self.odom_frame}'; the message is ignored. Two publishers "
+                f"odometry came in frame '{frame}' after '{self.odom_frame}'; the message is ignored. Two "
+                f"publishers "
                 "on one topic do this; call ~/reset if the frame changed for good",
             )
         if not self.base_frame:
@@ -189,7 +191,8 @@ class MemoryInputs:
         if messages.is_distorted(message):
             self._monitor.problem(
                 "camera_distorted",
-                "camera_info describes a lens with distortion, which the memory does not model; remap image to the "
+                "camera_info describes a lens with distortion, which the memory does not model; remap "
+                "image to the "
                 "rectified one (image_rect of image_proc)",
             )
 
@@ -211,7 +214,8 @@ class MemoryInputs:
             if 0 <= behind < 2.0:  # further back is a clock that started over
                 raise BadInput(
                     "image_stamp_backwards",
-                    f"the image's stamp is {behind:.3f} s older than the one before, or the same; it is ignored. Two "
+                    f"the image's stamp is {behind:.3f} s older than the one before, or the same; it is "
+                    f"ignored. Two "
                     "publishers on one topic do this: check with 'ros2 topic info -v'",
                 )
         except BadInput as error:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 # A problem this many seconds old no longer colours /diagnostics.
 _RECENT = 10.0
 _ACTIONS = {
-    "hold": "Memory and answers are on hold. Call ~/reset to start anew, or set on_odom_jump to 'reanchor' (the robot "
-    "did not move) or 'continue' (the robot was moved and the odometry is right)",
+    "hold": "Memory and answers are on hold. Call ~/reset to start anew, or set on_odom_jump to 'reanchor' (the "
+    "robot did not move) or 'continue' (the robot was moved and the odometry is right)",
     "continue": "Taken as a real motion of the robot, as the parameter says",
-    "reanchor": "Taken as a new origin under a robot that stood still, so what is remembered stays valid; if it was "
-    "moved meanwhile, call ~/reset",
+    "reanchor": "Taken as a new origin under a robot that stood still, so what is remembered stays valid; if it "
+    "was moved meanwhile, call ~/reset",
     "reset": "The memory was emptied, as the parameter says",
 }
 
@@ -88,14 +88,16 @@ class MemoryMonitor:
         if event.reason == "clock_restart":
             self.problem(
                 event.reason,
-                "the odometry's stamps went back by seconds: a bag that loops or a simulation that started over. "
+                "the odometry's stamps went back by seconds: a bag that loops or a simulation that started "
+                "over. "
                 "The memory is kept; call ~/reset if the place is another one",
             )
             return
         what = "its origin" if event.reason == "odometry_reset" else "another place"
         self.problem(
             event.reason,
-            f"the odometry jumped to {what}, {event.distance:.2f} m and {math.degrees(event.angle):.0f} degrees in one "
+            f"the odometry jumped to {what}, {event.distance:.2f} m and {math.degrees(event.angle):.0f} "
+            f"degrees in one "
             f"message. {_ACTIONS[event.action]}",
         )
 
@@ -107,13 +109,15 @@ class MemoryMonitor:
             topic = self._node.resolve_topic_name("camera_info")
             self.problem(
                 "camera_info_missing",
-                f"no camera_info on {topic}: assuming a horizontal field of view of {degrees:.1f} degrees (parameter "
+                f"no camera_info on {topic}: assuming a horizontal field of view of {degrees:.1f} degrees "
+                f"(parameter "
                 "hfov_deg); publish camera_info or set it",
             )
         if not 59.0 <= degrees <= 111.0:
             self.problem(
                 "camera_field_of_view",
-                f"the camera sees {degrees:.1f} degrees across; the network was trained on 60 to 110, expect worse answers",
+                f"the camera sees {degrees:.1f} degrees across; the network was trained on 60 to 110, "
+                f"expect worse answers",
             )
 
     def query_answered(self, seconds: float) -> None:
@@ -130,7 +134,8 @@ class MemoryMonitor:
     # -- what is published -----------------------------------------------------------------------------------
 
     def publish_status(self) -> None:
-        """The status as it is now: once a second, and when an image is done with, so that players can pace."""
+        """The status as it is now: once a second, and when an image is done with, so that players can
+        pace."""
         self._status.publish(self._message())
 
     def publish_all(self) -> MemoryStatus:

@@ -51,14 +51,15 @@ class MemoryNode(LifecycleNode):
         self._memory: SpatialMemory | None = None
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)
-        # Queries run beside everything else, but one after the other: many at once would take all the executor's
-        # threads and starve the odometry.
+        # Queries run beside everything else, but one after the other: many at once would take all the
+        # executor's threads and starve the odometry.
         queries, commands = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
         self.create_service(QueryPose, "~/query_pose", self._on_query, callback_group=queries)
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=commands)
         self.create_service(SaveMemory, "~/save", self._on_save, callback_group=commands)
         self.create_service(LoadMemory, "~/load", self._on_load, callback_group=commands)
-        # By the steady clock: with use_sim_time and no /clock the node must still be able to say what is missing.
+        # By the steady clock: with use_sim_time and no /clock the node must still be able to say what is
+        # missing.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.2, self._inputs.refresh, clock=steady)
         self.create_timer(1.0, self._on_second, clock=steady)
@@ -83,7 +84,8 @@ class MemoryNode(LifecycleNode):
         except (OSError, ValueError, RuntimeError) as error:
             self._monitor.problem(
                 "checkpoint",
-                f"cannot load '{path}': {error}. Set the parameters checkpoint and device, then configure again",
+                f"cannot load '{path}': {error}. Set the parameters checkpoint and device, then configure "
+                f"again",
             )
             return FAILURE
         self._monitor.configured(str(path), parameters.device, self._memory)

@@ -97,7 +97,8 @@ class MemoryParameters:
     )
     on_odom_jump: str = parameter(
         _ODOMETRY.on_jump,
-        "Odometry jumped: 'hold' until told, 'continue' (the robot was moved), 'reanchor' (it was not), 'reset'",
+        "Odometry jumped: 'hold' until told, 'continue' (the robot was moved), 'reanchor' (it was not), "
+        "'reset'",
         choices=JUMP_POLICIES,
     )
     on_odom_reset: str = parameter(

@@ -1,7 +1,7 @@
 """ROS messages to arrays and back: the one place where either is taken apart or put together.
 
-Every function that reads a message checks it and raises ``BadInput`` with a reason to count by and a remedy to
-show; what passes is safe to hand to the memory.
+Every function that reads a message checks it and raises ``BadInput`` with a reason to count by and a remedy
+to show; what passes is safe to hand to the memory.
 """
 
 from __future__ import annotations
@@ -46,13 +46,15 @@ def check_stamp(stamp: Time, now: int, tolerance: float, kind: str) -> int:
     if nanoseconds <= 0:
         raise BadInput(
             f"{kind}_stamp_zero",
-            f"the {kind} message has no time in header.stamp; its publisher must fill it, or it cannot be paired",
+            f"the {kind} message has no time in header.stamp; its publisher must fill it, or it cannot be "
+            f"paired",
         )
     ahead = (nanoseconds - now) / NANOSECONDS
     if ahead > tolerance:
         raise BadInput(
             f"{kind}_stamp_future",
-            f"the {kind} message's stamp is {ahead:.3f} s ahead of the node's clock (tolerance {tolerance:g} s). "
+            f"the {kind} message's stamp is {ahead:.3f} s ahead of the node's clock (tolerance "
+            f"{tolerance:g} s). "
             "Synchronise the machines' clocks (chrony); in simulation set use_sim_time and publish /clock",
         )
     return nanoseconds
@@ -117,7 +119,8 @@ def _check_layout(message: Image, kind: str) -> None:
     if len(message.data) < message.step * message.height:
         raise BadInput(
             f"{kind}_truncated",
-            f"the image has {len(message.data)} bytes where step * height is {message.step * message.height}; the "
+            f"the image has {len(message.data)} bytes where step * height is "
+            f"{message.step * message.height}; the "
             "driver must be fixed",
         )
 
@@ -140,13 +143,15 @@ def odometry_to_pose(message: Odometry) -> Array:
     if not np.isfinite(values).all():
         raise BadInput(
             "odometry_not_finite",
-            "the odometry's pose holds NaN or infinity; the message is ignored. Check the wheel driver or filter",
+            "the odometry's pose holds NaN or infinity; the message is ignored. Check the wheel driver or "
+            "filter",
         )
     norm = float(np.linalg.norm(values[3:]))
     if abs(norm - 1.0) > _QUATERNION_TOLERANCE:
         raise BadInput(
             "odometry_quaternion",
-            f"the odometry's quaternion has length {norm:.4f}, not 1; the message is ignored. Its publisher must "
+            f"the odometry's quaternion has length {norm:.4f}, not 1; the message is ignored. Its "
+            f"publisher must "
             "normalise it (an orientation that was never set has length 0)",
         )
     return np.array([p.x, p.y, geometry.yaw_from_quaternion(*(values[3:] / norm))])
@@ -160,7 +165,8 @@ def camera_info_to_intrinsics(message: CameraInfo) -> Intrinsics:
     except ValueError as error:
         raise BadInput(
             "camera_info_uncalibrated",
-            f"{error} The parameter hfov_deg is used instead; set it to the camera's horizontal field of view",
+            f"{error} The parameter hfov_deg is used instead; set it to the camera's horizontal field of "
+            f"view",
         ) from error
 
 

@@ -37,7 +37,9 @@ class Nav2Client:
     """``send`` replaces whatever goal of ours is running; ``cancel`` ends it."""
 
     def __init__(self, node: Node, group: CallbackGroup, timeout: Callable[[], float]):
-        self._client: ActionClient = ActionClient(node, NavigateToPose, "navigate_to_pose", callback_group=group)
+        self._client: ActionClient = ActionClient(
+            node, NavigateToPose, "navigate_to_pose", callback_group=group
+        )
         self._name = node.resolve_service_name("navigate_to_pose")
         self._timeout = timeout  # seconds Nav2 may be absent, silent or undecided
         self._guard: GoalGuard | None = None
@@ -89,7 +91,8 @@ class Nav2Client:
             self._guard.ended(goal)
             raise NavigationError(
                 Code.NAV2_REJECTED,
-                f"{self._name} rejected the goal; is Nav2 active, localised, and the frame '{pose.header.frame_id}' in TF?",
+                f"{self._name} rejected the goal; is Nav2 active, localised, and the frame "
+                f"'{pose.header.frame_id}' in TF?",
             )
         self._goal, self._handle = goal, handle  # Nav2 has preempted the goal before this one
         self._heard, self.distance_remaining = time.monotonic(), float("nan")
@@ -98,14 +101,16 @@ class Nav2Client:
         self._result.add_done_callback(lambda _: guard.ended(goal))
 
     def arrived(self) -> bool:
-        """False while Nav2 drives, True once it says that it is there. Raises NavigationError for other ends."""
+        """False while Nav2 drives, True once it says that it is there. Raises NavigationError for other
+        ends."""
         assert self._result is not None
         if not self._result.done():
             silent = time.monotonic() - self._heard
             if silent > self._timeout():
                 raise NavigationError(
                     Code.NAV2_LOST,
-                    f"nothing was heard from {self._name} for {silent:.1f} s while driving; check that Nav2 is alive",
+                    f"nothing was heard from {self._name} for {silent:.1f} s while driving; check that "
+                    f"Nav2 is alive",
                 )
             return False
         response: Any = self._result.result()

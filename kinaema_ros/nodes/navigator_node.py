@@ -56,7 +56,8 @@ class NavigatorNode(LifecycleNode):
         self._motion = RobotMotion(self, self._parameters_now.goal_frame, self._parameters_now.map_frame)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._marker = self.create_publisher(Marker, "~/goal_marker", latched)
-        # Whoever holds the lock may use Nav2. A newer goal names itself in _newest, which ends the one before.
+        # Whoever holds the lock may use Nav2. A newer goal names itself in _newest, which ends the one
+        # before.
         self._driving = threading.Lock()
         self._newest: object = None
         self._is_active = False
@@ -180,7 +181,8 @@ class NavigatorNode(LifecycleNode):
 
     @contextmanager
     def _alone(self, check: Check, keep: bool = False) -> Iterator[None]:
-        """Waits for the goal before to end. Whatever way this one ends, Nav2 is stopped; ``keep``: on errors only."""
+        """Waits for the goal before to end. Whatever way this one ends, Nav2 is stopped; ``keep``: on
+        errors only."""
         wait_until(lambda: self._driving.acquire(blocking=False), math.inf, check)
         done = False
         try:
@@ -200,7 +202,8 @@ class NavigatorNode(LifecycleNode):
         except TimeoutError:
             raise NavigationError(
                 Code.TF_ERROR,
-                f"no odometry on {self.resolve_topic_name('odom')} within {timeout:g} s, so the goal's frame is not "
+                f"no odometry on {self.resolve_topic_name('odom')} within {timeout:g} s, so the goal's "
+                f"frame is not "
                 "known; remap odom",
             ) from None
         return QueryPose.Request(

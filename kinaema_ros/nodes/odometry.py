@@ -1,8 +1,8 @@
 """The robot's pose at the stamp of an image, from a stream of odometry messages. No ROS in here.
 
 Two frames appear. The *odom frame* is what the messages are given in. The *memory frame* is the one that the
-memory was built in; it starts as the odom frame, and differs from it by ``memory_T_odom`` after the odometry's
-origin moved under a robot that did not (a driver or filter that restarted).
+memory was built in; it starts as the odom frame, and differs from it by ``memory_T_odom`` after the
+odometry's origin moved under a robot that did not (a driver or filter that restarted).
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class OdometryTracker:
     """Keeps the last seconds of odometry; thread-safe.
 
     ``add`` takes messages in the order of their stamps; ``pose_at`` gives the interpolated pose in the memory
-    frame. A jump under policy "hold" freezes both until the odometry returns to where it was, or ``resolve`` is
-    called with another policy.
+    frame. A jump under policy "hold" freezes both until the odometry returns to where it was, or
+    ``resolve`` is called with another policy.
     """
 
     def __init__(self, limits: OdometryLimits | None = None, history: int = 1000):
@@ -83,7 +83,8 @@ class OdometryTracker:
                 if self._last[0] - stamp < _CLOCK_RESTART:
                     raise BadInput(
                         "odometry_stamp_backwards",
-                        f"odometry's stamp is {(self._last[0] - stamp) / NANOSECONDS:.3f} s older than the one "
+                        f"odometry's stamp is {(self._last[0] - stamp) / NANOSECONDS:.3f} s older than the "
+                        f"one "
                         "before; the message is ignored. Two publishers on one topic do this: check with "
                         "'ros2 topic info -v'",
                     )
@@ -201,7 +202,8 @@ class OdometryTracker:
             raise BadInput(
                 "image_without_odometry",
                 f"no odometry for the image: the newest is {late:.3f} s older than the image's stamp, after "
-                f"waiting {timeout:g} s. Is the odometry's publisher alive, and do both stamps come from one clock?",
+                f"waiting {timeout:g} s. Is the odometry's publisher alive, and do both stamps come from "
+                f"one clock?",
             )
 
     def _pose_at(self, stamp: int) -> Pose | None:
@@ -209,7 +211,8 @@ class OdometryTracker:
             raise BadInput(
                 "odometry_held",
                 "the odometry jumped and where the robot is now is not known, so images are not used. Call "
-                "~/reset to start anew, or set the parameter on_odom_jump to 'reanchor' (the robot did not move) or "
+                "~/reset to start anew, or set the parameter on_odom_jump to 'reanchor' (the robot did not "
+                "move) or "
                 "'continue' (the odometry is right, the robot was moved)",
             )
         track = self._track
@@ -218,7 +221,8 @@ class OdometryTracker:
         if stamp < track[0][0]:
             raise BadInput(
                 "image_before_odometry",
-                f"the image is {(track[0][0] - stamp) / NANOSECONDS:.3f} s older than the oldest odometry kept. At "
+                f"the image is {(track[0][0] - stamp) / NANOSECONDS:.3f} s older than the oldest odometry "
+                f"kept. At "
                 "start this is normal; if it goes on, image and odometry are not stamped by the same clock",
             )
         # From the newest end: an image is nearly always about as new as the newest odometry.
@@ -231,7 +235,8 @@ class OdometryTracker:
         if t1 - t0 > self.limits.max_gap * NANOSECONDS:
             raise BadInput(
                 "odometry_gap",
-                f"the odometry was silent for {(t1 - t0) / NANOSECONDS:.2f} s around the image's stamp (limit "
+                f"the odometry was silent for {(t1 - t0) / NANOSECONDS:.2f} s around the image's stamp "
+                f"(limit "
                 f"{self.limits.max_gap:g} s, parameter odom_max_gap)",
             )
         return geometry.interpolate(a, b, (stamp - t0) / (t1 - t0))

@@ -42,7 +42,8 @@ def parameter(
     choices: Sequence[str] = (),
     read_only: bool = False,
 ) -> Any:
-    """A field of a parameter dataclass. ``low`` and ``high`` are inclusive; ``read_only`` ones only change at start."""
+    """A field of a parameter dataclass. ``low`` and ``high`` are inclusive; ``read_only`` ones only change
+    at start."""
     metadata = {
         "description": description,
         "low": low,
@@ -60,7 +61,8 @@ def declare(node: Node, config: type[Config]) -> Config:
     """
     fields = dataclasses.fields(config)  # type: ignore[arg-type]
     known = {field.name for field in fields}
-    # rclpy offers no public list of the overrides that nobody declared; a typing error must not pass silently.
+    # rclpy offers no public list of the overrides that nobody declared; a typing error must not pass
+    # silently.
     for name in node._parameter_overrides:
         if name not in known and not name.startswith(_OF_RCLPY):
             raise ParameterError(f"parameter '{name}' is not known; known are: {', '.join(sorted(known))}")

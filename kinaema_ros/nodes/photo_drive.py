@@ -79,7 +79,8 @@ def first_answer(
 
 
 class PhotoDrive:
-    """One photo, driven to. ``now`` is the node's clock in seconds; ``check`` raises when the drive must end."""
+    """One photo, driven to. ``now`` is the node's clock in seconds; ``check`` raises when the drive must
+    end."""
 
     goal: GoalFusion  # from the first answer on, in the fixed frame
 
@@ -136,7 +137,8 @@ class PhotoDrive:
         if self._now() > self._deadline:
             raise NavigationError(
                 Code.TIMEOUT,
-                f"the goal took longer than {self._goal_timeout:g} s (parameter goal_timeout), so the robot was stopped",
+                f"the goal took longer than {self._goal_timeout:g} s (parameter goal_timeout), so the "
+                f"robot was stopped",
             )
 
     def _count(self, answer: PhotoPose) -> None:

@@ -17,8 +17,9 @@ from rclpy.signals import SignalHandlerOptions
 from .parameters import ParameterError
 
 EXIT_USAGE = 2
-# Python lets a busy thread keep the interpreter for 5 ms when another wants it. A callback changes threads several
-# times, so that beside a busy network the executor came to 50 odometry messages a second; with this to hundreds.
+# Python lets a busy thread keep the interpreter for 5 ms when another wants it. A callback changes threads
+# several times, so that beside a busy network the executor came to 50 odometry messages a second; with this
+# to hundreds.
 _SWITCH_INTERVAL = 5e-4
 
 
@@ -26,14 +27,16 @@ class Closable(Protocol):
     """What ``run`` asks of a node beside being one."""
 
     def close(self) -> None:
-        """Ends the node's own work (threads, goals elsewhere); called once, while the executor still spins."""
+        """Ends the node's own work (threads, goals elsewhere); called once, while the executor still
+        spins."""
 
 
 def run(create: Callable[[], Closable], args: list[str] | None = None, threads: int = 4) -> int:
     """Runs a node until SIGINT or SIGTERM; returns the process's exit status.
 
-    0 after a signal, 2 if a parameter is refused. The executor spins in a thread of its own: Python runs signal
-    handlers in the main thread, and ``close`` may need the executor (to cancel a goal) while everything ends.
+    0 after a signal, 2 if a parameter is refused. The executor spins in a thread of its own: Python runs
+    signal handlers in the main thread, and ``close`` may need the executor (to cancel a goal) while
+    everything ends.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
     stop = threading.Event()

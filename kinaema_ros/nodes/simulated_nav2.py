@@ -28,7 +28,8 @@ _UNKNOWN, _TF_ERROR = 9000, 9002
 
 
 class SimulatedNav2:
-    """As Nav2 does: a newer goal aborts the one before, cancelling stops the robot, goals in any known frame."""
+    """As Nav2 does: a newer goal aborts the one before, cancelling stops the robot, goals in any known
+    frame."""
 
     def __init__(self, node: Node, robot: SimulatedRobot, frames: dict[str, str]):
         """``frames``: names of the frames "map", "odom" and "base"."""

@@ -1,4 +1,5 @@
-"""A robot in a procedural scene: it moves, collides, mismeasures its motion and follows paths. No ROS in here."""
+"""A robot in a procedural scene: it moves, collides, mismeasures its motion and follows paths. No ROS in
+here."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """simulator_node: a procedural scene as a robot with camera, odometry and Nav2's action.
 
-A thread lets time pass (SimulatedRobot.step) and publishes; /clock and odometry always before the image of the
-same stamp. ``navigate_to_pose`` is in simulated_nav2.py.
+A thread lets time pass (SimulatedRobot.step) and publishes; /clock and odometry always before the image of
+the same stamp. ``navigate_to_pose`` is in simulated_nav2.py.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ class SimulatorNode(Node):
                 self._wait_for_memory(memory)
 
     def _wait_for_memory(self, before: MemoryStatus | None) -> None:
-        """Until memory_node is done with the image just sent; not at all while there is none, or it sleeps."""
+        """Until memory_node is done with the image just sent; not at all while there is none, or it
+        sleeps."""
         if before is None or before.state == MemoryStatus.INACTIVE:
             return
 

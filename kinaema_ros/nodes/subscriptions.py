@@ -14,9 +14,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 class MatchedSubscription:
     """A subscription that is RELIABLE where every publisher is, else BEST_EFFORT.
 
-    A best-effort reader hears any publisher but loses fragments of large images (16 of 180 arrived at 640x480);
-    a reliable one hears only reliable publishers. So it asks the graph, as `ros2 topic echo` and rosbag2 do, and
-    again whenever ``refresh`` is called: publishers come late and restart with another quality of service.
+    A best-effort reader hears any publisher but loses fragments of large images (16 of 180 arrived at
+    640x480); a reliable one hears only reliable publishers. So it asks the graph, as `ros2 topic echo` and
+    rosbag2 do, and again whenever ``refresh`` is called: publishers come late and restart with another
+    quality of service.
     """
 
     def __init__(

@@ -18,7 +18,8 @@ def go_on() -> None:
 
 
 def wait_for(future: Future, timeout: float, check: Callable[[], None] = go_on) -> Any:
-    """The future's result; raises TimeoutError after ``timeout`` seconds of wall time, or what ``check`` raises.
+    """The future's result; raises TimeoutError after ``timeout`` seconds of wall time, or what ``check``
+    raises.
 
     ``check`` is called every 50 ms. The future may still complete afterwards; that is the caller's to handle.
     """

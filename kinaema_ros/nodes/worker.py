@@ -12,8 +12,8 @@ Item = TypeVar("Item")
 class NewestWorker(Generic[Item]):
     """Calls ``work(item)`` in a thread of its own, one item at a time, never queueing more than one.
 
-    A robot's memory should hold what the camera sees now; a queue of old images would only add delay. ``work``
-    must not raise: that would end the thread.
+    A robot's memory should hold what the camera sees now; a queue of old images would only add delay.
+    ``work`` must not raise: that would end the thread.
     """
 
     def __init__(self, work: Callable[[Item], None], name: str):
