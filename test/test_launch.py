@@ -188,11 +188,20 @@ def test_gazebo_gets_files_that_exist(ros: Ros, tmp_path: Path) -> None:
     )
 
 
+class ParameterLoader(yaml.SafeLoader):
+    """launch_ros marks lists as Python tuples, which rcl's parser of YAML overlooks."""
+
+
+ParameterLoader.add_constructor(
+    "tag:yaml.org,2002:python/tuple", lambda loader, value: loader.construct_sequence(value)
+)
+
+
 def parameters(packages: StandIns, executable: str, node: str) -> dict:
     """All parameters that a node was started with, by whatever of its names they are given."""
     values: dict = {}
     for text in packages.record(executable)["parameters"]:
-        for name, section in yaml.safe_load(text).items():
+        for name, section in yaml.load(text, ParameterLoader).items():
             if name.strip("/") in (node.strip("/"), "**"):
                 values.update(section["ros__parameters"])
     return values
