@@ -28,7 +28,7 @@ def calibrate(
     network.eval()
     rng = np.random.default_rng(config.seed)
     collected: list[tuple[Tensor, Tensor, Tensor]] = []
-    for start in range(0, len(sequences), BATCH):
+    for start in range(0, len(sequences) - 1, BATCH):  # two at least: the unseen places are another one's
         drives = drives_batch(
             sequences[start : start + BATCH], rng, device, config.data.frames, config.data.queries, (0.0, 0.0)
         )

@@ -35,7 +35,11 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
-        for name in ("pair_steps", "memory_steps", "calibration_sequences", "detach_every"):
+        if self.calibration_sequences < 2:
+            raise ValueError(
+                f"calibration_sequences = {self.calibration_sequences} is out of range: it must be at least 2"
+            )
+        for name in ("pair_steps", "memory_steps", "detach_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} = {getattr(self, name)} is out of range: it must be at least 0")
         for name in ("pair_batch", "memory_batch", "memory_queries"):

@@ -64,6 +64,7 @@ def pair_loss(
     with torch.no_grad():
         error = torch.linalg.vector_norm(estimate.xy - truth[..., :2], dim=-1)[match]
         metrics = {
+            "frames": float(scenes * views),
             "loss": loss.item(),
             "contrast": contrast.item(),
             "regression": regression.item(),

@@ -117,6 +117,7 @@ def memory_loss(network: Kinaema, drives: Drives, detach_every: int = 0) -> tupl
         good = ((distance < 1.0) & (angle < 20.0)).float()
         old = drives.source < drives.features.shape[1] // 4
         metrics = {
+            "frames": float(drives.features.shape[0] * drives.features.shape[1]),
             "loss": loss.item(),
             "mixture": mixture.mean().item(),
             "recognition": recognition.item(),

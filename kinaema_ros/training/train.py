@@ -11,6 +11,7 @@ import json
 import math
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.flop_counter import FlopCounterMode
 
 from kinaema_ros.model.checkpoint import load_network, save_network
 from kinaema_ros.model.network import Kinaema
@@ -123,7 +125,7 @@ def train(config: TrainConfig, folder: Path, device: str = "cpu", minutes: float
         network.load_state_dict(saved["network"])
         step, optimiser_state = saved["step"], saved["optimiser"]
     folder.mkdir(parents=True, exist_ok=True)
-    log = Log(folder, config, step) if chief else None
+    log = Log(folder, config, step, process.device) if chief else None
 
     pool = fill_pool(config.data, network, process, step)
     if step == 0:
@@ -144,15 +146,19 @@ def train(config: TrainConfig, folder: Path, device: str = "cpu", minutes: float
         for group in optimiser.param_groups:
             group["lr"] = rate
         batch = make_batch(config, stage, step, pool, process)
-        with torch.autocast(process.device.type, torch.bfloat16, enabled=process.device.type == "cuda"):
+        torch.manual_seed((config.seed * 1_000_003 + step) * process.world + process.rank)  # of the dropout
+        counter = FlopCounterMode(display=False) if log and log.wants_work(stage) else nullcontext()
+        with counter, torch.autocast(process.device.type, torch.bfloat16, enabled=process.device.type == "cuda"):
             loss, metrics = run(stage, batch, step)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
         nn.utils.clip_grad_norm_(parameters, 2.0)
         optimiser.step()
         step += 1
         last_of_stage = step == config.pair_steps
         if log:
+            if isinstance(counter, FlopCounterMode):
+                log.work[stage] = counter.get_total_flops()
             log.report(step, stage, rate, metrics)
         out_of_time = minutes is not None and time.monotonic() - started > 60 * minutes
         if process.world > 1:  # ranks must stop at the same step
@@ -213,16 +219,26 @@ def save_state(folder: Path, config: TrainConfig, network: Kinaema, optimiser: d
     os.replace(partial, folder / "state.pt")
 
 
+def matmul_rate(device: torch.device) -> float:
+    """Floating-point operations a second that this machine reaches in a large matrix product."""
+    n = 4096 if device.type == "cuda" else 1024
+    a = torch.randn(n, n, device=device, dtype=torch.bfloat16 if device.type == "cuda" else torch.float32)
+    best = math.inf
+    for _ in range(5):
+        begin = time.perf_counter()
+        (a @ a)[0, 0].item()
+        best = min(best, time.perf_counter() - begin)
+    return 2 * n**3 / best
+
+
 class Log:
     """Progress lines for people, log.jsonl for plots, TensorBoard where it is installed."""
 
-    def __init__(self, folder: Path, config: TrainConfig, step: int):
+    def __init__(self, folder: Path, config: TrainConfig, step: int, device: torch.device):
         self.file = open(folder / "log.jsonl", "a", buffering=1)
-        self.total = config.total_steps
-        self.images = {
-            "pairs": config.pair_batch * 56,
-            "memory": config.memory_batch * max(config.memory_frames),
-        }
+        self.config = config
+        self.peak = matmul_rate(device)
+        self.work: dict[str, int] = {}  # floating-point operations of a step, by stage
         self.tick, self.tick_step = time.monotonic(), step
         self.sums: dict[str, float] = {}
         try:
@@ -232,18 +248,24 @@ class Log:
         except ModuleNotFoundError:
             self.board = None
 
+    def wants_work(self, stage: str) -> bool:
+        """Whether the operations of this stage's steps have still to be counted."""
+        return stage not in self.work
+
     def report(self, step: int, stage: str, rate: float, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
-        if step % REPORT_EVERY:
+        if step % REPORT_EVERY and step != self.config.total_steps:
             return
         steps = step - self.tick_step
-        seconds = time.monotonic() - self.tick
-        means = {name: round(value / steps, 4) for name, value in self.sums.items()}
-        record = {"step": step, "stage": stage, "lr": rate, **means, "s_per_step": round(seconds / steps, 4)}
-        self.file.write(json.dumps(record) + "\n")
+        seconds = (time.monotonic() - self.tick) / steps
+        means = {name: round(value / steps, 5) for name, value in self.sums.items()}
+        means["frames_per_s"] = round(metrics["frames"] / seconds, 1)
+        means["of_peak"] = round(self.work[stage] / seconds / self.peak, 4)
+        del means["frames"]
+        self.file.write(json.dumps({"step": step, "stage": stage, "lr": rate, **means}) + "\n")
         text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-        print(f"{stage} {step}/{self.total}  {text}  {seconds / steps:.2f} s/step", flush=True)
+        print(f"{stage} {step}/{self.config.total_steps}  {text}", flush=True)
         if self.board is not None:
             for name, value in means.items():
                 self.board.add_scalar(f"{stage}/{name}", value, step)
