@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from pathlib import Path
 
 import pytest
+import yaml
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from ros_support import DISCOVERY, NodeProcess, Robot, frame, image_msg, wait_until
 
+from kinaema_ros.nodes.memory_parameters import MemoryParameters
+from kinaema_ros.nodes.navigator_parameters import NavigatorParameters
 from kinaema_ros.nodes.paths import default_checkpoint, shipped
 
 REFUSED = [
@@ -31,6 +35,16 @@ def test_a_parameter_out_of_range_is_refused_at_start() -> None:
         assert node.wait(60.0) == 2, node.log
         assert [word for word in said if word not in node.log] == [], node.log
         assert "Traceback" not in node.log
+
+
+def test_the_shipped_configuration_names_every_parameter_and_its_default() -> None:
+    shown = yaml.safe_load(shipped("config/kinaema.yaml").read_text())
+    for name, config in (("kinaema_memory", MemoryParameters), ("kinaema_navigator", NavigatorParameters)):
+        values = shown[f"/**/{name}"]["ros__parameters"]
+        assert set(values) == {field.name for field in dataclasses.fields(config)}
+        for field in dataclasses.fields(config):
+            exact = not isinstance(field.default, float)
+            assert values[field.name] == (field.default if exact else pytest.approx(field.default, rel=1e-3))
 
 
 def test_the_shipped_configuration_is_accepted() -> None:

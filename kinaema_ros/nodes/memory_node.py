@@ -96,11 +96,13 @@ class MemoryNode(LifecycleNode):
         assert self._memory is not None
         self._monitor.clear()
         self._inputs.start(self._memory)
+        self._on_second()  # players wait for the first status of an active node
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes after the image in hand."""
         self._inputs.stop()
+        self._on_second()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
