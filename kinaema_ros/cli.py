@@ -22,6 +22,7 @@ from kinaema_ros.commands.arguments import Parser
 FAILED, INTERRUPTED = 1, 130
 
 COMMANDS = (
+    simulation.add_demo,
     robot.add_query,
     robot.add_goto,
     robot.add_replay,

@@ -5,7 +5,44 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kinaema_ros.commands.arguments import add_command, add_results, output_folder, whole_number
+from kinaema_ros.commands.arguments import (
+    add_command,
+    add_network,
+    add_results,
+    output_folder,
+    whole_number,
+)
+
+
+def add_demo(commands: argparse._SubParsersAction) -> None:
+    parser = add_command(
+        commands,
+        "demo",
+        "kinaema_ros.nodes.demo:run",
+        "see a robot explore a building, then drive to places shown as photos",
+        "Start a simulated robot, the memory and the navigator as ROS 2 nodes, drive the robot through a\n"
+        "building for three minutes of its time, then show it photos and watch it go to where they were\n"
+        "taken. Ends with status 0 if it came within a metre of at least four photos in five.",
+    )
+    parser.epilog = "example:\n  kinaema demo --world 12 --goals 3 --out out/twelve"
+    parser.add_argument(
+        "--world", metavar="SEED", type=whole_number(0), default=7, help="building (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--goals", metavar="N", type=whole_number(1), default=5, help="photos (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--headless", action="store_true", help="open no window, even where there is a display"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=output_folder,
+        default=Path("out/demo"),
+        help="folder of demo.png, demo.mp4, the photos and the nodes' logs (default: %(default)s)",
+    )
+    add_network(parser)
+    add_results(parser)
 
 
 def add_world(commands: argparse._SubParsersAction) -> None:

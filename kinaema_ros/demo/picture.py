@@ -1,0 +1,123 @@
+"""The demo on one page: the map with the drive, the answers and the truth, and each photo beside the arrival."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpecFromSubplotSpec
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon
+
+from kinaema_ros.demo.canvas import BLUE, FURNITURE, GREEN, ORANGE, RED, WALL, ellipse, footprint
+from kinaema_ros.demo.recording import CAMERA, REACHED_DISTANCE, Recording, Visit
+from kinaema_ros.sim import render
+
+Rgb = tuple[float, float, float]
+
+
+def write_picture(path: Path, recording: Recording) -> None:
+    """Writes a PNG."""
+    rows = max(1, len(recording.visits))
+    figure = Figure(figsize=(15.0, max(7.5, 1.75 * rows + 1.2)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(1, 2, width_ratios=(1.7, 1.0))
+    _draw_map(figure.add_subplot(grid[0]), recording)
+    cells = GridSpecFromSubplotSpec(rows, 2, grid[1])
+    for row, visit in enumerate(recording.visits):
+        _draw_visit(
+            [figure.add_subplot(cells[row, column]) for column in range(2)], recording, row + 1, visit
+        )
+    figure.suptitle(
+        f"{recording.reached} of {recording.goals} places found from their photos alone, after "
+        f"{recording.explored - recording.began:.0f} s in building {recording.scene.seed}, never seen before",
+        fontsize=17,
+        fontweight="bold",
+    )
+    figure.savefig(path, dpi=110)
+
+
+def _draw_map(axes: Axes, recording: Recording) -> None:
+    scene = recording.scene
+    walls = np.array(scene.kinds) == "wall"
+    for which, color in ((scene.obstacles & ~walls, FURNITURE), (scene.obstacles & walls, WALL)):
+        for box in scene.boxes[which]:
+            axes.add_patch(Polygon(footprint(box), facecolor=_rgb(color), edgecolor="none", zorder=1))
+    explored = recording.path(recording.began, recording.explored)
+    axes.plot(explored[:, 0], explored[:, 1], color=_rgb(BLUE), alpha=0.45, linewidth=1.2, zorder=2)
+    for number, visit in enumerate(recording.visits, 1):
+        driven = recording.path(visit.started, visit.ended)
+        axes.plot(driven[:, 0], driven[:, 1], color=_rgb(ORANGE), linewidth=2.0, alpha=0.8, zorder=3)
+        _draw_goal(axes, number, visit)
+    axes.set(
+        aspect="equal", xlim=(-0.3, scene.size[0] + 0.3), ylim=(-0.3, scene.size[1] + 0.3), xlabel="x (m)"
+    )
+    axes.set_ylabel("y (m)")
+    axes.set_title("The building from above, for you: the memory has no map", fontsize=12)
+    legend = [
+        Line2D([], [], color=_rgb(BLUE), alpha=0.6, label="exploration: images go in, none is kept"),
+        Line2D([], [], color=_rgb(ORANGE), linewidth=2.0, label="drives to the photos"),
+        Line2D([], [], color=_rgb(ORANGE), marker="o", linestyle="", label="answer from afar, 95 % ellipse"),
+        Line2D([], [], color=_rgb(GREEN), marker="o", markerfacecolor="white", linestyle=""),
+    ]
+    legend[-1].set_label("where a photo was taken (red: not reached)")
+    axes.legend(handles=legend, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=2, frameon=False)
+
+
+def _draw_goal(axes: Axes, number: int, visit: Visit) -> None:
+    color = _rgb(GREEN if visit.reached else RED)
+    if visit.answer is not None:
+        pose = visit.answer.pose
+        outline = ellipse(pose, visit.answer.covariance)
+        axes.add_patch(Polygon(outline, facecolor=_rgb(ORANGE), alpha=0.22, edgecolor="none", zorder=4))
+        _arrow(axes, pose, _rgb(ORANGE))
+        axes.plot(pose[0], pose[1], "o", color=_rgb(ORANGE), markersize=6, zorder=6)
+    _arrow(axes, visit.true, color)
+    axes.plot(
+        *visit.true[:2], "o", color=color, markerfacecolor="white", markersize=17, markeredgewidth=2, zorder=7
+    )
+    axes.annotate(
+        str(number),
+        (visit.true[0], visit.true[1]),
+        ha="center",
+        va="center",
+        fontweight="bold",
+        color=color,
+        zorder=8,
+    )
+
+
+def _draw_visit(panels: list[Axes], recording: Recording, number: int, visit: Visit) -> None:
+    arrival = render(recording.scene, visit.stopped[None], CAMERA)[0]
+    position, yaw = visit.errors
+    color = _rgb(GREEN if visit.reached else RED)
+    left = f"{number}  photo"
+    if visit.answer is not None:
+        left += f": answer {position:.2f} m, {math.degrees(yaw):.0f}° off"
+    if not visit.arrived:
+        right = "refused" if visit.answer is None else "gave up"
+    else:
+        right = f"arrived {visit.distance:.2f} m away, {visit.seconds:.0f} s"
+        if visit.distance > REACHED_DISTANCE:
+            right += ": too far"
+    for axes, picture, title in zip(panels, (visit.photo, arrival), (left, right), strict=True):
+        axes.imshow(picture, interpolation="antialiased")
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(title, fontsize=10, color=color, loc="left")
+        for side in axes.spines.values():
+            side.set(color=color, linewidth=2)
+
+
+def _arrow(axes: Axes, pose: np.ndarray, color: Rgb) -> None:
+    x, y, yaw = pose
+    tip = x + 0.7 * math.cos(yaw), y + 0.7 * math.sin(yaw)
+    axes.annotate("", tip, (x, y), arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 2}, zorder=5)
+
+
+def _rgb(color: tuple[int, int, int]) -> Rgb:
+    red, green, blue = color
+    return red / 255.0, green / 255.0, blue / 255.0

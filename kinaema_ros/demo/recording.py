@@ -1,0 +1,148 @@
+"""What happened in a demo: where the robot was, what it was asked, what it answered, where it went."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinaema_ros import geometry
+from kinaema_ros.metrics import pose_errors
+from kinaema_ros.sim import Camera, Scene
+
+Array = NDArray[np.float64]
+REACHED_DISTANCE = 1.0  # metres from the photo's viewpoint
+REACHED_SHARE = 0.8  # of the photos, for the demo to have done its job
+CAMERA = Camera(320, 240)  # the robot's
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Where the robot takes the photo to be from, at one moment; pose (3,) and covariance (3, 3) on the map."""
+
+    seconds: float
+    pose: Array
+    covariance: Array
+    seen: float  # probability that it saw the place
+
+
+@dataclass
+class Visit:
+    """One photo: asked for at ``started``, over at ``ended`` (robot's seconds)."""
+
+    photo: NDArray[np.uint8]  # (H, W, 3) RGB
+    true: Array  # (3,) where it was taken; known to the demo only
+    started: float
+    ended: float = math.inf
+    beliefs: list[Belief] = field(default_factory=list)  # empty where the robot refused to go
+    arrived: bool = False  # by the robot's own word
+    message: str = ""  # why not
+    stopped: Array = field(default_factory=lambda: np.full(3, math.nan))
+
+    @property
+    def answer(self) -> Belief | None:
+        """The first belief: the one from afar."""
+        return self.beliefs[0] if self.beliefs else None
+
+    @property
+    def errors(self) -> tuple[float, float]:
+        """Metres and radians between the first answer and the truth; NaN without an answer."""
+        if self.answer is None:
+            return math.nan, math.nan
+        position, yaw = pose_errors(self.answer.pose, self.true)
+        return float(position), float(yaw)
+
+    @property
+    def distance(self) -> float:
+        """Metres from where the robot stopped to where the photo was taken."""
+        return math.hypot(*(self.stopped[:2] - self.true[:2]))
+
+    @property
+    def reached(self) -> bool:
+        """True if the robot says that it is there, and is."""
+        return self.arrived and self.distance <= REACHED_DISTANCE
+
+    @property
+    def seconds(self) -> float:
+        """From photo to arrival, or giving up."""
+        return self.ended - self.started
+
+    def belief_at(self, seconds: float) -> Belief | None:
+        """The newest one by then."""
+        past = [belief for belief in self.beliefs if belief.seconds <= seconds]
+        return past[-1] if past else None
+
+    def as_json(self) -> dict[str, Any]:
+        """The goal's record of --json; poses as x, y (m), yaw (rad) on the map."""
+        position, yaw = self.errors
+        return {
+            "predicted": None if self.answer is None else self.answer.pose.tolist(),
+            "true": self.true.tolist(),
+            "error_m": position,
+            "error_deg": math.degrees(yaw),
+            "reached": self.reached,
+            "seconds": self.seconds,
+            "seen": None if self.answer is None else self.answer.seen,
+            "covariance": None if self.answer is None else self.answer.covariance.tolist(),
+            "last_predicted": self.beliefs[-1].pose.tolist() if self.beliefs else None,
+            "stopped": self.stopped.tolist(),
+            "stopped_m": self.distance,
+            "message": self.message,
+        }
+
+
+@dataclass
+class Recording:
+    """The whole demo. Poses are of the robot's base on the map, as the simulator knows them."""
+
+    scene: Scene
+    goals: int  # photos that there are going to be
+    track: list[tuple[float, Array]] = field(default_factory=list)  # seconds and pose, about 20 a second
+    began: float = math.nan  # when exploration did, in the robot's seconds
+    explored: float = math.inf  # when it ended
+    visits: list[Visit] = field(default_factory=list)
+    state_bytes: int = 0  # of the memory
+    _track_arrays: tuple[Array, Array] = field(
+        default_factory=lambda: (np.empty(0), np.empty((0, 3))), init=False, repr=False
+    )
+
+    @property
+    def reached(self) -> int:
+        """Photos reached."""
+        return sum(visit.reached for visit in self.visits)
+
+    @property
+    def done(self) -> bool:
+        """True if enough were reached for the demo to have done its job."""
+        return self.reached >= math.ceil(REACHED_SHARE * self.goals)
+
+    @property
+    def now(self) -> float | None:
+        """The newest moment recorded; None before exploration."""
+        return self.track[-1][0] if self.track and not math.isnan(self.began) else None
+
+    def path(self, start: float, end: float) -> Array:
+        """Poses (T, 3) between two moments."""
+        times, poses = self._arrays()
+        return poses[np.searchsorted(times, start) : np.searchsorted(times, end, "right")]
+
+    def pose_at(self, seconds: float) -> Array:
+        """The pose (3,) at a moment, between the recorded ones."""
+        times, poses = self._arrays()
+        right = int(np.clip(np.searchsorted(times, seconds), 1, max(1, len(times) - 1)))
+        if right == len(times):
+            return poses[0]
+        fraction = (seconds - times[right - 1]) / (times[right] - times[right - 1])
+        return geometry.interpolate(poses[right - 1], poses[right], np.clip(fraction, 0.0, 1.0))
+
+    def _arrays(self) -> tuple[Array, Array]:
+        """The track as times (T,) and poses (T, 3); kept until it has grown."""
+        length = len(self.track)
+        if len(self._track_arrays[0]) != length:
+            track = self.track[:length]
+            times = np.array([seconds for seconds, _ in track])
+            self._track_arrays = times, np.array([pose for _, pose in track]).reshape(-1, 3)
+        return self._track_arrays
