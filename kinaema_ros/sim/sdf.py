@@ -15,6 +15,8 @@ from kinaema_ros.sim.scene import GRID, Scene
 
 # The renderer multiplies displayed values by the light, a graphics card linear ones.
 GAMMA = 2.2
+# Without shadows a room gets light from the lamps next door, too; so the images are as bright as the renderer's.
+LAMP_SHARE = 0.5
 _SYSTEMS = (
     ("physics", "Physics"),
     ("sensors", "Sensors"),
@@ -98,7 +100,8 @@ def _add_lights(world: Element, scene: Scene) -> None:
         add(lamp, "pose", f"{x:.3f} {y:.3f} {scene.ceiling - 0.3:.3f} 0 0 0")
         add(lamp, "cast_shadows", "false")
         # Colour values above 1 would be read as bytes: how bright the lamp is goes into the intensity.
-        add(lamp, "intensity", f"{max((floor + strength) ** GAMMA - ambient, 0.0) * color.max():.3f}")
+        power = LAMP_SHARE * max((floor + strength) ** GAMMA - ambient, 0.0) * color.max()
+        add(lamp, "intensity", f"{power:.3f}")
         add(lamp, "diffuse", "{:.3f} {:.3f} {:.3f} 1".format(*(color / color.max())))
         add(lamp, "specular", "0 0 0 1")
         attenuation = add(lamp, "attenuation")
