@@ -15,7 +15,7 @@ from kinaema_ros.sim.scene import GRID, Scene
 
 # The renderer multiplies displayed values by the light, a graphics card linear ones.
 GAMMA = 2.2
-# Without shadows a room gets light from the lamps next door, too; so the images are as bright as the renderer's.
+# Without shadows a room gets light from the lamps next door, too; so images are as bright as the renderer's.
 LAMP_SHARE = 0.5
 _SYSTEMS = (
     ("physics", "Physics"),
