@@ -192,6 +192,18 @@ class Robot(Ros):
 
         wait_until(done, what="the image to be handled")
 
+    def quiet(self) -> MemoryStatus:
+        """Waits until no image has come for a second, and all are done with."""
+
+        def still() -> bool:
+            now = self.statuses[-1]
+            done = now.frames_received == now.frames_used + now.frames_skipped + now.frames_dropped
+            before = [s for s in self.statuses if now.header.stamp.sec - s.header.stamp.sec >= 2]
+            return done and bool(before) and before[-1].frames_received == now.frames_received
+
+        wait_until(still, what="the images to end")
+        return self.statuses[-1]
+
     def reset(self) -> None:
         """Empties the memory."""
         assert self.call(self.reset_client, Trigger.Request()).success
