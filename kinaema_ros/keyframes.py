@@ -31,8 +31,8 @@ class KeyframeConfig:
     max_rate_hz: updates per second of the stream's own clock at most; 0: no limit.
     """
 
-    min_distance: float = 0.2
-    min_angle: float = math.radians(15.0)
+    min_distance: float = 0.3
+    min_angle: float = math.radians(20.0)
     max_rate_hz: float = 10.0
 
     def __post_init__(self) -> None:

@@ -101,17 +101,22 @@ def add_child(graph: PoseGraph, slot: Tensor, where: Tensor) -> PoseGraph:
 
 def add_loop(graph: PoseGraph, place: Tensor, place_T_robot: Tensor, variance: Tensor, where: Tensor) -> PoseGraph:
     """The robot recognised embedding ``place`` (B,) from ``place_T_robot`` (B, 3) with ``variance`` (B, 2)."""
-    m = graph.loop_from.shape[1]
-    where = where & (graph.anchor != NONE) & (graph.anchor != place)
-    at = torch.zeros_like(graph.loop_from, dtype=torch.bool)
-    at[torch.arange(len(place), device=place.device), graph.loops % m] = where
     relation = compose(graph.anchor_T_robot, inverse(place_T_robot))
-    information = 1.0 / (graph.variance + variance)
+    return keep_relation(graph, graph.anchor, place, relation, 1.0 / (graph.variance + variance), where)
+
+
+def keep_relation(
+    graph: PoseGraph, tail: Tensor, head: Tensor, tail_T_head: Tensor, information: Tensor, where: Tensor
+) -> PoseGraph:
+    """Put a relation between two embeddings (B,) into the ring, unless one is missing or both are the same."""
+    where = where & (tail != NONE) & (head != NONE) & (tail != head)
+    at = torch.zeros_like(graph.loop_from, dtype=torch.bool)
+    at[torch.arange(len(tail), device=tail.device), graph.loops % at.shape[1]] = where
     return replace(
         graph,
-        loop_from=torch.where(at, graph.anchor[:, None], graph.loop_from),
-        loop_to=torch.where(at, place[:, None], graph.loop_to),
-        loop_pose=torch.where(at[..., None], relation[:, None], graph.loop_pose),
+        loop_from=torch.where(at, tail[:, None], graph.loop_from),
+        loop_to=torch.where(at, head[:, None], graph.loop_to),
+        loop_pose=torch.where(at[..., None], tail_T_head[:, None], graph.loop_pose),
         loop_information=torch.where(at[..., None], information[:, None], graph.loop_information),
         loops=graph.loops + where,
     )
@@ -119,6 +124,11 @@ def add_loop(graph: PoseGraph, place: Tensor, place_T_robot: Tensor, variance: T
 
 def absorb(graph: PoseGraph, gone: Tensor, kept: Tensor, kept_T_gone: Tensor, where: Tensor) -> PoseGraph:
     """Embedding ``gone`` (B,) became part of ``kept`` (B,): what was related to it is now related to that one."""
+    batch = torch.arange(len(gone), device=gone.device)
+    origin, information = graph.parent[batch, gone], graph.parent_information[batch, gone]
+    origin_T_kept = compose(graph.parent_T_child[batch, gone], inverse(kept_T_gone))
+    inherits = where & (graph.parent[batch, kept] == gone)  # the chain origin -> gone -> kept loses its middle
+
     gone_, kept_, pose = gone[:, None], kept[:, None], kept_T_gone[:, None]
     chosen = where[:, None]
     child = (graph.parent == gone_) & chosen
@@ -129,22 +139,29 @@ def absorb(graph: PoseGraph, gone: Tensor, kept: Tensor, kept_T_gone: Tensor, wh
     loop_from = torch.where(starts, kept_, graph.loop_from)
     loop_to = torch.where(ends, kept_, graph.loop_to)
     inside = loop_from == loop_to
-    parent = torch.where(child, kept_, graph.parent)
-    rows = torch.arange(graph.parent.shape[1], device=gone.device)
-    orphan = (parent == rows) | ((rows == gone_) & chosen)
-    moved = graph.anchor == gone
-    return replace(
+
+    slots = torch.arange(graph.parent.shape[1], device=gone.device)
+    heir = (slots == kept_) & inherits[:, None]
+    parent = torch.where(heir, origin[:, None], torch.where(child, kept_, graph.parent))
+    parent_T_child = torch.where(child[..., None], compose(pose, graph.parent_T_child), graph.parent_T_child)
+    parent_T_child = torch.where(heir[..., None], origin_T_kept[:, None], parent_T_child)
+    orphan = (parent == slots) | ((slots == gone_) & chosen)
+    stands_there = (graph.anchor == gone) & where
+    graph = replace(
         graph,
         parent=torch.where(orphan, NONE, parent),
-        parent_T_child=torch.where(child[..., None], compose(pose, graph.parent_T_child), graph.parent_T_child),
+        parent_T_child=parent_T_child,
+        parent_information=torch.where(heir[..., None], information[:, None], graph.parent_information),
         loop_from=torch.where(inside, NONE, loop_from),
         loop_to=torch.where(inside, NONE, loop_to),
         loop_pose=loop_pose,
-        anchor=torch.where(moved & where, kept, graph.anchor),
+        anchor=torch.where(stands_there, kept, graph.anchor),
         anchor_T_robot=torch.where(
-            (moved & where)[:, None], compose(kept_T_gone, graph.anchor_T_robot), graph.anchor_T_robot
+            stands_there[:, None], compose(kept_T_gone, graph.anchor_T_robot), graph.anchor_T_robot
         ),
     )
+    # How the robot came to the embedding that is gone is worth as much as how it came to the one that stays.
+    return keep_relation(graph, origin, kept, origin_T_kept, information, where & ~inherits)
 
 
 def shift_frame(graph: PoseGraph, slot: Tensor, old_T_new: Tensor, where: Tensor) -> PoseGraph:
