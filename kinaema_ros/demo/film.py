@@ -19,7 +19,7 @@ from kinaema_ros.sim import Camera, render
 
 Pixels = NDArray[np.uint8]
 WIDTH, HEIGHT, FPS = 1280, 720, 20
-EXPLORE_SPEED, VISIT_SPEED = 6.0, 3.0  # robot's seconds a second of the film
+EXPLORE_SPEED, VISIT_SPEED = 8.0, 4.0  # robot's seconds a second of the film
 _VIEW = Camera(480, 360)  # the robot's, sharper: what it saw is rendered again
 _LEFT, _TOP, _VIEW_SIZE = 32, 108, (560, 420)
 _PHOTO_SIZE = (213, 160)

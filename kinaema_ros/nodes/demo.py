@@ -20,7 +20,7 @@ from kinaema_ros.demo.film import FPS, HEIGHT, WIDTH, frames, timeline
 from kinaema_ros.demo.photos import PhotoSpots
 from kinaema_ros.demo.picture import write_picture
 from kinaema_ros.demo.recording import CAMERA, Belief, Recording, Visit
-from kinaema_ros.demo.tour import Tour
+from kinaema_ros.demo.tour import Tour, path_length
 from kinaema_ros.demo.video import write_video
 from kinaema_ros.demo.window import LiveWindow, has_screen
 from kinaema_ros.sim import generate_scene, render
@@ -40,17 +40,18 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         f"A robot is driven through a building it has never seen, for {EXPLORE_SECONDS / 60:g} minutes of its time; "
         "it keeps no image and no map.\n"
-        f"Then it is shown {arguments.goals} photos, one by one, and drives to where each was taken.\n"
+        f"Then it is shown {_photos(arguments.goals)}, and drives to where each was taken.\n",
+        flush=True,
     )
     started = time.monotonic()
     with _terminations_as_interrupts():
         recording = _perform(arguments)
-    print(_table(recording))
+    print(f"\n{_table(recording)}")
     summary = (
         f"{recording.reached} of {recording.goals} places reached within 1 m "
         f"in {time.monotonic() - started:.0f} s of the machine's time"
     )
-    print(f"\n{summary}" + ("" if recording.done else ": too few"))
+    print(f"\n{summary}" + ("" if recording.done else ": too few"), flush=True)
     _write(arguments, recording, summary)
     return 0 if recording.done else 1
 
@@ -98,7 +99,7 @@ def _nodes(arguments: argparse.Namespace) -> dict[str, list[str]]:
 def _explore(recording: Recording, robot: DemoRobot, rng: np.random.Generator) -> None:
     recording.began = robot.seconds
     total = round(EXPLORE_SECONDS)
-    with tqdm(total=total, desc="exploring", unit=" s", disable=None, dynamic_ncols=True) as bar:
+    with tqdm(total=total, desc="exploring", unit=" s", disable=None, leave=False) as bar:
 
         def show() -> None:
             bar.update(min(total, int(robot.seconds - recording.began)) - bar.n)
@@ -107,6 +108,8 @@ def _explore(recording: Recording, robot: DemoRobot, rng: np.random.Generator) -
         show()
     recording.explored = robot.seconds
     recording.state_bytes = robot.state_bytes
+    driven = path_length(recording.path(recording.began, recording.explored)[:, :2])
+    print(f"explored {driven:.0f} m; the memory has {recording.state_bytes / 1000:.0f} kB", flush=True)
 
 
 def _visit(
@@ -117,7 +120,7 @@ def _visit(
     cv2.imwrite(str(photo), picture[..., ::-1])
     visit = Visit(picture, true, robot.seconds)
     recording.visits.append(visit)
-    with tqdm(bar_format=_BAR, disable=None) as line:
+    with tqdm(bar_format=_BAR, disable=None, leave=False) as line:
         line.set_description_str(f"photo {len(recording.visits)} of {recording.goals}: where is this?")
 
         def on_feedback(feedback: Feedback) -> None:
@@ -132,7 +135,11 @@ def _visit(
         arrival = kinaema.go_to(photo, on_feedback=on_feedback)
         visit.ended, visit.stopped = robot.seconds, robot.pose
         visit.arrived, visit.message = arrival.reached, arrival.message
-        line.set_description_str(_outcome(len(recording.visits), visit))
+    print(_outcome(len(recording.visits), visit), flush=True)
+
+
+def _photos(number: int) -> str:
+    return "one photo" if number == 1 else f"{number} photos, one by one"
 
 
 def _outcome(number: int, visit: Visit) -> str:
