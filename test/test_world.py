@@ -88,7 +88,7 @@ def _works(command: list[str]) -> bool:
 
 
 def test_sdformat_accepts_the_world(world: Path, sdf_checker: list[str]) -> None:
-    answer = subprocess.run([*sdf_checker, str(world)], capture_output=True, text=True, timeout=120)
+    answer = subprocess.run([*sdf_checker, str(world)], capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0 and "Valid." in answer.stdout, answer.stdout + answer.stderr
     assert "Error" not in answer.stderr.replace("Library error: libignition-tools-backward.so", ""), (
         answer.stderr
@@ -98,7 +98,7 @@ def test_sdformat_accepts_the_world(world: Path, sdf_checker: list[str]) -> None
 def test_sdformat_refuses_a_broken_world(exported: Path, sdf_checker: list[str], tmp_path: Path) -> None:
     broken = tmp_path / "world.sdf"
     broken.write_text(exported.read_text().replace("<albedo_map>", "<nonsense><", 1))
-    answer = subprocess.run([*sdf_checker, str(broken)], capture_output=True, text=True, timeout=120)
+    answer = subprocess.run([*sdf_checker, str(broken)], capture_output=True, text=True, timeout=300)
     assert answer.returncode != 0 or "Valid." not in answer.stdout
 
 
@@ -229,7 +229,7 @@ def test_urdf_and_sdf_put_the_sensors_in_the_same_places(world: Path) -> None:
 def test_kinaema_world_writes_the_same_world_again(exported: Path, tmp_path: Path) -> None:
     out, result = tmp_path / "again", tmp_path / "world.json"
     command = [sys.executable, "-m", "kinaema_ros.cli", "world", "--seed", str(SEED), "--out", str(out)]
-    run = subprocess.run([*command, "--json", str(result)], capture_output=True, text=True, timeout=120)
+    run = subprocess.run([*command, "--json", str(result)], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     assert str(out / "world.sdf") in run.stdout
     values = json.loads(result.read_text())
