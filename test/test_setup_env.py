@@ -163,13 +163,15 @@ def test_an_interrupt_ends_the_command_and_its_children(setup_env, tmp_path):
 
 
 class Steps:
-    """Stands for the three steps: remembers which ran, and breaks where asked to."""
+    """Stands for the steps: remembers which ran, and breaks where asked to."""
+
+    FUNCTIONS = {"venv": "make_venv", "pip": "install", "interfaces": "build_interfaces", "package": "build_package"}
 
     def __init__(self, setup_env, monkeypatch):
         self.ran: list[str] = []
         self.setup_env, self.broken = setup_env, ""
         monkeypatch.setattr(setup_env, "check_tools", lambda ros: None)
-        for name, function in {"venv": "make_venv", "pip": "install", "build": "build"}.items():
+        for name, function in self.FUNCTIONS.items():
             monkeypatch.setattr(setup_env, function, lambda *_, name=name: self.step(name))
         for folder in ("requirements", "kinaema_interfaces", "launch", "tools"):
             (setup_env.ROOT / folder).mkdir()
@@ -195,23 +197,24 @@ class Steps:
 
 def test_only_what_changed_is_done_again(setup_env, monkeypatch):
     steps = Steps(setup_env, monkeypatch)
-    assert steps.run() == ["venv", "pip", "build"]
+    assert steps.run() == ["venv", "pip", "interfaces", "package"]
     assert steps.run() == []
     (setup_env.ROOT / "launch/new.launch.py").touch()
-    assert steps.run() == ["build"]
+    assert steps.run() == ["package"]
     (setup_env.ROOT / "kinaema_interfaces/New.srv").write_text("---\n")
-    assert steps.run() == ["build"]
+    assert steps.run() == ["interfaces", "package"]
     (setup_env.ROOT / "requirements/runtime.txt").write_text("numpy==2.2.5\n")
-    assert steps.run() == ["pip", "build"]
+    assert steps.run() == ["pip", "interfaces", "package"]
     setup_env.PYTHON.unlink()
-    assert steps.run() == ["venv", "pip", "build"]
+    assert steps.run() == ["venv", "pip", "interfaces", "package"]
 
 
 def test_an_interrupted_setup_goes_on_where_it_was(setup_env, monkeypatch):
     steps = Steps(setup_env, monkeypatch)
     assert steps.run(broken="pip") == ["venv"]
-    assert steps.run(broken="build") == ["pip"]
-    assert steps.run() == ["build"]
+    assert steps.run(broken="interfaces") == ["pip"]
+    assert steps.run(broken="package") == ["interfaces"]
+    assert steps.run() == ["package"]
     assert steps.run() == []
 
 

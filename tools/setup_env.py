@@ -70,19 +70,20 @@ def main() -> int:
 
 def set_up(ros: str, lock: int) -> None:
     requirements = [ROOT / f"requirements/{name}.txt" for name in requirement_names(ros)]
-    sources = [ROOT / name for name in ("kinaema_interfaces", "stand_ins", "resource", "tools")]
-    sources += [ROOT / name for name in ("package.xml", "setup.py", "setup.cfg")]
+    interfaces = [ROOT / name for name in ("kinaema_interfaces", "stand_ins")]
+    package = [ROOT / name for name in ("package.xml", "setup.py", "setup.cfg", "resource", "tools")]
     # setup.py lists the files of these folders one by one, so a new one asks for a new build.
     data = [ROOT / name for name in ("launch", "config", "models", "worlds", "rviz")]
     # Scripts hold absolute paths: a moved checkout starts anew, and so does another Python or another ROS.
     venv_inputs = [str(ROOT), sys.base_prefix, sys.version, ros]
     pip_inputs = [digest(requirements), digest([Path(__file__)])]
-    build_inputs = [digest(sources), *map(str, files_under(data))]
+    package_inputs = [digest(package), *map(str, files_under(data))]
 
     steps = (
         ("venv", "Python environment", venv_inputs, lambda: make_venv(ros, lock)),
         ("pip", "Python packages", pip_inputs, lambda: install(requirements, ros, lock)),
-        ("build", "ROS packages", build_inputs, lambda: build(ros, lock)),
+        ("interfaces", "ROS interfaces", [digest(interfaces)], lambda: build_interfaces(ros, lock)),
+        ("package", "kinaema_ros", package_inputs, lambda: build_package(ros, lock)),
     )
     changed = not PYTHON.exists()  # each step rests on the one before it
     for name, title, inputs, action in steps:
@@ -194,22 +195,20 @@ def repair_wheels() -> None:
             replace(path, new)
 
 
-def build(ros: str, lock: int) -> None:
-    """Builds the ROS packages into .venv/ros and lets the environment's Python find them."""
-    packages = [ROOT, ROOT / "kinaema_interfaces"]
+def build_interfaces(ros: str, lock: int) -> None:
+    packages = [ROOT / "kinaema_interfaces"]
     underlays = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if ros else []
     if not any(Path(prefix, "share/nav2_msgs/package.xml").is_file() for prefix in underlays):
         packages.append(ROOT / "stand_ins/nav2_msgs")
-    # Links to data files that have gone would stay.
-    shutil.rmtree(OVERLAY / "install/share/kinaema_ros", ignore_errors=True)
-    environment = {} if ros else {"AMENT_PREFIX_PATH": str(VENV), "CMAKE_PREFIX_PATH": str(VENV)}
-    command = [str(PYTHON), "-m", "colcon", "--log-base", str(OVERLAY / "log"), "build"]
-    command += ["--build-base", str(OVERLAY / "build"), "--install-base", str(OVERLAY / "install")]
-    command += ["--merge-install", "--symlink-install", "--base-paths", *map(str, packages)]
-    command += ["--cmake-args", f"-DPython3_EXECUTABLE={PYTHON}", "-DBUILD_TESTING=OFF"]
-    run(command, lock, environment)
+    colcon(packages, ros, lock)
 
+
+def build_package(ros: str, lock: int) -> None:
+    """Builds kinaema_ros and lets the environment's Python find it and the interfaces."""
     installed = OVERLAY / "install"
+    # Links to data files that have gone would stay.
+    shutil.rmtree(installed / "share/kinaema_ros", ignore_errors=True)
+    colcon([ROOT], ros, lock)
     for name in COMMANDS:
         link = VENV / "bin" / name
         link.unlink(missing_ok=True)
@@ -222,6 +221,16 @@ def build(ros: str, lock: int) -> None:
     arguments = ", ".join(str([str(path) for path in paths]) for paths in (prefixes, sites, libraries))
     shutil.copy(ROOT / "tools/kinaema_env.py", SITE)
     replace(SITE / "kinaema_env.pth", f"import kinaema_env; kinaema_env.start({arguments})\n".encode())
+
+
+def colcon(packages: list[Path], ros: str, lock: int) -> None:
+    """Builds packages into .venv/ros."""
+    environment = {} if ros else {"AMENT_PREFIX_PATH": str(VENV), "CMAKE_PREFIX_PATH": str(VENV)}
+    command = [str(PYTHON), "-m", "colcon", "--log-base", str(OVERLAY / "log"), "build"]
+    command += ["--build-base", str(OVERLAY / "build"), "--install-base", str(OVERLAY / "install")]
+    command += ["--merge-install", "--symlink-install", "--base-paths", *map(str, packages)]
+    command += ["--cmake-args", f"-DPython3_EXECUTABLE={PYTHON}", "-DBUILD_TESTING=OFF"]
+    run(command, lock, environment)
 
 
 def run(command: list[str], lock: int, environment: dict[str, str] | None = None) -> None:
