@@ -107,28 +107,28 @@ def fuse(estimate: PairEstimate, logit: Tensor) -> Fused:
 class Fusion(nn.Module):
     """Calibration: how far the fused answer can be trusted, fitted on scenes never trained on."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen_inputs: int = 1) -> None:
         super().__init__()
         self.spread = nn.Linear(5, 2)  # log standard deviations
-        self.seen = nn.Linear(5, 1)
+        self.seen = nn.Linear(seen_inputs, 1)
         with torch.no_grad():
             for layer in (self.spread, self.seen):
                 layer.weight.zero_()
                 layer.bias.zero_()
             self.spread.weight[0, 0] = self.spread.weight[1, 1] = 1.0
             self.spread.bias.fill_(0.55)  # sqrt(3): deviation of one axis of a planar Laplace of scale 1
-            self.seen.weight[0, 2] = 1.0
 
-    def forward(self, fused: Fused, match: Tensor, similarity: Tensor) -> tuple[Tensor, Tensor]:
-        """Standard deviations (..., 2) of position (each axis, metres) and yaw (radians), and P(seen) (...)."""
-        return self.certainty(self.evidence(fused, match, similarity))
+    def deviations(self, evidence: Tensor) -> Tensor:
+        """Standard deviations (..., 2) of position (each axis, metres) and yaw (radians)."""
+        return self.spread(evidence).clamp(-5.0, 3.0).exp()
 
-    def certainty(self, evidence: Tensor) -> tuple[Tensor, Tensor]:
-        return self.spread(evidence).clamp(-5.0, 3.0).exp(), torch.sigmoid(self.seen(evidence)[..., 0])
+    def probability(self, evidence: Tensor) -> Tensor:
+        """That the place is in memory, (...), judged by evidence (..., seen_inputs)."""
+        return torch.sigmoid(self.seen(evidence)[..., 0])
 
     @staticmethod
     def evidence(fused: Fused, match: Tensor, similarity: Tensor) -> Tensor:
-        """What certainty is judged by, (..., 5)."""
+        """What the deviations are judged by, (..., 5)."""
         return torch.cat(
             [
                 fused.scale.log(),

@@ -20,6 +20,8 @@ SURE = 0.8  # probability of a match from which on it corrects drift
 AGREE_M = 0.7  # metres within which another place must put the robot too
 MAX_SIGHTING_SCALE = 0.5  # metres
 MAX_CORRECTION_M, MAX_CORRECTION_RAD = 3.0, math.radians(30.0)  # beyond it, a look-alike is more likely than drift
+APART = 3.0  # metres from which two embeddings are different places
+TYPICAL_LOOKALIKE = 0.5  # where the memory holds no two places so far apart: the median over procedural scenes
 SIGHTING_VARIANCE = 10.0  # a planar Laplace's variance is 3 scale^2 an axis; views of one place err alike
 
 
@@ -106,5 +108,24 @@ class Kinaema(nn.Module):
         """
         hypotheses = self.hypotheses(state, features)
         fused = fuse(hypotheses.estimate, hypotheses.logit)
-        std, seen = self.fusion(fused, hypotheses.estimate.match, hypotheses.similarity)
+        std = self.fusion.deviations(self.fusion.evidence(fused, hypotheses.estimate.match, hypotheses.similarity))
+        seen = self.fusion.probability(distinctness(state, hypotheses.similarity)[..., None])
         return fused.pose, std, seen
+
+
+def distinctness(state: MemoryState, similarity: Tensor) -> Tensor:
+    """How far the best of the similarities (B, Q, K) stands out from look-alikes in the same memory, (B, Q).
+
+    0: a query resembles its best embedding no more than embeddings of different places (more than APART metres
+    from each other) resemble their best look-alike, at the median; 1: it is the same view. A shop whose shelves
+    all look alike needs more resemblance than a house of different rooms; a fixed threshold would not carry over.
+    """
+    likeness = torch.einsum("bnd,bmd->bnm", state.key, state.key)
+    x, y = state.pose[..., 0].float(), state.pose[..., 1].float()
+    apart = (x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2 > APART**2
+    used = state.count > 0
+    likeness = likeness.masked_fill(~(apart & used[:, None]), -1.0).amax(-1)  # (B, N)
+    has_apart = used & (likeness > -1.0)
+    typical = likeness.masked_fill(~has_apart, math.nan).nanmedian(dim=1).values.nan_to_num(TYPICAL_LOOKALIKE)
+    best = similarity.amax(-1).clamp_min(-1.0)
+    return (best - typical[:, None]) / (1.0 - typical[:, None]).clamp_min(0.05)

@@ -222,7 +222,7 @@ def _calibrate(baseline: Baseline, config: BaselineConfig, sequences: list[Seque
     x, e, s = torch.cat(evidence), torch.cat(error), torch.cat(seen)
     fit = torch.arange(len(s)) % 2 == 0
     with torch.enable_grad():
-        fit_fusion(baseline, x[fit], e[fit], s[fit])  # type: ignore[arg-type]
+        fit_fusion(baseline.fusion, x[fit], x[fit], e[fit], s[fit])
     with torch.no_grad():
-        std, probability = baseline.fusion.certainty(x[~fit])
+        std, probability = baseline.fusion.deviations(x[~fit]), baseline.fusion.probability(x[~fit])
     return report(std, probability, e[~fit], s[~fit])

@@ -52,7 +52,7 @@ class Baseline(nn.Module):
         super().__init__()
         self.config = config
         self.descriptor = Descriptor(config)
-        self.fusion = Fusion()  # calibration, as ours has it
+        self.fusion = Fusion(seen_inputs=5)  # calibration, as ours has it
 
     def start(self, batch: int, capacity: int) -> Any:
         raise NotImplementedError
@@ -71,8 +71,8 @@ class Baseline(nn.Module):
     def query(self, state: Any, features: Tensor) -> Answer:
         estimate, robot = self.estimate(state, features)
         estimate = estimate.moved(inverse(robot)[:, None].float())
-        std, seen = self.fusion.certainty(self.evidence(estimate))
-        return Answer(estimate.pose, std, seen)
+        evidence = self.evidence(estimate)
+        return Answer(estimate.pose, self.fusion.deviations(evidence), self.fusion.probability(evidence))
 
     @staticmethod
     def evidence(estimate: PairEstimate) -> Tensor:

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinaema_ros.model.cell import MemoryState
-from kinaema_ros.model.decoder import fuse
-from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.decoder import Fusion, fuse
+from kinaema_ros.model.network import Kinaema, distinctness
 from kinaema_ros.model.se2 import between, wrap_angle
 from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.data import Sequence
@@ -27,7 +27,7 @@ def calibrate(
     """Fit ``network.fusion`` in place; returns accuracy, coverage and AUROC on a half that it was not fitted on."""
     network.eval()
     rng = np.random.default_rng(config.seed)
-    collected: list[tuple[Tensor, Tensor, Tensor]] = []
+    collected: list[tuple[Tensor, ...]] = []
     for start in range(0, len(sequences) - 1, BATCH):  # two at least: the unseen places are another one's
         drives = drives_batch(
             sequences[start : start + BATCH], rng, device, config.data.frames, config.data.queries, (0.0, 0.0)
@@ -36,7 +36,7 @@ def calibrate(
             state = MemoryState.empty(network.config, len(drives.features), device)
             state = remember(network, drives, state, 0)
             truth = between(drives.poses[:, -1:], drives.query_poses)
-            for features, seen in ((drives.queries, 1.0), (drives.unseen, 0.0)):
+            for features, known in ((drives.queries, 1.0), (drives.unseen, 0.0)):
                 h = network.hypotheses(state, features)
                 fused = fuse(h.estimate, h.logit)
                 error = torch.stack(
@@ -47,28 +47,28 @@ def calibrate(
                     dim=-1,
                 )
                 evidence = network.fusion.evidence(fused, h.estimate.match, h.similarity)
-                collected.append(
-                    (evidence.flatten(0, 1), error.flatten(0, 1).float(), torch.full((error[..., 0].numel(),), seen))
-                )
-    evidence, error, seen = (torch.cat(parts).to(device) for parts in zip(*collected, strict=True))
+                standing_out = distinctness(state, h.similarity)[..., None]
+                label = torch.full_like(standing_out[..., 0], known)
+                collected.append(tuple(t.flatten(0, 1).float() for t in (evidence, standing_out, error, label)))
+    evidence, standing_out, error, seen = (torch.cat(parts) for parts in zip(*collected, strict=True))
     fit = torch.arange(len(seen), device=device) % 2 == 0
     with torch.enable_grad():
-        fit_fusion(network, evidence[fit], error[fit], seen[fit])
+        fit_fusion(network.fusion, evidence[fit], standing_out[fit], error[fit], seen[fit])
     with torch.no_grad():
-        std, probability = network.fusion.certainty(evidence[~fit])
+        std = network.fusion.deviations(evidence[~fit])
+        probability = network.fusion.probability(standing_out[~fit])
     return report(std, probability, error[~fit], seen[~fit])
 
 
-def fit_fusion(network: Kinaema, evidence: Tensor, error: Tensor, seen: Tensor) -> None:
+def fit_fusion(fusion: Fusion, evidence: Tensor, standing_out: Tensor, error: Tensor, seen: Tensor) -> None:
     """Logistic regression of seen; log-linear deviations by likelihood, then scaled to hold 90 % of the errors."""
-    fusion = network.fusion
     fusion.requires_grad_(True)
     optimiser = torch.optim.LBFGS(fusion.parameters(), lr=0.5, max_iter=200, line_search_fn="strong_wolfe")
     here = seen > 0.5
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        std, probability = fusion.certainty(evidence)
+        std, probability = fusion.deviations(evidence), fusion.probability(standing_out)
         recognition = F.binary_cross_entropy(probability.clamp(1e-6, 1 - 1e-6), seen)
         # Student's t with 4 degrees of freedom: a wrong hypothesis must not widen all ellipses
         spread = 2.5 * torch.log1p((error[here] / std[here]) ** 2 / 4.0) + std[here].log()
@@ -78,7 +78,7 @@ def fit_fusion(network: Kinaema, evidence: Tensor, error: Tensor, seen: Tensor) 
 
     optimiser.step(loss)
     fusion.requires_grad_(False)
-    std, probability = fusion.certainty(evidence[here])
+    std = fusion.deviations(evidence[here])
     for axis, quantile in enumerate(CHI2_90):
         ratio = torch.quantile(error[here, axis] / std[:, axis], 0.9) / math.sqrt(quantile)
         fusion.spread.bias[axis] += ratio.log()

@@ -8,7 +8,7 @@ uninterrupted one would have seen. No data set is kept on disk.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kinaema_ros.model.encoder import Trunk
-from kinaema_ros.sim import Camera, SceneConfig, explore, generate_scene, random_lighting, render, sample_viewpoints
+from kinaema_ros.sim import (
+    Camera,
+    SceneConfig,
+    explore,
+    generate_scene,
+    random_lighting,
+    render,
+    sample_viewpoints,
+)
 from kinaema_ros.training.pretrained import load_pretrained_trunk
 
 ENCODE_BATCH = 32
@@ -124,7 +132,7 @@ class SequenceDataset(Dataset[Sequence]):
         return self._trunk  # type: ignore[return-value]
 
 
-def encode(trunk: torch.nn.Module, images: Tensor) -> Tensor:
+def encode(trunk: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """(B, 3, H, W) uint8 -> (B, FEATURE_DIM) float16, in batches of one size so that one compilation serves."""
     padding = -len(images) % ENCODE_BATCH
     padded = torch.cat([images, images[:1].expand(padding, -1, -1, -1)]) if padding else images

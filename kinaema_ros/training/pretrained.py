@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kinaema_ros.model.encoder import SamePadConv, Trunk
+from kinaema_ros.model.encoder import InvertedBottleneck, SamePadConv, Trunk
 
 BATCH_NORM_EPS = 1e-3
 
@@ -29,10 +29,12 @@ def load_pretrained_trunk(trunk: Trunk) -> None:
     )
     _fold(trunk.stem, weights, "_conv_stem", "_bn0")
     for index, block in enumerate(trunk.blocks):
+        assert isinstance(block, InvertedBottleneck)
         names = [("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
         if len(block.layers) == 3:
             names.insert(0, ("_expand_conv", "_bn0"))
         for layer, (conv, norm) in zip(block.layers, names, strict=True):
+            assert isinstance(layer, SamePadConv)
             _fold(layer, weights, f"_blocks.{index}.{conv}", f"_blocks.{index}.{norm}")
 
 

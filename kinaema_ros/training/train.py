@@ -246,7 +246,7 @@ class Log:
 
             self.board = SummaryWriter(str(folder))
         except ModuleNotFoundError:
-            self.board = None
+            self.board = None  # type: ignore[assignment]
 
     def wants_work(self, stage: str) -> bool:
         """Whether the operations of this stage's steps have still to be counted."""
