@@ -26,7 +26,7 @@ def write_video(path: Path, frames: Iterable[Pixels], width: int, height: int, f
     if ENCODER not in av.codecs_available:
         return _write_with_opencv(path, frames, width, height, fps)
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as file:
-        stream = file.add_stream(ENCODER, rate=fps, options={"preset": "superfast", "crf": "23"})
+        stream = file.add_stream(ENCODER, rate=fps, options={"preset": "superfast", "crf": "27"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

@@ -23,7 +23,7 @@ from kinaema_ros.demo.recording import CAMERA, Belief, Recording, Visit
 from kinaema_ros.demo.tour import Tour, path_length
 from kinaema_ros.demo.video import write_video
 from kinaema_ros.demo.window import LiveWindow, has_screen
-from kinaema_ros.sim import generate_scene, render
+from kinaema_ros.sim import SceneConfig, generate_scene, render
 
 from .client import Feedback, KinaemaClient
 from .demo_processes import NodeProcesses, own_domain
@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _perform(arguments: argparse.Namespace) -> Recording:
-    recording = Recording(generate_scene(arguments.world), arguments.goals)
+    scene = generate_scene(arguments.world, SceneConfig(texture_seed=_texture_seed(arguments)))
+    recording = Recording(scene, arguments.goals)
     rng = np.random.default_rng(arguments.world)
     with ExitStack() as stack:
         domain = stack.enter_context(own_domain())
@@ -79,10 +80,16 @@ def _perform(arguments: argparse.Namespace) -> Recording:
     return recording
 
 
+def _texture_seed(arguments: argparse.Namespace) -> int:
+    """Training painted its buildings from pools below 2^31, whatever their seeds: these are new to the network."""
+    return 2**31 + arguments.world % 2**31
+
+
 def _nodes(arguments: argparse.Namespace) -> dict[str, list[str]]:
     """Their parameters."""
     simulator = [
         f"world:={arguments.world}",
+        f"texture_seed:={_texture_seed(arguments)}",
         "publish_clock:=true",
         f"real_time_factor:={SPEED}",
         "lockstep:=true",

@@ -20,7 +20,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
 from kinaema_interfaces.msg import MemoryStatus
-from kinaema_ros.sim import generate_scene, render
+from kinaema_ros.sim import render
 
 from . import messages
 from .mount import optical_quaternion
@@ -48,7 +48,7 @@ class SimulatorNode(Node):
         super().__init__("kinaema_simulator")
         self._parameters_now = p = declare(self, SimulatorParameters)
         watch(self, lambda: self._parameters_now, self._apply)
-        self._robot = SimulatedRobot(generate_scene(p.world), p.start_seed, p.noise, p.localization)
+        self._robot = SimulatedRobot(p.scene, p.start_seed, p.noise, p.localization)
         self._image_publisher = self.create_publisher(Image, "image", 5)
         self._camera_info = self.create_publisher(CameraInfo, "camera_info", 5)
         self._odom = self.create_publisher(Odometry, "odom", 50)

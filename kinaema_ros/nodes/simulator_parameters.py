@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kinaema_ros.sim import Camera, OdometryNoise
+from kinaema_ros.sim import Camera, OdometryNoise, Scene, SceneConfig, generate_scene
 
 from .parameters import ParameterError, parameter
 
@@ -16,6 +16,13 @@ class SimulatorParameters:
 
     world: int = parameter(
         0, "Seed of the scene; the same seed, the same building", low=0, high=2**31 - 1, read_only=True
+    )
+    texture_seed: int = parameter(
+        0,
+        "Seed of the pool that the scene is painted from; the network's training used those below 2147483648",
+        low=0,
+        high=2**32 - 1,
+        read_only=True,
     )
     start_seed: int = parameter(
         0, "Seed of the start pose and of the odometry's errors", low=0, high=2**31 - 1, read_only=True
@@ -81,6 +88,11 @@ class SimulatorParameters:
             _ = self.camera
         except ValueError as error:
             raise ParameterError(f"camera parameters: {error}") from error
+
+    @property
+    def scene(self) -> Scene:
+        """The building."""
+        return generate_scene(self.world, SceneConfig(texture_seed=self.texture_seed))
 
     @property
     def camera(self) -> Camera:
