@@ -75,8 +75,9 @@ class Painter:
         for number, visit in enumerate(begun, 1):
             finished = over or visit.ended <= now
             active = visit is begun[-1] and not over
+            if active or over:
+                plan.line(image, recording.path(visit.started, min(now, visit.ended)), ORANGE, 3)
             if active:
-                plan.line(image, recording.path(visit.started, now), ORANGE, 3)
                 belief = visit.belief_at(now)
                 if belief is not None:
                     plan.belief(image, belief.pose, belief.covariance, ORANGE)
@@ -106,10 +107,7 @@ class Painter:
             color = GREEN if visit.reached else RED
             canvas.text(image, "Reached." if visit.reached else "Not reached.", x, y, 24, color, True)
             if visit.arrived:
-                words = [
-                    f"{visit.distance:.2f} m from where the photo was taken,",
-                    f"after {visit.seconds:.0f} s.",
-                ]
+                words = [f"{visit.distance:.2f} m from the photo's place,", f"after {visit.seconds:.0f} s."]
             else:
                 words = _wrapped(visit.message)
             _lines(image, x, words, 1.4)
