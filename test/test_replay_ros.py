@@ -66,7 +66,7 @@ def test_the_node_gives_the_answers_of_the_library(recorded, tmp_path):
 def test_without_a_node_the_user_is_told_within_seconds(recorded, tmp_path):
     done = replay(recorded, tmp_path / "result.json", "--through-ros", "--node", "/nobody")
     assert done.returncode == 1
-    assert "there is no active memory_node /nobody" in done.stderr
+    assert "there is no memory_node /nobody" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "result.json").exists()
 

@@ -31,7 +31,7 @@ from kinaema_ros.replay import Answer, Outcome, Progress, no_progress
 
 from . import messages
 
-DISCOVERY_S = 15.0  # until the node and its topics must have been found
+DISCOVERY_S = 20.0  # until the node and its topics must have been found
 ANSWER_S = 30.0  # until the node must be done with an image or a query; a loaded machine takes its time
 # Odometry messages between two images; below the depth of the node's subscription, so that none is lost.
 MAX_BURST = 50
@@ -75,7 +75,8 @@ class _Player:
         self._query: Any = node.create_client(QueryPose, f"{target}/query_pose")
         self._reset: Any = node.create_client(Trigger, f"{target}/reset")
         self._image_type = CompressedImage if "Compressed" in drive.image_topic.type else Image
-        self._wait(self._found, DISCOVERY_S, f"there is no active memory_node {target}")
+        self._wait(lambda: self._status is not None, DISCOVERY_S, f"there is no memory_node {target}")
+        self._wait(self._ready, ANSWER_S, f"{target} is not active")  # it may be loading its network
         self._images = self._publisher(self._image_type)
         self._odometry = self._publisher(Odometry)
         self._cameras = self._publisher(CameraInfo)
@@ -183,10 +184,9 @@ class _Player:
         assert self._status is not None
         return self._status
 
-    def _found(self) -> bool:
+    def _ready(self) -> bool:
         return (
-            self._status is not None
-            and self._status.state != MemoryStatus.INACTIVE
+            self._now().state != MemoryStatus.INACTIVE
             and self._query.service_is_ready()
             and self._reset.service_is_ready()
         )
