@@ -24,7 +24,7 @@ from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 from kinaema_ros import SpatialMemory, geometry
 from kinaema_ros.nodes import messages
-from kinaema_ros.nodes.paths import default_checkpoint
+from kinaema_ros.paths import default_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from ros_support import DISCOVERY, NodeProcess, Robot, frame, image_msg, wait_un
 
 from kinaema_ros.nodes.memory_parameters import MemoryParameters
 from kinaema_ros.nodes.navigator_parameters import NavigatorParameters
-from kinaema_ros.nodes.paths import default_checkpoint, shipped
+from kinaema_ros.paths import default_checkpoint, shipped
 
 REFUSED = [
     ("memory_node", "hfov_deg:=170.0", ("hfov_deg", "170.0", "[60.0, 110.0]")),

@@ -22,6 +22,7 @@ from visualization_msgs.msg import MarkerArray
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 
+from ..paths import default_checkpoint
 from .errors import BadInput
 from .locating import Answer, locate
 from .markers import estimate_markers, status_marker
@@ -29,7 +30,6 @@ from .memory_inputs import MemoryInputs
 from .memory_monitor import MemoryMonitor
 from .memory_parameters import MemoryParameters
 from .parameters import declare, watch
-from .paths import default_checkpoint
 from .runtime import run
 
 if TYPE_CHECKING:
