@@ -160,7 +160,8 @@ class _Player:
         lost = _reason(status, "skipped_newer_image") - _reason(start, "skipped_newer_image")
         dropped = dict(self._drive.dropped)
         if status.frames_dropped > start.frames_dropped:
-            dropped["refused by the node"] = status.frames_dropped - start.frames_dropped
+            reason = f"refused by the node ({status.last_error})"
+            dropped[reason] = status.frames_dropped - start.frames_dropped
         if lost:
             dropped["lost because the node was busy"] = lost
         return Outcome(
