@@ -140,7 +140,9 @@ def test_json_holds_the_contract_and_null_where_there_was_no_answer(recorded, tm
     write_json(tmp_path / "goals.json", [visit.as_json() for visit in recorded.visits])
     reached, missed, refused = json.loads((tmp_path / "goals.json").read_text())
     assert {"predicted", "true", "error_m", "error_deg", "reached", "seconds"} <= set(reached)
-    assert reached["error_m"] == pytest.approx(0.4) and reached["error_deg"] == pytest.approx(math.degrees(0.2))
+    assert reached["error_m"] == pytest.approx(0.4) and reached["error_deg"] == pytest.approx(
+        math.degrees(0.2)
+    )
     assert reached["seconds"] == pytest.approx(6.0)
     assert not missed["reached"] and missed["stopped_m"] == pytest.approx(2.0)
     assert refused["predicted"] is None and refused["error_m"] is None and not refused["reached"]
