@@ -125,20 +125,21 @@ class KinaemaClient:
         goal = NavigateToImage.Goal(image=image, compressed_image=compressed, min_seen=min_seen)
         goal.position_tolerance, goal.yaw_tolerance = position_tolerance, yaw_tolerance
         name = self._node.resolve_service_name("navigate_to_image")
+        absent = NavigatorUnavailable(f"no answer from the action {name} within {timeout:g} s; start navigator_node")
         try:
             wait_until(self._drive.server_is_ready, timeout)
-            handle: Any = wait_for(self._drive.send_goal_async(goal, _unpacked(on_feedback)), timeout)
         except TimeoutError:
-            raise NavigatorUnavailable(
-                f"no answer from the action {name} within {timeout:g} s; start navigator_node"
-            ) from None
-        if not handle.accepted:
-            raise NavigatorUnavailable(f"the action {name} took no goal; see navigator_node's log")
-        ended = handle.get_result_async()
+            raise absent from None
+        sending = self._drive.send_goal_async(goal, _unpacked(on_feedback))
         try:
-            response: Any = wait_for(ended, float("inf"), self._check_alive)
-        except BaseException:
-            wait_for(handle.cancel_goal_async(), _CANCEL_TIMEOUT)
+            handle: Any = wait_for(sending, timeout)
+            if not handle.accepted:
+                raise NavigatorUnavailable(f"the action {name} took no goal; see navigator_node's log")
+            response: Any = wait_for(handle.get_result_async(), float("inf"), self._check_alive)
+        except BaseException as error:
+            _cancel(sending)
+            if isinstance(error, TimeoutError):
+                raise absent from None
             raise
         result: NavigateToImage.Result = response.result
         return Arrival(
@@ -182,3 +183,13 @@ def _messages(photo: Photo) -> tuple[Image, CompressedImage]:
         return messages.rgb_msg(photo), CompressedImage()
     path = Path(photo)
     return Image(), CompressedImage(format=path.suffix.lstrip(".").lower(), data=path.read_bytes())
+
+
+def _cancel(sending: Any) -> None:
+    """Cancel the drive whose goal was sent, also one that is accepted only now: no drive outlives its caller."""
+    try:
+        handle = wait_for(sending, _CANCEL_TIMEOUT)
+        if handle.accepted:
+            wait_for(handle.cancel_goal_async(), _CANCEL_TIMEOUT)
+    except TimeoutError:
+        pass  # nobody is there to be told
