@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from kinaema_ros.model.decoder import PairEstimate
 from kinaema_ros.model.network import Kinaema
-from kinaema_ros.model.se2 import between, inverse, wrap_angle
+from kinaema_ros.model.se2 import between, inverse
 from kinaema_ros.training.baselines import Baseline, load_baseline, new_baseline, save_baseline
 from kinaema_ros.training.calibrate import fit_fusion, report
 from kinaema_ros.training.data import DataConfig, Pool, Sequence, first_in_pool, stream
-from kinaema_ros.training.losses import pose_log_likelihood
+from kinaema_ros.training.losses import pose_distance, pose_log_likelihood
 from kinaema_ros.training.through_memory import Drives, drives_batch
 
 CALIBRATION_SEED = 1_000_003  # added to the data's: drives that no step sees
@@ -71,7 +71,7 @@ def baseline_loss(baseline: Baseline, drives: Drives) -> tuple[Tensor, dict[str,
     label[:, :count] = 1.0
     recognition = F.binary_cross_entropy_with_logits(estimate.match, label)
     with torch.no_grad():
-        position, yaw = errors(seen.pose, truth)
+        position, yaw = pose_distance(seen.pose, truth)
         good = (position < 1.0) & (yaw < math.radians(20.0))
     loss = regression + recognition
     return loss, {
@@ -80,11 +80,6 @@ def baseline_loss(baseline: Baseline, drives: Drives) -> tuple[Tensor, dict[str,
         "accuracy": 100 * good.float().mean().item(),
         "median_m": position.median().item(),
     }
-
-
-def errors(pose: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Metres and radians."""
-    return torch.linalg.vector_norm((pose - truth)[..., :2], dim=-1), wrap_angle(pose[..., 2] - truth[..., 2]).abs()
 
 
 def train_baselines(
@@ -217,7 +212,7 @@ def _calibrate(baseline: Baseline, config: BaselineConfig, sequences: list[Seque
             for features, label in ((drives.queries, 1.0), (drives.unseen, 0.0)):
                 estimate, _ = baseline.estimate(state, features)
                 evidence.append(baseline.evidence(estimate).flatten(0, 1))
-                error.append(torch.stack(errors(estimate.pose, truth), dim=-1).flatten(0, 1))
+                error.append(torch.stack(pose_distance(estimate.pose, truth), dim=-1).flatten(0, 1))
                 seen.append(torch.full((len(error[-1]),), label))
     x, e, s = torch.cat(evidence), torch.cat(error), torch.cat(seen)
     fit = torch.arange(len(s)) % 2 == 0

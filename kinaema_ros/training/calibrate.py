@@ -12,9 +12,10 @@ from torch import Tensor
 from kinaema_ros.model.cell import MemoryState
 from kinaema_ros.model.decoder import Fusion, fuse
 from kinaema_ros.model.network import Kinaema, distinctness
-from kinaema_ros.model.se2 import between, wrap_angle
+from kinaema_ros.model.se2 import between
 from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.data import Sequence
+from kinaema_ros.training.losses import pose_distance
 from kinaema_ros.training.through_memory import drives_batch, remember
 
 BATCH = 8
@@ -39,13 +40,7 @@ def calibrate(
             for features, known in ((drives.queries, 1.0), (drives.unseen, 0.0)):
                 h = network.hypotheses(state, features)
                 fused = fuse(h.estimate, h.logit)
-                error = torch.stack(
-                    [
-                        torch.linalg.vector_norm((fused.pose - truth)[..., :2], dim=-1),
-                        wrap_angle(fused.pose[..., 2] - truth[..., 2]).abs(),
-                    ],
-                    dim=-1,
-                )
+                error = torch.stack(pose_distance(fused.pose, truth), dim=-1)
                 evidence = network.fusion.evidence(fused, h.estimate.match, h.similarity)
                 standing_out = distinctness(state, h.similarity)[..., None]
                 label = torch.full_like(standing_out[..., 0], known)
