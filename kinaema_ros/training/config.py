@@ -18,16 +18,16 @@ class TrainConfig:
     """The stages' lengths in optimiser steps, batches in sequences, learning rates at their start."""
 
     seed: int = 0
-    pair_steps: int = 3000
-    pair_batch: int = 10
+    pair_steps: int = 6000
+    pair_batch: int = 8
     pair_learning_rate: float = 1e-3
-    memory_steps: int = 1000
+    memory_steps: int = 600
     memory_batch: int = 8
-    memory_learning_rate: float = 3e-4  # 1e-3 destroys the head that the first stage learned
-    memory_frames: tuple[int, ...] = (32, 64, 128)  # curriculum: equal shares of memory_steps
-    memory_queries: int = 24
-    frames_per_embedding: float = 3.0  # in training, so that merging is learned with; N is free afterwards
-    max_odometry_noise: tuple[float, float] = (0.05, 0.5)  # fraction of the distance, degrees; per step
+    memory_learning_rate: float = 2e-4  # 1e-3 destroys the head that the first stage learned
+    memory_frames: tuple[int, ...] = (64, 96, 128)  # curriculum: equal shares of memory_steps
+    memory_queries: int = 32
+    frames_per_embedding: float = 2.5  # in the second stage, so that merging is learned with; N is free afterwards
+    max_odometry_noise: tuple[float, float] = (0.03, 0.3)  # fraction of the distance, degrees; per step
     detach_every: int = 0  # truncate back-propagation to this many updates, 0: never
     calibration_sequences: int = 96  # fresh ones, after training
     checkpoint_minutes: float = 3.0
@@ -45,6 +45,10 @@ class TrainConfig:
         for name in ("pair_batch", "memory_batch", "memory_queries"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is out of range: it must be at least 1")
+        if self.frames_per_embedding <= 0.0:
+            raise ValueError(
+                f"frames_per_embedding = {self.frames_per_embedding} is out of range: it must be more than 0"
+            )
         if max(self.memory_frames) > self.data.frames:
             raise ValueError(
                 f"memory_frames = {self.memory_frames} is out of range: data.frames is {self.data.frames}"
@@ -53,6 +57,11 @@ class TrainConfig:
     @property
     def total_steps(self) -> int:
         return self.pair_steps + self.memory_steps
+
+    def num_embeddings(self, frames: int) -> int:
+        """Size of the memory that drives of so many frames are learned with."""
+        fewest = max(self.model.context_size, self.model.num_hypotheses)
+        return min(self.model.num_embeddings, max(fewest, round(frames / self.frames_per_embedding)))
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> TrainConfig:

@@ -40,7 +40,7 @@ class DataConfig:
     frames: int = 128
     queries: int = 48
     min_size: float = 8.0  # metres, shorter and longer side of a scene's footprint lie between these
-    max_size: float = 16.0
+    max_size: float = 18.0
     camera_height: tuple[float, float] = (0.3, 0.8)
     hfov_deg: tuple[float, float] = (60.0, 110.0)
     narrow_fraction: float = 0.3  # of sequences, and of single queries, seen through another lens than the canonical

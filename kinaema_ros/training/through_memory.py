@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -95,9 +95,15 @@ def remember(network: Kinaema, drives: Drives, state: MemoryState, detach_every:
     return state
 
 
-def memory_loss(network: Kinaema, drives: Drives, detach_every: int = 0) -> tuple[Tensor, dict[str, float]]:
-    """Likelihood of the true relative pose under the mixture of hypotheses, and recognition of what was seen."""
-    state = MemoryState.empty(network.config, len(drives.features), drives.features.device)
+def memory_loss(
+    network: Kinaema, drives: Drives, num_embeddings: int, detach_every: int = 0
+) -> tuple[Tensor, dict[str, float]]:
+    """Likelihood of the true relative pose under the mixture of hypotheses, and recognition of what was seen.
+
+    The memory that is learned with has ``num_embeddings``; the network works with any number.
+    """
+    size = replace(network.config, num_embeddings=num_embeddings)
+    state = MemoryState.empty(size, len(drives.features), drives.features.device)
     state = remember(network, drives, state, detach_every)
     truth = between(drives.poses[:, -1:], drives.query_poses).to(drives.queries.dtype)  # (S, Q, 3)
     hypotheses = network.hypotheses(state, drives.queries)

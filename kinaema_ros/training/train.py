@@ -29,7 +29,7 @@ from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.data import DataConfig, Pool, Sequence, encode, first_in_pool, stream
 from kinaema_ros.training.pairs import pair_batch, pair_loss
 from kinaema_ros.training.pretrained import load_pretrained_trunk
-from kinaema_ros.training.through_memory import drives_batch, memory_loss
+from kinaema_ros.training.through_memory import Drives, drives_batch, memory_loss
 
 REPORT_EVERY = 20  # steps
 
@@ -64,7 +64,10 @@ class Objective(nn.Module):
         if stage == "pairs":
             generator = torch.Generator(device=self.network.temperature.device).manual_seed(step)
             return pair_loss(self.network, batch, generator)  # type: ignore[arg-type]
-        return memory_loss(self.network, batch, self.config.detach_every)  # type: ignore[arg-type]
+        assert isinstance(batch, Drives)
+        return memory_loss(
+            self.network, batch, self.config.num_embeddings(batch.features.shape[1]), self.config.detach_every
+        )
 
 
 def stage_parameters(network: Kinaema, stage: str) -> list[nn.Parameter]:
