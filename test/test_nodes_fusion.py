@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinaema_ros.nodes.goal_fusion import GoalFusion
+from kinaema_ros.goal_fusion import GoalFusion
 from kinaema_ros.nodes.goal_guard import running_goals
 from kinaema_ros.nodes.reports import Rate, Reports
 from kinaema_ros.nodes.worker import NewestWorker

@@ -1,6 +1,6 @@
 """navigator_node: shows Nav2 the way to a photo.
 
-The action ``navigate_to_image`` runs a PhotoDrive (photo_drive.py) with a PhotoQuery (photo_query.py) towards
+The action ``navigate_to_image`` runs a NavigatorDrive (photo_drive.py) with a PhotoQuery (photo_query.py) towards
 memory_node and a Nav2Client (nav2_client.py) towards Nav2; ``~/send_goal`` asks once and forwards once. This
 file is the node around them: one goal at a time, and none that outlives the node's activity.
 """
@@ -26,13 +26,14 @@ from visualization_msgs.msg import Marker
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.photo_drive import DriveLimits
 
 from . import messages
 from .markers import goal_marker
 from .nav2_client import Code, Nav2Client, NavigationError
 from .navigator_parameters import NavigatorParameters
 from .parameters import declare, watch
-from .photo_drive import DriveLimits, PhotoDrive, first_answer
+from .photo_drive import NavigatorDrive, first_answer
 from .photo_query import PhotoQuery
 from .robot_motion import RobotMotion
 from .runtime import run
@@ -111,14 +112,16 @@ class NavigatorNode(LifecycleNode):
         goal: NavigateToImage.Goal = handle.request
         result = NavigateToImage.Result()
         check = self._takes_over(handle, lambda: handle.is_cancel_requested)
-        drive = PhotoDrive(
+        drive = NavigatorDrive(
             self._memory, self._nav2, self._motion, self._now, check, self.get_logger().warning
         )
         try:
             limits = self._limits(goal.min_seen, goal.position_tolerance, goal.yaw_tolerance)
             with self._alone(check):
                 request = self._request(goal, check)
-                for _ in drive.run(request, limits, goal.behavior_tree):
+                for _ in drive.drive(
+                        request, limits, self._parameters_now.query_timeout, goal.behavior_tree
+                    ):
                     self._report(handle, drive)
                     time.sleep(_LOOK)
             handle.succeed()
@@ -134,7 +137,7 @@ class NavigatorNode(LifecycleNode):
             result.final_goal = drive.sent
         return result
 
-    def _report(self, handle: ServerGoalHandle, drive: PhotoDrive) -> None:
+    def _report(self, handle: ServerGoalHandle, drive: NavigatorDrive) -> None:
         feedback = NavigateToImage.Feedback(seen=drive.seen, num_queries=drive.queries)
         stamp = self.get_clock().now().to_msg()
         feedback.current_goal = messages.pose_with_covariance(
@@ -152,7 +155,9 @@ class NavigatorNode(LifecycleNode):
         try:
             limits = self._limits(0.0, 0.0, 0.0)
             with self._alone(check, keep=True):
-                answer = first_answer(self._memory, self._request(request, check), limits, check)
+                timeout = self._parameters_now.query_timeout
+                request = self._request(request, check)
+                answer = first_answer(self._memory, request, limits.min_seen, timeout, check)
                 self._nav2.send(self._motion.goal(answer.pose), "", check)
         except NavigationError as error:
             response.message = f"error {error.code}: {error}"
@@ -213,15 +218,17 @@ class NavigatorNode(LifecycleNode):
     def _limits(self, min_seen: float, position_tolerance: float, yaw_tolerance: float) -> DriveLimits:
         """What a goal asks for, zeros replaced by the node's parameters. Raises NavigationError."""
         p = self._parameters_now
-        return DriveLimits(
-            min_seen or p.min_seen,
-            position_tolerance or p.position_tolerance,
-            yaw_tolerance or p.yaw_tolerance,
-            p.requery_period,
-            p.query_timeout,
-            p.goal_timeout,
-            p.max_corrections,
-        )
+        try:
+            return DriveLimits(
+                min_seen or p.min_seen,
+                position_tolerance or p.position_tolerance,
+                yaw_tolerance or p.yaw_tolerance,
+                p.requery_period,
+                p.goal_timeout,
+                p.max_corrections,
+            )
+        except ValueError as error:
+            raise NavigationError(Code.INVALID_GOAL, str(error)) from error
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kinaema_ros.photo_drive import DriveLimits
+
 from .parameters import parameter
 
 
@@ -15,25 +17,25 @@ class NavigatorParameters:
         True, "Configure and activate at start, without a lifecycle manager", read_only=True
     )
     min_seen: float = parameter(
-        0.5, "Refuse photos less likely seen than this, where a goal names no limit", low=0.0, high=1.0
+        DriveLimits.min_seen, "Refuse photos less likely seen than this, where a goal names no limit", low=0.0, high=1.0
     )
     position_tolerance: float = parameter(
-        0.25,
+        DriveLimits.position_tolerance,
         "Replace Nav2's goal when the estimate moved farther, where a goal names none",
         low=0.01,
         high=5.0,
     )
     yaw_tolerance: float = parameter(
-        0.26,
+        DriveLimits.yaw_tolerance,
         "Replace Nav2's goal when the estimate turned more, where a goal names none",
         low=0.01,
         high=3.15,
     )
     requery_period: float = parameter(
-        3.0, "Ask the memory again so often while driving (the node's clock)", low=0.2, high=60.0
+        DriveLimits.requery_period, "Ask the memory again so often while driving (the node's clock)", low=0.2, high=60.0
     )
     max_corrections: int = parameter(
-        3, "How often a robot that arrived may be sent on because the estimate moved", low=0, high=20
+        DriveLimits.max_corrections, "How often a robot that arrived may be sent on because the estimate moved", low=0, high=20
     )
     goal_frame: str = parameter(
         "odom",
@@ -47,5 +49,5 @@ class NavigatorParameters:
         5.0, "Longest that Nav2 may be absent, undecided or silent, wall time", low=0.5, high=120.0
     )
     goal_timeout: float = parameter(
-        600.0, "Longest a goal may take (the node's clock)", low=1.0, high=86400.0
+        DriveLimits.goal_timeout, "Longest a goal may take (the node's clock)", low=1.0, high=86400.0
     )

@@ -16,9 +16,9 @@ from rclpy.node import Node
 
 from kinaema_ros import geometry
 from kinaema_ros.sim import PathFollower
+from kinaema_ros.sim.simulated_robot import SimulatedRobot
 
 from . import messages
-from .simulated_robot import SimulatedRobot
 
 Array = NDArray[np.float64]
 _LOOK = 0.05  # seconds of wall time between two looks at the robot

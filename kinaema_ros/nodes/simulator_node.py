@@ -11,7 +11,7 @@ import threading
 import time
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped, TransformStamped, Twist
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped, Twist
 from nav_msgs.msg import OccupancyGrid, Odometry
 from numpy.typing import NDArray
 from rclpy.node import Node
@@ -21,13 +21,13 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.sim import render
+from kinaema_ros.sim.simulated_robot import SimulatedRobot, Snapshot
 
 from . import messages
 from .mount import optical_quaternion
 from .parameters import declare, watch
 from .runtime import run
 from .simulated_nav2 import SimulatedNav2
-from .simulated_robot import SimulatedRobot, Snapshot
 from .simulator_parameters import SimulatorParameters
 
 try:
@@ -57,6 +57,7 @@ class SimulatorNode(Node):
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if p.publish_clock else None
         self._tf = self.create_publisher(TFMessage, "/tf", 50) if TFMessage is not None else None
         self.create_subscription(Twist, "cmd_vel", self._on_cmd_vel, 10)
+        self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1)
         self._memory: MemoryStatus | None = None
         self._heard = threading.Condition()
         if p.lockstep:
@@ -84,6 +85,16 @@ class SimulatorNode(Node):
         v, omega = message.linear.x, message.angular.z
         if np.isfinite([v, omega]).all():
             self._robot.command(v, omega, self._parameters_now.cmd_timeout)
+
+    def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
+        """As AMCL does; it matters where the robot is localised by its odometry only."""
+        if message.header.frame_id != self._parameters_now.map_frame:
+            self.get_logger().warning(
+                f"initial pose in frame '{message.header.frame_id}' ignored; it must be in "
+                f"'{self._parameters_now.map_frame}'"
+            )
+            return
+        self._robot.localise(messages.planar_pose(message.pose.pose))
 
     def _on_memory(self, status: MemoryStatus) -> None:
         with self._heard:

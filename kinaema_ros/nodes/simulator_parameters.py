@@ -15,7 +15,7 @@ class SimulatorParameters:
     """Metres, radians, seconds unless the name says otherwise."""
 
     world: int = parameter(
-        0, "Seed of the scene; the same seed, the same building", low=0, high=2**31 - 1, read_only=True
+        0, "Seed of the scene; the same seed, the same building", low=0, high=2**32 - 1, read_only=True
     )
     texture_seed: int = parameter(
         0,

@@ -1,5 +1,4 @@
-"""A robot in a procedural scene: it moves, collides, mismeasures its motion and follows paths. No ROS in
-here."""
+"""A robot in a procedural scene: it moves, collides, mismeasures its motion and follows paths."""
 
 from __future__ import annotations
 
@@ -41,14 +40,21 @@ class Snapshot:
 class SimulatedRobot:
     """Thread-safe; time passes by ``step`` only. The map frame is the scene's."""
 
-    def __init__(self, scene: Scene, seed: int, noise: OdometryNoise, localization: str):
-        """``localization``: "ground_truth", or "odometry" for a robot that believes its drifting odometry."""
+    def __init__(
+        self, scene: Scene, seed: int, noise: OdometryNoise, localization: str, start: Array | None = None
+    ):
+        """``localization``: "ground_truth", or "odometry" for a robot that believes its drifting odometry.
+
+        ``start``: pose (3,) on the map; None: one that ``explore`` would start from with the same seed.
+        """
         self.scene, self._noise, self._localization = scene, noise, localization
         self.grid: OccupancyGrid = scene.occupancy(0.05)
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
-        self._true: Array = np.array(explore(scene, self._rng, 1)[0], dtype=np.float64)
-        self._map_T_start = self._true.copy()
+        if start is None:
+            start = explore(scene, self._rng, 1)[0]
+        self._true: Array = np.array(start, dtype=np.float64)
+        self._map_T_odom = self._true.copy()  # as a robot believes that is localised by odometry
         self._odometry: Array = np.zeros(3)
         self._seconds = 0.0
         self._command, self._command_until = (0.0, 0.0), 0.0
@@ -70,7 +76,12 @@ class SimulatedRobot:
     def _believed(self) -> Array:
         if self._localization == "ground_truth":
             return self._true.copy()
-        return geometry.compose(self._map_T_start, self._odometry)
+        return geometry.compose(self._map_T_odom, self._odometry)
+
+    def localise(self, map_T_base: Array) -> None:
+        """Tells a robot that is localised by odometry where it is; from here on it drifts again."""
+        with self._lock:
+            self._map_T_odom = geometry.compose(map_T_base, geometry.inverse(self._odometry))
 
     def map_T_odom(self) -> Array:
         """(3,) what its localisation publishes for goals given in the odom frame."""
