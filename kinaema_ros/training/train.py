@@ -106,11 +106,17 @@ def make_batch(config: TrainConfig, stage: str, step: int, pool: Pool, process: 
     return drives_batch(chosen, rng, process.device, frames, config.memory_queries, config.max_odometry_noise)
 
 
-def train(config: TrainConfig, folder: Path, device: str = "cpu", minutes: float | None = None) -> Path | None:
+def train(
+    config: TrainConfig,
+    folder: Path,
+    device: str = "cpu",
+    minutes: float | None = None,
+    pool: Pool | None = None,
+) -> Path | None:
     """Train, or go on with the run in ``folder``. Returns the finished checkpoint, None if time ran out first.
 
-    An interrupted run continues with the curve that it would have had. ``ValueError`` if the run in the folder
-    was started with another configuration.
+    An interrupted run continues with the curve that it would have had. ``pool``: drives rendered already, for
+    several runs on the same ones. ``ValueError`` if the run in the folder was started with another configuration.
     """
     started = time.monotonic()
     process = Process.join(device)
@@ -130,7 +136,7 @@ def train(config: TrainConfig, folder: Path, device: str = "cpu", minutes: float
     folder.mkdir(parents=True, exist_ok=True)
     log = Log(folder, config, step, process.device) if chief else None
 
-    pool = fill_pool(config.data, network, process, step)
+    pool = pool or fill_pool(config.data, network, process, step)
     if step == 0:
         sample = pool.sample(np.random.default_rng(config.seed), 64)
         network.descriptor.standardise(torch.cat([s.features for s in sample]).to(process.device))
