@@ -18,10 +18,10 @@ class TrainConfig:
     """The stages' lengths in optimiser steps, batches in sequences, learning rates at their start."""
 
     seed: int = 0
-    pair_steps: int = 6000
+    pair_steps: int = 4000
     pair_batch: int = 8
     pair_learning_rate: float = 1e-3
-    memory_steps: int = 600
+    memory_steps: int = 400
     memory_batch: int = 8
     memory_learning_rate: float = 2e-4  # 1e-3 destroys the head that the first stage learned
     memory_frames: tuple[int, ...] = (64, 96, 128)  # curriculum: equal shares of memory_steps
