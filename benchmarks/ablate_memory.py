@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from kinaema_ros import metrics
+from kinaema_ros.model.cell import NEVER, MemoryCell, MemoryState
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.paths import default_checkpoint
@@ -23,9 +26,11 @@ from kinaema_ros.training.episodes import EpisodeConfig, episodes, odometry_of
 from kinaema_ros.training.evaluate import ask, record
 from kinaema_ros.training.methods import KinaemaMethod
 
+BY_TIME = "N = 128, gated by time, not by address"
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "N = 128": {"num_embeddings": 128},
+    BY_TIME: {"num_embeddings": 128},
     "N = 256": {"num_embeddings": 256},
     "N = 1024": {"num_embeddings": 1024},
     "no contextualisation": {"context_layers": 0},
@@ -37,9 +42,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def changed(network: Kinaema, changes: dict[str, Any]) -> Kinaema:
+class TimeGatedCell(MemoryCell):
+    """What lies nearest in time is taken for the same place, whatever it looks like and wherever it is."""
+
+    def address(self, state: MemoryState, key: Tensor, pose: Tensor) -> Tensor:
+        age = state.updates[:, None] - state.written
+        return torch.where(state.count > 0, -age.float(), NEVER)
+
+
+def changed(network: Kinaema, name: str) -> Kinaema:
     """A copy with another configuration; weights that it has no use for are left out."""
-    other = Kinaema(dataclasses.replace(network.config, **changes))
+    other = Kinaema(dataclasses.replace(network.config, **VARIANTS[name]))
+    if name == BY_TIME:
+        other.cell = TimeGatedCell(other.config)
     weights = network.state_dict()
     other.load_state_dict({name: weights[name] for name in other.state_dict()})
     return other.requires_grad_(False).eval()
@@ -59,8 +74,8 @@ def main() -> None:
     records = []
     for noise in (OdometryNoise(0.0, 0.0), OdometryNoise(0.02, 0.2)):
         odometry = np.stack([odometry_of(drive, noise, config.seed, i) for i, drive in enumerate(drives)])
-        for name, changes in VARIANTS.items():
-            method = KinaemaMethod(changed(network, changes))
+        for name in VARIANTS:
+            method = KinaemaMethod(changed(network, name))
             answers = ask(method, drives, odometry, config.lengths, "cpu", name)
             size = {"state_bytes": method.num_bytes(method.start(1, 1))}
             for length, answer in zip(config.lengths, answers, strict=True):
