@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from nav_msgs.msg import Odometry
 from ros_support import DISCOVERY, NodeProcess, Ros, odometry_msg, wait_until
+from tf2_msgs.msg import TFMessage
 
 from kinaema_ros import geometry
 from kinaema_ros.nodes import messages
@@ -49,11 +50,10 @@ def test_odometry_from_before_a_restart_of_the_simulation_is_forgotten() -> None
 
 
 def test_the_node_publishes_it_ahead_of_time_like_amcl() -> None:
-    tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not among the wheels")
     node, ros = NodeProcess("truth_localization"), Ros("test_truth_localization")
     try:
         heard: list = []
-        ros.node.create_subscription(tf2_msgs.TFMessage, "/tf", heard.append, 10)
+        ros.node.create_subscription(TFMessage, "/tf", heard.append, 10)
         publishers = [
             ros.node.create_publisher(Odometry, topic, 10) for topic in ("odom", "ground_truth/odom")
         ]

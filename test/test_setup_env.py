@@ -249,7 +249,7 @@ def test_wheels_name_this_machine_after_the_repair_and_stay_so(setup_env):
 @pytest.mark.skipif("ROS_DISTRO" in os.environ, reason="a sourced ROS needs its own variables")
 def test_ros_is_found_without_sourcing_anything():
     program = (
-        "import rclpy, cv_bridge, kinaema_interfaces.srv, nav2_msgs.action\n"
+        "import rclpy, cv_bridge, kinaema_interfaces.srv, nav2_msgs.action, tf2_msgs.msg\n"
         "from rclpy.type_support import check_for_type_support\n"
         "check_for_type_support(kinaema_interfaces.srv.QueryPose)\n"
         "from ament_index_python import get_package_share_directory\n"

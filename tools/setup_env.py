@@ -4,7 +4,7 @@ Without a sourced ROS, ROS 2 comes as wheels, whose paths are repaired before an
 With one (ROS_DISTRO set, rclpy importable) no wheel is installed: its Python packages and colcon are used.
 
     .venv/             the Python environment
-    .venv/ros/         kinaema_interfaces and kinaema_ros as colcon built them, nav2_msgs' stand-in if needed
+    .venv/ros/         kinaema_interfaces and kinaema_ros as colcon built them, stand_ins/ where needed
     .venv/stamps/      hash of each finished step's inputs; a step whose hash is the same is not run again
     .venv/setup.log    what pip and colcon said
 
@@ -198,8 +198,9 @@ def repair_wheels() -> None:
 def build_interfaces(ros: str, lock: int) -> None:
     packages = [ROOT / "kinaema_interfaces"]
     underlays = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if ros else []
-    if not any(Path(prefix, "share/nav2_msgs/package.xml").is_file() for prefix in underlays):
-        packages.append(ROOT / "stand_ins/nav2_msgs")
+    for manifest in sorted(ROOT.glob("stand_ins/*/package.xml")):
+        if not any(Path(prefix, "share", manifest.parent.name, manifest.name).is_file() for prefix in underlays):
+            packages.append(manifest.parent)
     colcon(packages, ros, lock)
 
 

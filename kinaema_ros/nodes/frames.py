@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
@@ -20,16 +22,22 @@ except ImportError:  # the wheels have none; without it only the odometry's own 
     tf2_ros = None
 
 Array = NDArray[np.float64]
+_PATIENCE = Duration(seconds=2.0)  # wall time; the first look-up has to find TF's publishers
 
 
 class Frames:
-    """Looks transforms up, newest first; every failure is a ``BadInput`` with reason ``frame_unknown``."""
+    """Looks transforms up, newest first; every failure is a ``BadInput`` with reason ``frame_unknown``.
+
+    Listening begins with the first look-up: a robot's /tf may carry hundreds of messages a second, each of
+    which costs a Python callback, and most robots need none of them here. A look-up blocks for up to two
+    seconds, while another thread must spin the node.
+    """
 
     def __init__(self, node: Node):
+        self._node = node
         self._buffer: Any = None
-        if tf2_ros is not None:
-            self._buffer = tf2_ros.Buffer(node=node)
-            self._listener = tf2_ros.TransformListener(self._buffer, node)
+        self._listener: Any = None
+        self._lock = threading.Lock()
 
     def planar(self, target: str, source: str) -> Array:
         """``target_T_source`` (3,) in the plane, at the newest time TF knows."""
@@ -41,18 +49,23 @@ class Frames:
         return Mount.from_optical(*self._lookup(base, optical))
 
     def _lookup(self, target: str, source: str) -> tuple[Array, Array]:
-        if self._buffer is None:
+        if tf2_ros is None:
             raise BadInput(
                 "frame_unknown",
-                f"frame '{target}' cannot be reached from '{source}': tf2_ros is not installed, so only "
-                f"the base frame "
-                "('') and the odometry's frame can be asked for",
+                f"frame '{target}' cannot be reached from '{source}': tf2_ros is not installed, so only the "
+                "base frame ('') and the odometry's frame can be asked for",
             )
+        with self._lock:
+            if self._listener is None:
+                self._buffer = tf2_ros.Buffer(node=self._node)
+                self._listener = tf2_ros.TransformListener(self._buffer, self._node)
         try:
-            transform = self._buffer.lookup_transform(target, source, Time()).transform
+            transform = self._buffer.lookup_transform(target, source, Time(), timeout=_PATIENCE).transform
         except tf2_ros.TransformException as error:
             raise BadInput(
-                "frame_unknown", f"TF knows no way from '{source}' to '{target}': {error}"
+                "frame_unknown",
+                f"TF knows no way from '{source}' to '{target}': {error}. Check both names with "
+                "'ros2 run tf2_tools view_frames'",
             ) from error
         t, q = transform.translation, transform.rotation
         return np.array([t.x, t.y, t.z]), np.array([q.x, q.y, q.z, q.w])

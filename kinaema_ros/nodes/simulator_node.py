@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.sim import render
@@ -29,11 +30,6 @@ from .parameters import declare, watch
 from .runtime import run
 from .simulated_nav2 import SimulatedNav2
 from .simulator_parameters import SimulatorParameters
-
-try:
-    from tf2_msgs.msg import TFMessage
-except ImportError:  # not among the wheels; without it RViz shows less, the nodes need none
-    TFMessage = None
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 OPTICAL_FRAME = "camera_optical_frame"
@@ -55,7 +51,7 @@ class SimulatorNode(Node):
         self._truth = self.create_publisher(PoseStamped, "ground_truth/pose", 50)
         self._map = self.create_publisher(OccupancyGrid, "map", LATCHED)
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if p.publish_clock else None
-        self._tf = self.create_publisher(TFMessage, "/tf", 50) if TFMessage is not None else None
+        self._tf = self.create_publisher(TFMessage, "/tf", 50)
         self.create_subscription(Twist, "cmd_vel", self._on_cmd_vel, 10)
         self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1)
         self._memory: MemoryStatus | None = None
@@ -123,8 +119,7 @@ class SimulatorNode(Node):
             self._clock_publisher.publish(Clock(clock=stamp))
         self._odom.publish(self._odometry_msg(now, stamp))
         self._truth.publish(messages.pose_stamped(now.map_T_base, self._parameters_now.map_frame, stamp))
-        if self._tf is not None:
-            self._tf.publish(self._tf_msg(now, stamp))
+        self._tf.publish(self._tf_msg(now, stamp))
         if image:
             memory = self._memory
             self._camera_info.publish(self._camera_info_msg(stamp))

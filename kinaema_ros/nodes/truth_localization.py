@@ -14,6 +14,7 @@ from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.node import Node
+from tf2_msgs.msg import TFMessage
 
 from kinaema_ros import geometry
 
@@ -55,9 +56,6 @@ class TruthLocalization(Node):
 
     def __init__(self) -> None:
         super().__init__("kinaema_truth_localization")
-        from tf2_msgs.msg import TFMessage  # not among the wheels; nobody there could use the transform
-
-        self._tf_message = TFMessage
         self._tf = self.create_publisher(TFMessage, "/tf", 50)
         self._history = OdometryHistory()
         self._odom_frame = ""
@@ -84,7 +82,7 @@ class TruthLocalization(Node):
         transform.header.stamp = messages.time_msg(stamp + AHEAD)
         transform.transform.translation.x, transform.transform.translation.y = map_T_odom[:2].tolist()
         transform.transform.rotation = messages.pose_msg(map_T_odom).orientation
-        self._tf.publish(self._tf_message(transforms=[transform]))
+        self._tf.publish(TFMessage(transforms=[transform]))
 
     def _pose(self, message: Odometry) -> Array | None:
         try:
