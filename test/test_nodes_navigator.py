@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,15 @@ from nav2_msgs.action import NavigateToPose
 from nav_msgs.msg import Odometry
 from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
 from ros_support import DISCOVERY, NodeProcess, Ros, frame, image_msg, odometry_msg, wait_until
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros.nodes import messages
+from kinaema_ros.nodes.navigator_node import NavigatorNode
+from kinaema_ros.nodes.navigator_parameters import NavigatorParameters
 
 Code = NavigateToImage.Result
 PHOTO = image_msg(frame(1))
@@ -43,6 +48,8 @@ class World(Ros):
         self.nav2 = self.start_nav2(group)
         self.client = ActionClient(node, NavigateToImage, "navigate_to_image", callback_group=group)
         self.send_goal = node.create_client(QueryPose, "kinaema_navigator/send_goal", callback_group=group)
+        self.lifecycle = node.create_client(ChangeState, "kinaema_navigator/change_state", callback_group=group)
+        self.parameters = AsyncParameterClient(node, "kinaema_navigator", callback_group=group)
         self.begin()
 
     def begin(self) -> None:
@@ -51,6 +58,9 @@ class World(Ros):
         self.queries: list[QueryPose.Request] = []
         self.accepts, self.aborts, self.talks = True, False, True
         self.arrive = threading.Event()
+        self.memory_answers, self.nav2_decides = threading.Event(), threading.Event()
+        self.memory_answers.set()
+        self.nav2_decides.set()
         self.goals: list[np.ndarray] = []
         self.frames: list[str] = []
         self.ends: list[str] = []
@@ -62,7 +72,7 @@ class World(Ros):
             "navigate_to_pose",
             self.on_goal,
             callback_group=group,
-            goal_callback=lambda _: GoalResponse.ACCEPT if self.accepts else GoalResponse.REJECT,
+            goal_callback=self.on_offer,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
         )
 
@@ -71,6 +81,7 @@ class World(Ros):
 
     def on_query(self, request: QueryPose.Request, response: QueryPose.Response) -> QueryPose.Response:
         self.queries.append(request)
+        self.memory_answers.wait(DISCOVERY)
         response.success, response.message = not self.refusal, self.refusal
         covariance = np.diag([self.sigma**2, self.sigma**2, (0.3 * self.sigma) ** 2])
         response.pose = messages.pose_with_covariance(
@@ -78,6 +89,10 @@ class World(Ros):
         )
         response.seen, response.num_updates = self.seen, 100
         return response
+
+    def on_offer(self, _: NavigateToPose.Goal) -> GoalResponse:
+        self.nav2_decides.wait(DISCOVERY)
+        return GoalResponse.ACCEPT if self.accepts else GoalResponse.REJECT
 
     def on_goal(self, handle: Any) -> NavigateToPose.Result:
         number = len(self.goals)
@@ -120,6 +135,26 @@ class World(Ros):
         response = self.result(handle.get_result_async(), timeout)
         return response.status, response.result
 
+    @contextmanager
+    def patience(self, **seconds: float) -> Iterator[None]:
+        """Other time limits of the navigator, and its usual ones afterwards."""
+        usual = {name: getattr(NavigatorParameters, name) for name in seconds}
+        self.set(seconds)
+        try:
+            yield
+        finally:
+            self.set(usual)
+
+    def set(self, values: dict[str, float]) -> None:
+        parameters = [Parameter(name, value=value) for name, value in values.items()]
+        for result in self.result(self.parameters.set_parameters(parameters)).results:
+            assert result.successful, result.reason
+
+    def change_state(self, transition: int) -> bool:
+        """Whether the navigator went along."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.call(self.lifecycle, request).success
+
     def driving(self) -> None:
         """Waits until Nav2 drives to one goal."""
         wait_until(lambda: self.running == 1, what="Nav2 to drive")
@@ -145,6 +180,8 @@ def world(node: NodeProcess, shared_world: World) -> Iterator[World]:
     shared_world.begin()
     yield shared_world
     shared_world.arrive.set()
+    shared_world.memory_answers.set()
+    shared_world.nav2_decides.set()
     wait_until(lambda: shared_world.running == 0, what="every test leaves Nav2 idle")
 
 
@@ -284,19 +321,63 @@ def test_what_nav2_does_wrong_has_its_own_code(
 def test_nav2_that_is_absent_or_dies_ends_the_goal_in_time(world: World) -> None:
     handle = world.go()
     world.driving()
-    world.talks = False  # what a killed process does before the graph forgets it
-    world.nav2.destroy()
-    assert world.end_of(handle)[1].error_code == Code.NAV2_LOST
-    _, result = world.end_of(world.go())
+    with world.patience(nav2_timeout=1.0):
+        world.talks = False  # what a killed process does before the graph forgets it
+        world.nav2.destroy()
+        assert world.end_of(handle)[1].error_code == Code.NAV2_LOST
+        _, result = world.end_of(world.go())
     assert result.error_code == Code.NAV2_UNAVAILABLE
     world.arrive.set()
     wait_until(lambda: world.running == 0)
     world.nav2 = world.start_nav2(ReentrantCallbackGroup())
 
 
+def test_a_nav2_that_does_not_decide_is_given_up_and_its_late_yes_taken_back(world: World) -> None:
+    world.nav2_decides.clear()
+    with world.patience(nav2_timeout=0.5):
+        _, result = world.end_of(world.go())
+    assert result.error_code == Code.NAV2_LOST
+    assert "did not answer a goal within 0.5 s" in result.error_msg
+    world.nav2_decides.set()
+    wait_until(lambda: world.ends == ["canceled"], what="the late goal to be canceled")
+
+
+def test_a_memory_that_does_not_answer_is_given_up_and_a_cancel_need_not_wait_for_it(world: World) -> None:
+    world.memory_answers.clear()
+    handle = world.go()
+    wait_until(lambda: len(world.queries) == 1)
+    world.result(handle.cancel_goal_async())
+    assert world.end_of(handle)[1].error_code == Code.CANCELED
+    with world.patience(query_timeout=0.5):
+        _, result = world.end_of(world.go())
+    assert result.error_code == Code.MEMORY_UNAVAILABLE
+    assert "is memory_node alive?" in result.error_msg
+    assert world.goals == []
+
+
+@pytest.mark.parametrize("refusal", ["query_on_hold: the odometry jumped", "frame_unknown: TF is silent"])
+def test_a_memory_that_fails_on_the_way_does_not_stop_the_robot(world: World, refusal: str) -> None:
+    handle = world.go()
+    world.driving()
+    asked, world.refusal = len(world.queries), refusal
+    wait_until(lambda: len(world.queries) > asked + 2)
+    world.arrive.set()
+    status, result = world.end_of(handle)
+    assert (status, len(world.goals)) == (GoalStatus.STATUS_SUCCEEDED, 1), result.error_msg
+
+
+def test_a_drive_that_takes_too_long_is_ended(world: World) -> None:
+    with world.patience(goal_timeout=2.0):
+        _, result = world.end_of(world.go())
+    assert result.error_code == Code.TIMEOUT
+    assert "parameter goal_timeout" in result.error_msg
+    assert world.ends == ["canceled"] or not world.goals  # a busy machine may not get as far in two seconds
+
+
 def test_a_memory_that_is_absent_is_named(world: World) -> None:
     world.node.destroy_service(world.memory)
-    _, result = world.end_of(world.go())
+    with world.patience(query_timeout=0.5):
+        _, result = world.end_of(world.go())
     assert result.error_code == Code.MEMORY_UNAVAILABLE
     assert "kinaema_memory/query_pose" in result.error_msg
     world.memory = world.node.create_service(QueryPose, "kinaema_memory/query_pose", world.on_query)
@@ -305,16 +386,22 @@ def test_a_memory_that_is_absent_is_named(world: World) -> None:
 def test_deactivation_stops_nav2_and_says_so(world: World) -> None:
     handle = world.go()
     world.driving()
-    change = world.node.create_client(ChangeState, "kinaema_navigator/change_state")
-    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
-    assert world.call(change, request).success
+    assert world.change_state(Transition.TRANSITION_DEACTIVATE)
     assert world.ends == ["canceled"]
     assert world.end_of(handle)[1].error_code == Code.DEACTIVATED
     assert world.end_of(world.go())[1].error_code == Code.DEACTIVATED
-    request.transition.id = Transition.TRANSITION_ACTIVATE
-    assert world.call(change, request).success
+    assert "activate it" in world.call(world.send_goal, QueryPose.Request(image=PHOTO)).message
+    assert world.change_state(Transition.TRANSITION_ACTIVATE)
     world.arrive.set()
     assert world.end_of(world.go())[1].error_code == Code.NONE
+
+
+def test_deactivation_stops_also_what_send_goal_has_sent(world: World) -> None:
+    assert world.call(world.send_goal, QueryPose.Request(image=PHOTO)).success
+    world.driving()
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+        assert world.change_state(transition)
+    assert world.ends == ["canceled"]
 
 
 def test_send_goal_asks_once_and_forwards_once(world: World) -> None:
@@ -332,10 +419,11 @@ def test_send_goal_asks_once_and_forwards_once(world: World) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_navigator_that_ends_leaves_no_goal_running(world: World, node: NodeProcess, number: int) -> None:
     """SIGKILL gives it no chance to clean up: its guard does."""
+    action = f"until_{number}"  # a name of its own: the one before may still look alive
     second = NodeProcess(
-        "navigator_node", ros_arguments=["-r", "navigate_to_image:=by_second", "-r", "__node:=second"]
+        "navigator_node", ros_arguments=["-r", f"navigate_to_image:={action}", "-r", "__node:=second"]
     )
-    client = ActionClient(world.node, NavigateToImage, "by_second")
+    client = ActionClient(world.node, NavigateToImage, action)
     try:
         assert client.wait_for_server(DISCOVERY)
         handle = world.result(client.send_goal_async(NavigateToImage.Goal(image=PHOTO)))
@@ -358,9 +446,9 @@ def test_goals_go_out_in_the_frame_that_nav2_wants(
     second = NodeProcess(
         "navigator_node",
         f"goal_frame:={goal_frame}",
-        ros_arguments=["-r", "navigate_to_image:=framed", "-r", "__node:=second"],
+        ros_arguments=["-r", f"navigate_to_image:=to_{goal_frame}", "-r", "__node:=second"],
     )
-    client = ActionClient(world.node, NavigateToImage, "framed")
+    client = ActionClient(world.node, NavigateToImage, f"to_{goal_frame}")
     try:
         assert client.wait_for_server(DISCOVERY)
         handle = world.result(client.send_goal_async(NavigateToImage.Goal(image=PHOTO)))
@@ -371,3 +459,44 @@ def test_goals_go_out_in_the_frame_that_nav2_wants(
     finally:
         client.destroy()
         assert second.stop() == 0, second.log
+
+
+def test_without_odometry_there_is_no_frame_to_drive_in(world: World) -> None:
+    second = NodeProcess(
+        "navigator_node",
+        "query_timeout:=0.5",
+        ros_arguments=["-r", "navigate_to_image:=blind", "-r", "__node:=second", "-r", "odom:=wheels"],
+    )
+    client = ActionClient(world.node, NavigateToImage, "blind")
+    try:
+        assert client.wait_for_server(DISCOVERY)
+        _, result = world.end_of(world.result(client.send_goal_async(NavigateToImage.Goal(image=PHOTO))))
+        assert result.error_code == Code.TF_ERROR
+        assert "no odometry on /wheels" in result.error_msg and "remap odom" in result.error_msg
+        assert world.queries == world.goals == []
+    finally:
+        client.destroy()
+        assert second.stop() == 0, second.log
+
+
+def test_a_fault_of_the_navigator_itself_is_no_success(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """rclpy aborts a goal whose callback raises with a result of zeros, which reads NONE."""
+    ends: list[str] = []
+
+    class Handle:
+        request, is_cancel_requested = NavigateToImage.Goal(image=PHOTO), False
+
+        def abort(self) -> None:
+            ends.append("aborted")
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    node = NavigatorNode()
+    try:
+        monkeypatch.setattr(node, "_limits", fail)
+        result = node._execute(Handle())
+    finally:
+        node.destroy_node()
+    assert (ends, result.error_code) == (["aborted"], Code.UNKNOWN)
+    assert "ZeroDivisionError: a bug" in result.error_msg

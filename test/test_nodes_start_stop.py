@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,29 @@ def test_a_signal_during_an_update_ends_the_node_cleanly(number: int) -> None:
         assert "Traceback" not in node.log
     finally:
         robot.close()
+
+
+BROKEN = """
+import sys
+from rclpy.node import Node
+from kinaema_ros.nodes.runtime import run
+
+class Broken(Node):
+    def __init__(self):
+        super().__init__("broken")
+        self.create_timer(0.01, self.fail)
+
+    def fail(self):
+        raise RuntimeError("a bug")
+
+    def close(self):
+        print("closed")
+
+sys.exit(run(Broken))
+"""
+
+
+def test_a_node_whose_callback_raises_ends_instead_of_hearing_nothing() -> None:
+    node = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, timeout=DISCOVERY)
+    assert node.returncode == 1
+    assert "RuntimeError: a bug" in node.stderr and "closed" in node.stdout

@@ -11,6 +11,7 @@ import math
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -132,6 +133,11 @@ class NavigatorNode(LifecycleNode):
                 handle.canceled()
             else:
                 handle.abort()
+        except Exception as error:  # noqa: BLE001  rclpy would abort with error code 0, which means success
+            result.error_code = Code.UNKNOWN
+            result.error_msg = f"{type(error).__name__}: {error}; please report it with the navigator's log"
+            self.get_logger().error(traceback.format_exc())
+            handle.abort()
         result.num_queries = drive.queries
         if drive.sent is not None:
             result.final_goal = drive.sent

@@ -38,8 +38,7 @@ def ask(
         raise MemorySilent(Code.MEMORY_UNAVAILABLE, str(error)) from error
     except QueryRefused as error:  # all other reasons are about the photo
         code = _CODES.get(error.reason, Code.INVALID_IMAGE)
-        passing = code in (Code.MEMORY_UNAVAILABLE, Code.MEMORY_EMPTY, Code.QUERY_FAILED)
-        raise (MemorySilent if passing else NavigationError)(code, str(error)) from error
+        raise (NavigationError if code == Code.INVALID_IMAGE else MemorySilent)(code, str(error)) from error
 
 
 def first_answer(

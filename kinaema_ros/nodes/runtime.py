@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from .parameters import ParameterError
 
-EXIT_USAGE = 2
+EXIT_FAILURE, EXIT_USAGE = 1, 2
 # Python lets a busy thread keep the interpreter for 5 ms when another wants it. A callback changes threads
 # several times, so that beside a busy network the executor came to 50 odometry messages a second; with this
 # to hundreds.
@@ -34,9 +35,9 @@ class Closable(Protocol):
 def run(create: Callable[[], Closable], args: list[str] | None = None, threads: int = 4) -> int:
     """Runs a node until SIGINT or SIGTERM; returns the process's exit status.
 
-    0 after a signal, 2 if a parameter is refused. The executor spins in a thread of its own: Python runs
-    signal handlers in the main thread, and ``close`` may need the executor (to cancel a goal) while
-    everything ends.
+    0 after a signal, 1 if a callback raised, 2 if a parameter is refused. The executor spins in a thread of
+    its own: Python runs signal handlers in the main thread, and ``close`` may need the executor (to cancel
+    a goal) while everything ends.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
     stop = threading.Event()
@@ -57,7 +58,18 @@ def run(create: Callable[[], Closable], args: list[str] | None = None, threads: 
         return EXIT_USAGE
     executor = MultiThreadedExecutor(num_threads=threads)
     executor.add_node(node)
-    spinner = threading.Thread(target=executor.spin, name="executor", daemon=True)
+    status = 0
+
+    def spin() -> None:
+        nonlocal status
+        try:
+            executor.spin()
+        except Exception:  # noqa: BLE001  a node that hears nothing any more must not look alive
+            traceback.print_exc()
+            status = EXIT_FAILURE
+            stop.set()
+
+    spinner = threading.Thread(target=spin, name="executor", daemon=True)
     spinner.start()
     try:
         if isinstance(node, LifecycleNode) and node.get_parameter("autostart").value:
@@ -69,7 +81,7 @@ def run(create: Callable[[], Closable], args: list[str] | None = None, threads: 
         spinner.join(timeout=5.0)
         node.destroy_node()
         rclpy.shutdown()
-    return 0
+    return status
 
 
 def autostart(node: LifecycleNode) -> None:
