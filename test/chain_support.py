@@ -1,0 +1,98 @@
+"""A simulated robot as a user has it: simulator, memory and navigator in processes, and somebody who drives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from action_msgs.msg import GoalStatus
+from geometry_msgs.msg import PoseStamped, Twist
+from nav2_msgs.action import NavigateToPose
+from nav_msgs.msg import OccupancyGrid, Odometry
+from rclpy.action import ActionClient
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_support import DISCOVERY, NodeProcess, Ros, wait_until
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
+
+from kinaema_interfaces.msg import MemoryStatus
+from kinaema_ros.nodes import messages
+from kinaema_ros.sim import explore, generate_scene
+
+WORLD = 5
+SIM = (f"world:={WORLD}", "publish_clock:=true", "real_time_factor:=0.0", "lockstep:=true")
+# Poses (6, 3) on the map that the robot is driven to, one after the other; it starts where the walk does.
+WALK = explore(generate_scene(WORLD), np.random.default_rng(0), 120)
+STOPS = WALK[[12, 24, 40, 60, 80, 100]]
+
+
+def start_nodes(
+    simulator: Sequence[str] = (),
+    memory: Sequence[str] = (),
+    navigator: Sequence[str] = (),
+    ros_arguments: Sequence[str] = (),
+) -> list[NodeProcess]:
+    """The three nodes of a robot, with parameters for each."""
+    return [
+        NodeProcess("simulator_node", *SIM, *simulator, ros_arguments=ros_arguments),
+        NodeProcess("memory_node", "use_sim_time:=true", *memory, ros_arguments=ros_arguments),
+        NodeProcess("navigator_node", "use_sim_time:=true", *navigator, ros_arguments=ros_arguments),
+    ]
+
+
+def stop_nodes(nodes: Sequence[NodeProcess]) -> None:
+    """All of them, before any complaint."""
+    ends = [(node.stop(), node.log) for node in nodes]
+    assert [log for status, log in ends if status != 0 or "Traceback" in log] == []
+
+
+class SimulatedRobot(Ros):
+    """Hears the simulator and sends it to poses."""
+
+    def __init__(self, namespace: str = ""):
+        super().__init__("test_chain", namespace)
+        self.last: dict[str, Any] = {}
+        node = self.node
+        for kind, topic, qos in (
+            (Image, "image", 5),
+            (CameraInfo, "camera_info", 5),
+            (Odometry, "odom", 10),
+            (PoseStamped, "ground_truth/pose", 10),
+            (Clock, "clock", 10),
+            (MemoryStatus, "kinaema_memory/status", 10),
+            (OccupancyGrid, "map", QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)),
+        ):
+            node.create_subscription(kind, topic, lambda m, t=topic: self.last.__setitem__(t, m), qos)
+        self.cmd_vel = node.create_publisher(Twist, "cmd_vel", 10)
+        self.nav2 = ActionClient(node, NavigateToPose, "navigate_to_pose")
+
+    @property
+    def truth(self) -> np.ndarray:
+        return messages.planar_pose(self.last["ground_truth/pose"].pose)
+
+    def heard(self, *topics: str) -> None:
+        wait_until(lambda: all(topic in self.last for topic in topics), DISCOVERY, f"{topics}")
+
+    def remembering(self) -> None:
+        """Waits until the memory has taken in the first image, at the start of the walk."""
+        self.heard("image", "ground_truth/pose", "kinaema_memory/status", "clock", "map")
+        np.testing.assert_allclose(self.truth, WALK[0], atol=1e-6)
+        wait_until(lambda: self.last["kinaema_memory/status"].num_updates > 0, DISCOVERY, "a first update")
+
+    def drive_to(self, pose: np.ndarray, frame_id: str = "map") -> tuple[int, NavigateToPose.Result]:
+        assert self.nav2.wait_for_server(DISCOVERY)
+        goal = NavigateToPose.Goal(pose=messages.pose_stamped(pose, frame_id, messages.time_msg(0)))
+        handle = self.result(self.nav2.send_goal_async(goal))
+        response = self.result(handle.get_result_async(), 60.0)
+        return response.status, response.result
+
+    def look_around(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Drives to every stop; returns where it then was, and what it saw there."""
+        photos = []
+        for stop in STOPS:
+            status, result = self.drive_to(stop)
+            assert status == GoalStatus.STATUS_SUCCEEDED, result.error_msg
+            wait_until(lambda: np.hypot(*(self.truth - stop)[:2]) < 0.1, what="the truth to show it")  # noqa: B023
+            photos.append((self.truth, messages.image_to_rgb(self.last["image"])))
+        return photos
