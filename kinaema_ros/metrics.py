@@ -65,6 +65,24 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float | None:
     return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
 
 
+def success_weighted_by_path_length(success: ArrayLike, shortest: ArrayLike, driven: ArrayLike) -> float | None:
+    """SPL: mean of success * shortest / max(driven, shortest) over episodes, paths in metres; None without any.
+
+    Anderson et al., "On Evaluation of Embodied Navigation Agents", arXiv 1807.06757, section 3.
+    """
+    shortest, driven = np.asarray(shortest, dtype=np.float64), np.asarray(driven, dtype=np.float64)
+    if (shortest <= 0).any():
+        raise ValueError("a shortest path must be longer than 0 m")
+    parts = np.where(success, shortest / np.maximum(driven, shortest), 0.0)
+    return float(parts.mean()) if parts.size else None
+
+
+def refusal_threshold(seen: ArrayLike, false_refusals: float) -> float:
+    """The score below which at most the share ``false_refusals`` of the scores of seen places lies, and no less."""
+    ordered = np.sort(np.asarray(seen, dtype=np.float64))
+    return float(ordered[min(math.floor(false_refusals * len(ordered)), len(ordered) - 1)])
+
+
 def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[Array, Array, Array]:
     """False-positive rate, true-positive rate and threshold of every distinct decision `score >= threshold`.
 

@@ -58,6 +58,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     )
     kinds = parser.add_subparsers(title="what", metavar="WHAT", required=True)
     _evaluate_rpe(kinds)
+    _evaluate_memnav(kinds)
 
 
 def _evaluate_rpe(kinds: argparse._SubParsersAction) -> None:
@@ -120,6 +121,68 @@ def _evaluate_rpe(kinds: argparse._SubParsersAction) -> None:
     )
     add_network(parser)
     add_results(parser, "pictures and a table by age and distance")
+
+
+def _evaluate_memnav(kinds: argparse._SubParsersAction) -> None:
+    methods = ("kinaema", "retrieval", "no_memory", "oracle")
+    parser = add_command(
+        kinds,
+        "memnav",
+        "kinaema_ros.commands.memnav:run",
+        "drives to photos of places seen before",
+        "Explore unseen buildings of 8 to 20 m, then drive to photos of places that were passed: at least 4 m away,\n"
+        "a third or more in other rooms, planning on the building's map, localised by odometry only, which is right\n"
+        "when a drive begins and drifts from there on. Success: the robot stops by itself within 1 m of where the\n"
+        "photo was taken. As many photos of places never seen are asked for, which should be refused.",
+    )
+    parser.epilog = (
+        "methods:\n"
+        "  kinaema    the memory, driven by the navigator's own logic\n"
+        "  retrieval  the same with the pose of the most similar of all frames, kept with their odometry;\n"
+        "             refuses the 5 % of the goals that it is least sure of\n"
+        "  no_memory  tours the building, with true localisation, until the view matches the photo; 60 m at most\n"
+        "  oracle     knows the true goal and pose: what planner and robot can do\n\n"
+        "keys of --json beside those of their name:\n"
+        "  spl                  success weighted by path length (arXiv 1807.06757), against the shortest path\n"
+        "  refused              goals refused though their place had been seen\n"
+        "  gave_up              goals without a path, not found, or not reached in time\n"
+        "  collisions           times that a robot touched something\n"
+        "  unseen_photos        photos of never-seen places, half of them of another building, or all where every\n"
+        "                       place of this one was seen; unseen_refused: the share refused\n"
+        "  unseen_refused_at_5  the share refused if as many are refused as gives 5 % false refusals\n\n"
+        "example:\n"
+        "  kinaema evaluate memnav --method kinaema,oracle --episodes 40 --out out/memnav"
+    )
+    parser.add_argument(
+        "--method",
+        metavar="LIST",
+        type=one_or_more_of(*methods),
+        default=methods,
+        help=f"of {', '.join(methods)} (default: all)",
+    )
+    parser.add_argument(
+        "--episodes",
+        metavar="N",
+        type=whole_number(1),
+        default=200,
+        help="drives of each method, eight in a building (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="of buildings and drives (default: 0)")
+    parser.add_argument(
+        "--odom-noise",
+        metavar="FRACTION,DEG",
+        type=odometry_noise,
+        default=(0.02, 0.2),
+        help="noise of each step of 0.25 m: fraction of its length, degrees of its turn (default: 0.02,0.2)",
+    )
+    parser.add_argument(
+        "--through-ros",
+        action="store_true",
+        help="drive by simulator_node, memory_node and navigator_node instead, five photos one after the other in a\n"
+        "building; --method kinaema, and about a minute an episode",
+    )
+    add_network(parser)
+    add_results(parser, "a picture of each method's episodes, and a table of them,")
 
 
 def add_bench(commands: argparse._SubParsersAction) -> None:

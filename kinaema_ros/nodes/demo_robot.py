@@ -9,7 +9,7 @@ from types import TracebackType
 
 import numpy as np
 import rclpy
-from geometry_msgs.msg import PoseStamped, Twist
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
@@ -48,6 +48,7 @@ class DemoRobot:
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("kinaema_demo", context=self._context)
         self._cmd_vel = self._node.create_publisher(Twist, "cmd_vel", 1)
+        self._initial_pose = self._node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
         self._node.create_subscription(Odometry, "odom", self._on_odometry, 20)
         self._node.create_subscription(PoseStamped, "ground_truth/pose", self._on_truth, 20)
         self._node.create_subscription(MemoryStatus, "kinaema_memory/status", self._on_status, 5)
@@ -93,6 +94,12 @@ class DemoRobot:
         finally:
             self._steer = None
             self._cmd_vel.publish(Twist())
+
+    def localise(self) -> None:
+        """Tells the simulator's localisation where the robot is, for one that goes by odometry."""
+        message = PoseWithCovarianceStamped()
+        message.header.frame_id, message.pose.pose = "map", messages.pose_msg(self.pose)
+        self._initial_pose.publish(message)
 
     @property
     def state_bytes(self) -> int:
