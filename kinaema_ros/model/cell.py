@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kinaema_ros.model import drift
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.drift import PoseGraph
-from kinaema_ros.model.se2 import between, compose, wrap_angle
+from kinaema_ros.model.se2 import between, compose, difference
 
 NEVER = -1e9  # address of an embedding that holds nothing
 MAX_STRIDE = 1.0  # metres after which a new embedding is taken even in a known place, to keep track of the motion
@@ -211,8 +211,7 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
     gone = state.likeness.argmax(dim=1)
     kept = state.twin[rows, gone]
     weight = state.count[rows, gone] / (state.count[rows, gone] + state.count[rows, kept])
-    shift = pick(state.pose, gone) - pick(state.pose, kept)
-    shift = torch.cat([shift[:, :2], wrap_angle(shift[:, 2:])], dim=1)
+    shift = difference(pick(state.pose, gone), pick(state.pose, kept))
     pose = pick(state.pose, kept) + weight[:, None] * shift
     content = pick(state.content, kept).lerp(pick(state.content, gone), weight[:, None])
     key = F.normalize(pick(state.key, kept).lerp(pick(state.key, gone), weight[:, None]), dim=-1)
@@ -250,8 +249,7 @@ def write(
     """Put key (B, Dk) and content (B, Dc) into embedding ``slot`` (B,); its pose moves towards the robot's by gate."""
     here = F.one_hot(slot, state.count.shape[1]).bool()
     old = pick(state.pose, slot)
-    shift = state.robot - old
-    shift = torch.cat([shift[:, :2], wrap_angle(shift[:, 2:])], dim=-1)
+    shift = difference(state.robot, old)
     pose = torch.where(fold[:, None], old + gate * shift, state.robot)
     count = torch.where(fold, pick(state.count, slot) + 1.0, 1.0)
     graph = drift.shift_frame(state.graph, slot, between(old, pose), fold)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kinaema_ros.model.se2 import between, compose, inverse, wrap_angle
+from kinaema_ros.model.se2 import between, compose, difference, inverse, wrap_angle
 
 LOOPS_PER_EMBEDDING = 2
 NONE = -1
@@ -219,8 +219,7 @@ def relax(graph: PoseGraph, pose: Tensor) -> Tensor:
 
 def relation_error(a: Tensor, b: Tensor, relation: Tensor) -> Tensor:
     """How far (..., 3) the pose of b as seen from a is from ``relation``, in a's frame."""
-    error = between(a, b) - relation
-    return torch.cat([error[..., :2], wrap_angle(error[..., 2:])], dim=-1)
+    return difference(between(a, b), relation)
 
 
 def solve_laplacian(

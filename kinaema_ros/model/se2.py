@@ -12,6 +12,12 @@ def wrap_angle(angle: Tensor) -> Tensor:
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
+def difference(a: Tensor, b: Tensor) -> Tensor:
+    """a - b component by component (..., 3), the yaw wrapped: not a pose, but how far two of one frame are apart."""
+    delta = a - b
+    return torch.cat([delta[..., :2], wrap_angle(delta[..., 2:])], dim=-1)
+
+
 def compose(a_T_b: Tensor, b_T_c: Tensor) -> Tensor:
     """(..., 3), (..., 3) -> (..., 3)."""
     cos, sin = torch.cos(a_T_b[..., 2]), torch.sin(a_T_b[..., 2])
