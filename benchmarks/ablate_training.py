@@ -55,7 +55,7 @@ def main() -> None:
     records: list[dict[str, Any]] = []
     for name, changes in VARIANTS.items():
         steps = {"pair_steps": PAIR_STEPS, "memory_steps": MEMORY_STEPS, "memory_frames": [64, 96]}
-        values = {**steps, "seed": arguments.seed, "calibration_sequences": 8, **changes}
+        values = {**steps, "seed": arguments.seed, "calibration_sequences": 8, "calibration_frames": 100, **changes}
         config = dataclasses.replace(TrainConfig.from_dict(values), data=data)
         checkpoint = train(config, arguments.out / name.replace(" ", "_"), pool=pool)
         assert checkpoint is not None  # no time limit was set

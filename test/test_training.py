@@ -22,6 +22,7 @@ SMALL = {
     "memory_frames": [6, 10],
     "memory_queries": 4,
     "calibration_sequences": 2,
+    "calibration_frames": 12,
     "model": {"num_embeddings": 16, "head_dim": 32, "content_dim": 16, "key_dim": 16, "context_size": 4},
     "data": {
         "frames": 10,

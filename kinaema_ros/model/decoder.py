@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.se2 import wrap_angle
 
 MIN_SCALE, MAX_SCALE = 0.02, 5.0  # metres for position; for yaw in units of the unit circle's chord
 
@@ -77,6 +78,7 @@ class Fused:
     pose: Tensor  # (..., 3)
     scale: Tensor  # (..., 2) mean Laplace scales of the hypotheses that agree
     agreement: Tensor  # (...) weight of the hypotheses that agree with the chosen one, in [0, 1]
+    spread: Tensor  # (..., 2) RMS distance of all hypotheses from the answer, by weight: metres, radians
 
 
 def fuse(estimate: PairEstimate, logit: Tensor) -> Fused:
@@ -101,15 +103,22 @@ def fuse(estimate: PairEstimate, logit: Tensor) -> Fused:
     direction = (precision[..., 1:] * unit).sum(-2)
     yaw = torch.atan2(direction[..., 1], direction[..., 0])
     scale = (precision * estimate.scale).sum(-2)
-    return Fused(torch.cat([xy, yaw[..., None]], dim=-1), scale, share.sum(-1))
+    pose = torch.cat([xy, yaw[..., None]], dim=-1)
+    away = estimate.pose - pose[..., None, :]
+    squared = torch.stack([(away[..., :2] ** 2).sum(-1), wrap_angle(away[..., 2]) ** 2], dim=-1)
+    spread = (weight[..., None] * squared).sum(-2).sqrt()
+    return Fused(pose, scale, share.sum(-1), spread)
 
 
 class Fusion(nn.Module):
     """Calibration: how far the fused answer can be trusted, fitted on scenes never trained on."""
 
+    EVIDENCE = 7
+    LEAST_SPREAD = (0.03, 0.02)  # metres and radians: hypotheses that agree better than this agree
+
     def __init__(self, seen_inputs: int = 1) -> None:
         super().__init__()
-        self.spread = nn.Linear(5, 2)  # log standard deviations
+        self.spread = nn.Linear(self.EVIDENCE, 2)  # log standard deviations
         self.seen = nn.Linear(seen_inputs, 1)
         with torch.no_grad():
             for layer in (self.spread, self.seen):
@@ -128,13 +137,15 @@ class Fusion(nn.Module):
 
     @staticmethod
     def evidence(fused: Fused, match: Tensor, similarity: Tensor) -> Tensor:
-        """What the deviations are judged by, (..., 5)."""
+        """What the deviations are judged by, (..., EVIDENCE)."""
+        spread = fused.spread + torch.tensor(Fusion.LEAST_SPREAD, device=fused.spread.device)
         return torch.cat(
             [
                 fused.scale.log(),
                 match.max(dim=-1, keepdim=True).values,
                 similarity.max(dim=-1, keepdim=True).values.clamp_min(-1.0),
                 fused.agreement[..., None],
+                spread.log(),
             ],
             dim=-1,
         )

@@ -24,7 +24,7 @@ from kinaema_ros.model.decoder import PairEstimate
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between, inverse
 from kinaema_ros.training.baselines import Baseline, load_baseline, new_baseline, save_baseline
-from kinaema_ros.training.calibrate import fit_fusion, report
+from kinaema_ros.training.calibrate import Evidence, fit_fusion, report
 from kinaema_ros.training.data import DataConfig, Pool, Sequence, first_in_pool, stream
 from kinaema_ros.training.losses import pose_distance, pose_log_likelihood
 from kinaema_ros.training.through_memory import Drives, drives_batch
@@ -83,9 +83,17 @@ def baseline_loss(baseline: Baseline, drives: Drives) -> tuple[Tensor, dict[str,
 
 
 def train_baselines(
-    names: list[str], network: Kinaema, config: BaselineConfig, folder: Path, minutes: float | None = None
+    names: list[str],
+    network: Kinaema,
+    config: BaselineConfig,
+    folder: Path,
+    minutes: float | None = None,
+    pool: Pool | None = None,
 ) -> list[Path]:
-    """Train on the CPU, or go on with the run in ``folder``; one checkpoint each, [] if time ran out first."""
+    """Train on the CPU, or go on with the run in ``folder``; one checkpoint each, [] if time ran out first.
+
+    ``pool``: drives rendered already, for several runs on the same ones.
+    """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
@@ -109,7 +117,7 @@ def train_baselines(
         os.replace(folder / "state.pt.partial", folder / "state.pt")
 
     report_of = {name: Report(folder / "log.jsonl", name, config.steps) for name in names}
-    pool, saved_at = _pool(config.data, step), time.monotonic()
+    pool, saved_at = pool or _pool(config.data, step), time.monotonic()
     while step < config.steps:
         rng = np.random.default_rng([config.seed, step])
         frames = config.frames[step * len(config.frames) // config.steps]
@@ -202,22 +210,23 @@ def _finish(
 
 def _calibrate(baseline: Baseline, config: BaselineConfig, sequences: list[Sequence]) -> dict[str, float]:
     rng = np.random.default_rng(config.seed)
-    evidence, error, seen = [], [], []
+    parts = []
     for start in range(0, len(sequences), config.batch):
         chosen = sequences[start : start + config.batch]
-        drives = drives_batch(chosen, rng, torch.device("cpu"), max(config.frames), config.queries, (0.0, 0.0))
+        drives = drives_batch(
+            chosen, rng, torch.device("cpu"), max(config.frames), config.queries, config.max_odometry_noise
+        )
         with torch.no_grad():
             state = baseline.remember(drives.features, drives.odometry)
             truth = between(drives.poses[:, :1], drives.query_poses).float()
             for features, label in ((drives.queries, 1.0), (drives.unseen, 0.0)):
                 estimate, _ = baseline.estimate(state, features)
-                evidence.append(baseline.evidence(estimate).flatten(0, 1))
-                error.append(torch.stack(pose_distance(estimate.pose, truth), dim=-1).flatten(0, 1))
-                seen.append(torch.full((len(error[-1]),), label))
-    x, e, s = torch.cat(evidence), torch.cat(error), torch.cat(seen)
-    fit = torch.arange(len(s)) % 2 == 0
+                judged = baseline.evidence(estimate).flatten(0, 1)
+                error = torch.stack(pose_distance(estimate.pose, truth), dim=-1).flatten(0, 1)
+                parts.append(Evidence(judged, judged, error, torch.full((len(error),), label)))
+    everything = Evidence.joined(parts)
+    fit = torch.arange(len(everything.label)) % 2 == 0
     with torch.enable_grad():
-        fit_fusion(baseline.fusion, x[fit], x[fit], e[fit], s[fit])
+        fit_fusion(baseline.fusion, everything[fit])
     with torch.no_grad():
-        std, probability = baseline.fusion.deviations(x[~fit]), baseline.fusion.probability(x[~fit])
-    return report(std, probability, e[~fit], s[~fit])
+        return report(baseline.fusion, everything[~fit])

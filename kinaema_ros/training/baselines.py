@@ -52,7 +52,7 @@ class Baseline(nn.Module):
         super().__init__()
         self.config = config
         self.descriptor = Descriptor(config)
-        self.fusion = Fusion(seen_inputs=5)  # calibration, as ours has it
+        self.fusion = Fusion(seen_inputs=Fusion.EVIDENCE)  # calibration, as ours has it
 
     def start(self, batch: int, capacity: int) -> Any:
         raise NotImplementedError
@@ -76,8 +76,9 @@ class Baseline(nn.Module):
 
     @staticmethod
     def evidence(estimate: PairEstimate) -> Tensor:
-        """What certainty is judged by, (..., 5): one hypothesis, whose match is all that is known of it."""
-        fused = Fused(estimate.pose, estimate.scale, torch.zeros_like(estimate.match))
+        """What certainty is judged by, (..., EVIDENCE): one hypothesis, whose match is all that is known of it."""
+        alone = torch.zeros_like(estimate.scale)
+        fused = Fused(estimate.pose, estimate.scale, torch.zeros_like(estimate.match), alone)
         nothing = torch.zeros_like(estimate.match)[..., None]
         return Fusion.evidence(fused, estimate.match[..., None], nothing)
 

@@ -29,7 +29,8 @@ class TrainConfig:
     frames_per_embedding: float = 2.5  # in the second stage, so that merging is learned with; N is free afterwards
     max_odometry_noise: tuple[float, float] = (0.03, 0.3)  # fraction of the distance, degrees; per step
     detach_every: int = 0  # truncate back-propagation to this many updates, 0: never
-    calibration_sequences: int = 96  # fresh ones, after training
+    calibration_sequences: int = 48  # fresh ones, after training
+    calibration_frames: int = 400  # of each: certainty must be judged after long drives, too
     checkpoint_minutes: float = 3.0
     model: KinaemaConfig = field(default_factory=KinaemaConfig)
     data: DataConfig = field(default_factory=DataConfig)

@@ -209,7 +209,11 @@ def fill_pool(data: DataConfig, network: Kinaema, process: Process, step: int) -
 def fresh_sequences(config: TrainConfig, network: Kinaema, process: Process) -> list[Sequence]:
     """Sequences that no training step has seen."""
     data = dataclasses.replace(
-        config.data, seed=config.data.seed + 1_000_003, pool_start=config.calibration_sequences
+        config.data,
+        seed=config.data.seed + 1_000_003,
+        pool_start=config.calibration_sequences,
+        frames=config.calibration_frames,
+        queries=config.data.queries * config.calibration_frames // config.data.frames,
     )
     return fill_pool(data, network, process, 0).sequences
 
