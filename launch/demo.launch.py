@@ -15,7 +15,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 ARGUMENTS = {
-    "world": ("1", "Seed of the building: the same seed, the same building"),
+    "world": ("7", "Seed of the building: the same seed, the same building; that of `kinaema demo`"),
     "model": ("", "Network weights (.safetensors); empty: what the parameter file says"),
     "rviz": ("true", "Show the robot in RViz"),
 }

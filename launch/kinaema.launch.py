@@ -16,7 +16,7 @@ from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import Transition
 
 ARGUMENTS = {
-    "namespace": ("", "Namespace of both nodes; Nav2's navigate_to_pose is expected in it"),
+    "namespace": ("", "Namespace of both nodes; Nav2's navigate_to_pose and TF are expected in it"),
     "image": ("image", "Camera topic; its name + /compressed is used where only that is published"),
     "camera_info": ("camera_info", "Calibration of that camera"),
     "odom": ("odom", "Odometry, best the one that Nav2 uses"),
@@ -62,6 +62,9 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ("image/compressed", f"{image}/compressed"),
             ("camera_info", argument("camera_info")),
             ("odom", argument("odom")),
+            # As Nav2's bring-up does, so that each of several robots has a TF tree of its own.
+            ("/tf", "tf"),
+            ("/tf_static", "tf_static"),
         ],
     )
     navigator = _node("navigator", common, [("odom", argument("odom"))])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -21,10 +23,13 @@ from launch.actions import DeclareLaunchArgument
 from launch.utilities import perform_substitutions
 from launch_support import LAUNCH, LaunchProcess, StandIns
 from lifecycle_msgs.srv import GetState
+from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy
-from ros_support import DISCOVERY, ROOT, Ros
+from ros_support import DISCOVERY, ROOT, Ros, frame, image_msg, odometry_msg
+from sensor_msgs.msg import Image
 
 from kinaema_interfaces.msg import MemoryStatus
+from kinaema_ros.commands.simulation import add_demo
 
 FILES = sorted(path.name for path in LAUNCH.glob("*.launch.py"))
 FOREIGN = {
@@ -94,9 +99,21 @@ def test_what_the_launch_files_start_is_installed(package: str) -> None:
         assert (prefix / "share" / package / "launch" / files[package]).exists()
 
 
-def test_both_nodes_become_active_under_the_names_given(ros: Ros) -> None:
-    arguments = ("namespace:=robot1", "image:=front/image", "camera_info:=front/info", "odom:=wheels/odom")
-    with LaunchProcess("kinaema.launch.py", *arguments) as process:
+def test_the_demo_has_one_building() -> None:
+    world = next(e for e in load("demo.launch.py").entities if getattr(e, "name", "") == "world")
+    parser = argparse.ArgumentParser()
+    add_demo(parser.add_subparsers())
+    default = perform_substitutions(LaunchContext(), world.default_value)
+    assert int(default) == parser.parse_args(["demo"]).world
+
+
+def test_both_nodes_become_active_under_the_names_given(ros: Ros, tmp_path: Path) -> None:
+    names = ("namespace:=robot1", "image:=front/image", "camera_info:=front/info", "odom:=wheels/odom")
+    parameters = tmp_path / "parameters.yaml"
+    parameters.write_text("/**/kinaema_memory: {ros__parameters: {camera_mount: tf}}")
+    images = ros.node.create_publisher(Image, "/robot1/front/image", 10)
+    odometry = ros.node.create_publisher(Odometry, "/robot1/wheels/odom", 10)
+    with LaunchProcess("kinaema.launch.py", *names, f"params_file:={parameters}") as process:
         for node in ("memory", "navigator"):
             process.says(f"{node}_node is active")
             assert state(ros, f"/robot1/kinaema_{node}") == "active"
@@ -105,6 +122,16 @@ def test_both_nodes_become_active_under_the_names_given(ros: Ros) -> None:
         process.wait_for(
             lambda: "/robot1/wheels/odom" in subscriptions(ros, "kinaema_navigator", "/robot1"), "odom"
         )
+
+        def listens_to_tf() -> bool:  # once an image asks for its camera's place
+            now = time.time()
+            odometry.publish(odometry_msg((0.0, 0.0, 0.0), now))
+            image = image_msg(frame(1), now)
+            image.header.frame_id = "front_optical"
+            images.publish(image)
+            return {"/robot1/tf", "/robot1/tf_static"} <= subscriptions(ros, "kinaema_memory", "/robot1")
+
+        process.wait_for(listens_to_tf, "TF in the namespace")
     assert "process has died" not in process.log, process.log
 
 

@@ -275,6 +275,10 @@ class MemoryInputs:
             return self.parameters.mount
         if self._tf_mount is None:  # a mount does not move, so one look is enough
             if not optical_frame:
-                raise BadInput("frame_unknown", "no image has named the camera's frame yet (header.frame_id)")
+                raise BadInput(
+                    "frame_unknown",
+                    "no image has named the camera's frame in header.frame_id yet; the driver must set it, or set "
+                    "camera_mount to 'parameters'",
+                )
             self._tf_mount = self.frames.mount(self.base_frame, optical_frame)
         return self._tf_mount
