@@ -193,7 +193,9 @@ def test_gazebo_gets_files_that_exist(ros: Ros, tmp_path: Path) -> None:
         for name in names:
             process.wait_for(lambda of=name: packages.called(of), name)
         process.says("memory_node is active")
-        assert "/camera/image" in subscriptions(ros, "kinaema_memory", "/")
+        process.wait_for(
+            lambda: "/camera/image" in subscriptions(ros, "kinaema_memory", "/"), "the camera's subscription"
+        )
 
     *options, world = packages.arguments("gz_sim")["gz_args"].split()
     world = Path(world.strip("'"))
