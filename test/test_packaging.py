@@ -136,3 +136,18 @@ def test_every_failure_has_an_error_code_of_its_own():
     codes = [getattr(result, name) for name in re.findall(r"^uint16 ([A-Z0-9_]+)=", text, re.MULTILINE)]
     assert len(codes) == len(set(codes)) > 10
     assert all(code < 9000 for code in codes), "9000 and up are Nav2's"
+
+
+def test_the_readme_quotes_messages_and_parameters_that_exist():
+    table = (ROOT / "README.md").read_text().partition("## When something goes wrong")[2].partition("\n## ")[0]
+    code = "\n".join(path.read_text() for path in (ROOT / "kinaema_ros").rglob("*.py"))
+    code += (ROOT / "kinaema_interfaces/msg/MemoryStatus.msg").read_text()
+    rows = [row.strip("|").split("|") for row in table.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) == 10
+    for seen, remedy in rows:
+        quoted = re.findall(r"`([^`]+)`", seen)
+        assert quoted, seen
+        for message in quoted:
+            assert message in code or message.replace("image_", "{kind}_", 1) in code, message
+        for name in re.findall(r"`([a-z_]+)[:`]", remedy):
+            assert f"{name}" in code, name
