@@ -126,8 +126,9 @@ def _visit(
     robot.localise()
 
     def on_feedback(feedback: Feedback) -> None:
-        trip.beliefs.append(robot.on_map(feedback.goal, feedback.covariance)[0])
-        trip.queries = feedback.num_queries
+        if feedback.num_queries != trip.queries:
+            trip.beliefs.append(robot.on_map(feedback.goal, feedback.covariance)[0])
+            trip.queries = feedback.num_queries
 
     began = len(track)
     arrival = kinaema.go_to(photo, on_feedback=on_feedback)

@@ -192,7 +192,6 @@ def episodes_json(name: str, results: Sequence[Result]) -> list[dict[str, Any]]:
             "first_error_deg": math.degrees(trip.first_error[1]),
             "seen": trip.seen,
             "queries": trip.queries,
-            "goals_sent": len(trip.beliefs),
             "collisions": trip.collisions,
             "refused": trip.refused,
             "message": trip.message,

@@ -70,11 +70,11 @@ def episode_picture(building: Building, trip: Trip) -> Pixels:
     plan.line(image, building.walk, GREY, 1)
     path = np.array(trip.path)
     plan.line(image, path, BLUE, 2)
-    for belief in trip.beliefs[:1]:
-        _dot(image, plan, belief, ORANGE)
     plan.view(image, trip.goal, color)
     camera = replace(building.camera, width=320, height=240)
     plan.robot(image, path[-1], 1.0, camera.hfov)
+    for belief in trip.beliefs[:1]:
+        _dot(image, plan, belief, ORANGE)
     views = render(building.scene, np.stack([trip.goal, path[-1]]), camera, building.lighting)
     for row, (view, words) in enumerate(zip(views, ("the photo", "view where it stopped"), strict=True)):
         y = _HEAD + row * (_PHOTO[1] + _GAP)
@@ -95,7 +95,7 @@ def outcome(trip: Trip) -> str:
 
 def _dot(image: Pixels, plan: FloorPlan, pose: Array, color: tuple[int, int, int]) -> None:
     x, y = plan.pixels(pose[:2])
-    cv2.circle(image, (round(float(x)), round(float(y))), 6, color, -1, cv2.LINE_AA)
+    cv2.circle(image, (round(float(x)), round(float(y))), 4, color, -1, cv2.LINE_AA)
 
 
 def _label(image: Pixels, words: str, x: int, y: int) -> None:
