@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import yaml
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseStamped, Twist
 from nav2_msgs.action import NavigateToPose
 from nav_msgs.msg import OccupancyGrid, Odometry
 from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_support import DISCOVERY, NodeProcess, Ros, wait_until
+from ros_support import DISCOVERY, ROOT, NodeProcess, Ros, wait_until
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -96,3 +97,26 @@ class SimulatedRobot(Ros):
             wait_until(lambda: np.hypot(*(self.truth - stop)[:2]) < 0.1, what="the truth to show it")  # noqa: B023
             photos.append((self.truth, messages.image_to_rgb(self.last["image"])))
         return photos
+
+
+def rviz_finds_its_topics(ros: Ros) -> None:
+    """What rviz/kinaema.rviz shows of our nodes is published, by the type and durability that it expects."""
+    types = {
+        "/map": "nav_msgs/msg/OccupancyGrid",
+        "/image": "sensor_msgs/msg/Image",
+        "/kinaema_memory/estimate": "geometry_msgs/msg/PoseWithCovarianceStamped",
+        "/kinaema_memory/markers": "visualization_msgs/msg/MarkerArray",
+        "/kinaema_navigator/goal_marker": "visualization_msgs/msg/Marker",
+    }
+    config = yaml.safe_load((ROOT / "rviz" / "kinaema.rviz").read_text())
+    shown = {d["Topic"]["Value"]: d for d in config["Visualization Manager"]["Displays"] if "Topic" in d}
+    assert set(shown) == {*types, "/scan", "/plan"}  # the last two are the lidar's and Nav2's
+    for topic, message in types.items():
+        wait_until(lambda: ros.node.get_publishers_info_by_topic(topic), DISCOVERY, topic)  # noqa: B023
+        publisher = ros.node.get_publishers_info_by_topic(topic)[0]
+        assert publisher.topic_type == message
+        # What the name of an RViz display begins with is the message's, but for maps.
+        display = shown[topic]["Class"].partition("/")[2].replace("Map", "OccupancyGrid")
+        assert message.rpartition("/")[2].startswith(display)
+        latched = publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        assert (shown[topic]["Topic"]["Durability Policy"] == "Transient Local") == latched, topic

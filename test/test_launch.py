@@ -18,14 +18,14 @@ pytest.importorskip(
 
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from chain_support import rviz_finds_its_topics
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.utilities import perform_substitutions
 from launch_support import LAUNCH, LaunchProcess, StandIns
 from lifecycle_msgs.srv import GetState
 from nav_msgs.msg import Odometry
-from rclpy.qos import DurabilityPolicy
-from ros_support import DISCOVERY, ROOT, Ros, frame, image_msg, odometry_msg
+from ros_support import DISCOVERY, Ros, frame, image_msg, odometry_msg
 from sensor_msgs.msg import Image
 
 from kinaema_interfaces.msg import MemoryStatus
@@ -154,30 +154,7 @@ def test_the_demo_remembers_and_rviz_shows_it(ros: Ros) -> None:
     with LaunchProcess("demo.launch.py", "world:=5", "rviz:=false") as process:
         process.wait_for(lambda: any(s.frames_received for s in statuses), "image", 2 * DISCOVERY)
         process.says("navigator_node is active")
-        types = {
-            "/map": "nav_msgs/msg/OccupancyGrid",
-            "/image": "sensor_msgs/msg/Image",
-            "/kinaema_memory/estimate": "geometry_msgs/msg/PoseWithCovarianceStamped",
-            "/kinaema_memory/markers": "visualization_msgs/msg/MarkerArray",
-            "/kinaema_navigator/goal_marker": "visualization_msgs/msg/Marker",
-        }
-        config = yaml.safe_load((ROOT / "rviz" / "kinaema.rviz").read_text())
-        displays = config["Visualization Manager"]["Displays"]
-        shown = {d["Topic"]["Value"]: d for d in displays if "Topic" in d}
-        assert set(shown) == {*types, "/scan", "/plan"}
-        for topic, message in types.items():
-            process.wait_for(lambda of=topic: ros.node.get_publishers_info_by_topic(of), topic)
-            publisher = ros.node.get_publishers_info_by_topic(topic)[0]
-            assert publisher.topic_type == message
-            assert message.rpartition("/")[2].startswith(_message_of(shown[topic]["Class"]))
-            latched = publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-            assert (shown[topic]["Topic"]["Durability Policy"] == "Transient Local") == latched, topic
-
-
-def _message_of(display: str) -> str:
-    """What the name of an RViz display begins with is the message's, but for maps."""
-    name = display.partition("/")[2]
-    return "OccupancyGrid" if name == "Map" else name
+        rviz_finds_its_topics(ros)
 
 
 def test_gazebo_gets_files_that_exist(ros: Ros, tmp_path: Path) -> None:

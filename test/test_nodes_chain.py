@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from chain_support import WORLD, SimulatedRobot, start_nodes, stop_nodes
+from chain_support import WORLD, SimulatedRobot, rviz_finds_its_topics, start_nodes, stop_nodes
 from geometry_msgs.msg import Twist
 from ros_support import NodeProcess, wait_until
 
@@ -29,6 +29,7 @@ def test_a_robot_returns_to_where_a_photo_was_taken(tmp_path: Path) -> None:
         with KinaemaClient() as kinaema:
             answer = kinaema.query(file, frame_id="odom")
             arrival = kinaema.go_to(file, on_feedback=feedback.append)
+        rviz_finds_its_topics(robot)
         error = geometry.between(place, robot.truth)
     finally:
         robot.close()
