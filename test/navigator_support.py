@@ -1,0 +1,207 @@
+"""navigator_node between a memory and a Nav2 that the tests play."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from nav2_msgs.action import NavigateToPose
+from nav_msgs.msg import Odometry
+from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
+from ros_support import DISCOVERY, NodeProcess, Ros, frame, image_msg, odometry_msg, wait_until
+
+from kinaema_interfaces.action import NavigateToImage
+from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.nodes import messages
+from kinaema_ros.nodes.navigator_parameters import NavigatorParameters
+
+Code = NavigateToImage.Result
+PHOTO = image_msg(frame(1))
+PLACE = np.array([3.0, -1.0, 0.5])
+
+
+class World(Ros):
+    """memory_node's service, Nav2's action and the odometry; and the client who wants to go to a photo."""
+
+    def __init__(self) -> None:
+        super().__init__("test_world", threads=8)
+        group = ReentrantCallbackGroup()
+        node = self.node
+        self.odom = node.create_publisher(Odometry, "odom", 10)
+        self.odom_timer = node.create_timer(0.1, self.publish_odometry)
+        self.memory = node.create_service(
+            QueryPose, "kinaema_memory/query_pose", self.on_query, callback_group=group
+        )
+        self.nav2 = self.start_nav2(group)
+        self.client = ActionClient(node, NavigateToImage, "navigate_to_image", callback_group=group)
+        self.send_goal = node.create_client(QueryPose, "kinaema_navigator/send_goal", callback_group=group)
+        self.lifecycle = node.create_client(ChangeState, "kinaema_navigator/change_state", callback_group=group)
+        self.parameters = AsyncParameterClient(node, "kinaema_navigator", callback_group=group)
+        self.begin()
+
+    def begin(self) -> None:
+        """The memory knows PLACE; Nav2 accepts, drives and says so, until ``arrive`` is set."""
+        self.place, self.seen, self.sigma, self.refusal = PLACE.copy(), 0.9, 0.2, ""
+        self.queries: list[QueryPose.Request] = []
+        self.accepts, self.aborts, self.talks = True, False, True
+        self.arrive = threading.Event()
+        self.memory_answers, self.nav2_decides = threading.Event(), threading.Event()
+        self.memory_answers.set()
+        self.nav2_decides.set()
+        self.goals: list[np.ndarray] = []
+        self.frames: list[str] = []
+        self.ends: list[str] = []
+
+    def start_nav2(self, group: ReentrantCallbackGroup) -> ActionServer:
+        return ActionServer(
+            self.node,
+            NavigateToPose,
+            "navigate_to_pose",
+            self.on_goal,
+            callback_group=group,
+            goal_callback=self.on_offer,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+        )
+
+    def publish_odometry(self) -> None:
+        self.odom.publish(odometry_msg((1.0, 0.0, 0.0), time.time()))
+
+    def on_query(self, request: QueryPose.Request, response: QueryPose.Response) -> QueryPose.Response:
+        self.queries.append(request)
+        self.memory_answers.wait(DISCOVERY)
+        response.success, response.message = not self.refusal, self.refusal
+        covariance = np.diag([self.sigma**2, self.sigma**2, (0.3 * self.sigma) ** 2])
+        response.pose = messages.pose_with_covariance(
+            self.place, covariance, request.frame_id, self.node.get_clock().now().to_msg()
+        )
+        response.seen, response.num_updates = self.seen, 100
+        return response
+
+    def on_offer(self, _: NavigateToPose.Goal) -> GoalResponse:
+        self.nav2_decides.wait(DISCOVERY)
+        return GoalResponse.ACCEPT if self.accepts else GoalResponse.REJECT
+
+    def on_goal(self, handle: Any) -> NavigateToPose.Result:
+        number = len(self.goals)
+        self.frames.append(handle.request.pose.header.frame_id)
+        self.goals.append(messages.planar_pose(handle.request.pose.pose))
+        result = NavigateToPose.Result()
+        while True:
+            if handle.is_cancel_requested:
+                handle.canceled()
+                self.ends.append("canceled")
+                return result
+            if self.aborts or len(self.goals) > number + 1:
+                result.error_code, result.error_msg = 9000, "no way through"
+                handle.abort()
+                self.ends.append("aborted")
+                return result
+            if self.arrive.is_set():
+                handle.succeed()
+                self.ends.append("succeeded")
+                return result
+            if self.talks:
+                handle.publish_feedback(NavigateToPose.Feedback(distance_remaining=2.5))
+            time.sleep(0.02)
+
+    @property
+    def running(self) -> int:
+        """Goals that Nav2 is driving to."""
+        return len(self.goals) - len(self.ends)
+
+    def go(self, feedback: list[Any] | None = None, **fields: Any) -> Any:
+        """Sends a goal to the navigator and returns its handle."""
+        assert self.client.wait_for_server(DISCOVERY)
+        goal = NavigateToImage.Goal(**{"image": PHOTO, **fields})
+        handle = self.result(self.client.send_goal_async(goal, None if feedback is None else feedback.append))
+        assert handle.accepted
+        return handle
+
+    def end_of(self, handle: Any, timeout: float = 30.0) -> tuple[int, Code]:
+        """Status and result of a goal."""
+        response = self.result(handle.get_result_async(), timeout)
+        return response.status, response.result
+
+    @contextmanager
+    def patience(self, **seconds: float) -> Iterator[None]:
+        """Other time limits of the navigator, and its usual ones afterwards."""
+        usual = {name: getattr(NavigatorParameters, name) for name in seconds}
+        self.set(seconds)
+        try:
+            yield
+        finally:
+            self.set(usual)
+
+    def set(self, values: dict[str, float]) -> None:
+        parameters = [Parameter(name, value=value) for name, value in values.items()]
+        for result in self.result(self.parameters.set_parameters(parameters)).results:
+            assert result.successful, result.reason
+
+    def change_state(self, transition: int) -> bool:
+        """Whether the navigator went along."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.call(self.lifecycle, request).success
+
+    def driving(self) -> None:
+        """Waits until Nav2 drives to one goal."""
+        wait_until(lambda: self.running == 1, what="Nav2 to drive")
+
+    @contextmanager
+    def one_test(self) -> Iterator[None]:
+        """Begins as in ``begin`` and leaves Nav2 idle."""
+        self.begin()
+        yield
+        for event in (self.arrive, self.memory_answers, self.nav2_decides):
+            event.set()
+        wait_until(lambda: self.running == 0, what="every test leaves Nav2 idle")
+
+
+@contextmanager
+def navigator() -> Iterator[World]:
+    """The node in a process of its own, and the world around it."""
+    world, process = World(), NodeProcess("navigator_node", "requery_period:=0.2")
+    yield world
+    status = process.stop()
+    world.close()
+    assert status == 0 and "Traceback" not in process.log, process.log
+
+
+@contextmanager
+def second_navigator(
+    world: World, action: str, *parameters: str, odom: str = "odom"
+) -> Iterator[tuple[NodeProcess, Any]]:
+    """Another one, and its handle of a goal for PHOTO. ``action``: for it alone, since a navigator that has just
+    ended may still look alive to clients."""
+    rules = (f"navigate_to_image:={action}", f"odom:={odom}", "__node:=second")
+    process = NodeProcess(
+        "navigator_node", *parameters, ros_arguments=[word for rule in rules for word in ("-r", rule)]
+    )
+    client = ActionClient(world.node, NavigateToImage, action)
+    try:
+        assert client.wait_for_server(DISCOVERY)
+        handle = _accepted(world, client)
+        yield process, handle
+    finally:
+        process.stop()
+        client.destroy()
+
+
+def _accepted(world: World, client: ActionClient) -> Any:
+    """A goal's handle. On a busy machine a server may know a new client's requests before it knows where its
+    responses go, and lose the first: it is asked again."""
+    for _ in range(4):
+        sending = client.send_goal_async(NavigateToImage.Goal(image=PHOTO))
+        with suppress(AssertionError):
+            handle = world.result(sending, 10.0)
+            assert handle.accepted
+            return handle
+    raise AssertionError(f"no goal was accepted by {client._action_name}")
