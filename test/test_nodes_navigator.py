@@ -152,6 +152,18 @@ def test_send_goal_asks_once_and_forwards_once(world: World) -> None:
     assert f"error {Code.NOT_SEEN}" in refused.message
 
 
+def test_send_goal_takes_over_from_the_action_and_the_action_from_it(world: World) -> None:
+    first = world.go()
+    world.driving()
+    assert world.call(world.send_goal, QueryPose.Request(image=PHOTO)).success
+    assert world.end_of(first)[1].error_code == Code.PREEMPTED
+    second = world.go()
+    wait_until(lambda: len(world.goals) == 3)
+    world.driving()
+    world.arrive.set()
+    assert world.end_of(second)[1].error_code == Code.NONE
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_navigator_that_ends_leaves_no_goal_running(world: World, number: int) -> None:
     """SIGKILL gives it no chance to clean up: its guard does."""
