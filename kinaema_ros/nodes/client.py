@@ -7,7 +7,6 @@ with KinaemaClient() as kinaema:
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,8 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import rclpy
 from numpy.typing import NDArray
 from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from kinaema_interfaces.action import NavigateToImage
@@ -27,6 +23,7 @@ from kinaema_interfaces.srv import QueryPose
 
 from . import messages
 from .photo_query import PhotoPose, PhotoQuery
+from .spinning import SpinningNode
 from .waiting import wait_for, wait_until
 
 Array = NDArray[np.float64]
@@ -71,16 +68,9 @@ class KinaemaClient:
     """Talks to the nodes of one robot, in its namespace. Blocking; its own thread serves ROS meanwhile."""
 
     def __init__(self, namespace: str = ""):
-        self._context = rclpy.Context()
-        # Ctrl-C stays Python's, so that an interrupted drive can be canceled.
-        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("kinaema_client", namespace=namespace, context=self._context)
-        self._query = PhotoQuery(self._node)
-        self._drive: ActionClient = ActionClient(self._node, NavigateToImage, "navigate_to_image")
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin, name="kinaema client", daemon=True)
-        self._thread.start()
+        self._ros = SpinningNode("kinaema_client", namespace)
+        self._query = PhotoQuery(self._ros.node)
+        self._drive: ActionClient = ActionClient(self._ros.node, NavigateToImage, "navigate_to_image")
 
     def __enter__(self) -> KinaemaClient:
         return self
@@ -92,10 +82,7 @@ class KinaemaClient:
 
     def close(self) -> None:
         """Leaves ROS."""
-        self._executor.shutdown()
-        self._thread.join()
-        self._node.destroy_node()
-        self._context.try_shutdown()
+        self._ros.close()
 
     def query(self, photo: Photo, frame_id: str = "", timeout: float = 15.0) -> PhotoPose:
         """Where was the robot when it would have seen this?
@@ -124,7 +111,7 @@ class KinaemaClient:
         image, compressed = _messages(photo)
         goal = NavigateToImage.Goal(image=image, compressed_image=compressed, min_seen=min_seen)
         goal.position_tolerance, goal.yaw_tolerance = position_tolerance, yaw_tolerance
-        name = self._node.resolve_service_name("navigate_to_image")
+        name = self._ros.node.resolve_service_name("navigate_to_image")
         absent = NavigatorUnavailable(f"no answer from the action {name} within {timeout:g} s; start navigator_node")
         try:
             wait_until(self._drive.server_is_ready, timeout)

@@ -8,17 +8,15 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros import geometry
 
 from . import messages
+from .spinning import SpinningNode
 
 Array = NDArray[np.float64]
 Steer = Callable[[Sequence[float], float], tuple[float, float]]
@@ -44,18 +42,13 @@ class DemoRobot:
         self.seconds = 0.0
         self.pose: Array = np.full(3, np.nan)
         self._map_T_odom: Array | None = None
-        self._context = rclpy.Context()
-        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("kinaema_demo", context=self._context)
-        self._cmd_vel = self._node.create_publisher(Twist, "cmd_vel", 1)
-        self._initial_pose = self._node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
-        self._node.create_subscription(Odometry, "odom", self._on_odometry, 20)
-        self._node.create_subscription(PoseStamped, "ground_truth/pose", self._on_truth, 20)
-        self._node.create_subscription(MemoryStatus, "kinaema_memory/status", self._on_status, 5)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin, name="demo robot", daemon=True)
-        self._thread.start()
+        self._ros = SpinningNode("kinaema_demo")
+        node = self._ros.node
+        self._cmd_vel = node.create_publisher(Twist, "cmd_vel", 1)
+        self._initial_pose = node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
+        node.create_subscription(Odometry, "odom", self._on_odometry, 20)
+        node.create_subscription(PoseStamped, "ground_truth/pose", self._on_truth, 20)
+        node.create_subscription(MemoryStatus, "kinaema_memory/status", self._on_status, 5)
 
     def __enter__(self) -> DemoRobot:
         return self
@@ -63,10 +56,7 @@ class DemoRobot:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._executor.shutdown()
-        self._thread.join()
-        self._node.destroy_node()
-        self._context.try_shutdown()
+        self._ros.close()
 
     def wait_until_ready(self) -> None:
         """Returns when the simulator moves and the memory remembers; raises RuntimeError if they do not."""
