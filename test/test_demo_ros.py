@@ -93,7 +93,7 @@ def test_no_node_outlives_the_demo(tmp_path, number):
 
 
 def test_a_node_that_cannot_start_ends_the_demo_with_its_reason(tmp_path, capsys):
-    assert cli.main(["demo", "--world", str(2**31), "--headless", "--out", str(tmp_path)]) == cli.FAILED
+    assert cli.main(["demo", "--world", str(2**32), "--headless", "--out", str(tmp_path)]) == cli.FAILED
     error = capsys.readouterr().err
     assert "simulator_node ended with status 2" in error and "'world'" in error
     assert len(error.splitlines()) == 1
