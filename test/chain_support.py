@@ -35,10 +35,11 @@ def start_nodes(
     ros_arguments: Sequence[str] = (),
 ) -> list[NodeProcess]:
     """The three nodes of a robot, with parameters for each."""
+    patient = ("query_timeout:=60.0", "nav2_timeout:=60.0")  # for busy machines
     return [
         NodeProcess("simulator_node", *SIM, *simulator, ros_arguments=ros_arguments),
         NodeProcess("memory_node", "use_sim_time:=true", *memory, ros_arguments=ros_arguments),
-        NodeProcess("navigator_node", "use_sim_time:=true", *navigator, ros_arguments=ros_arguments),
+        NodeProcess("navigator_node", "use_sim_time:=true", *patient, *navigator, ros_arguments=ros_arguments),
     ]
 
 
@@ -85,7 +86,7 @@ class SimulatedRobot(Ros):
         assert self.nav2.wait_for_server(DISCOVERY)
         goal = NavigateToPose.Goal(pose=messages.pose_stamped(pose, frame_id, messages.time_msg(0)))
         handle = self.result(self.nav2.send_goal_async(goal))
-        response = self.result(handle.get_result_async(), 60.0)
+        response = self.result(handle.get_result_async(), DISCOVERY)
         return response.status, response.result
 
     def look_around(self) -> list[tuple[np.ndarray, np.ndarray]]:

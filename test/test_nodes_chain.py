@@ -10,7 +10,7 @@ import pytest
 from action_msgs.msg import GoalStatus
 from chain_support import WORLD, SimulatedRobot, rviz_finds_its_topics, start_nodes, stop_nodes
 from geometry_msgs.msg import Twist
-from ros_support import NodeProcess, wait_until
+from ros_support import DISCOVERY, NodeProcess, wait_until
 
 from kinaema_ros import geometry
 from kinaema_ros.nodes import messages
@@ -27,8 +27,8 @@ def test_a_robot_returns_to_where_a_photo_was_taken(tmp_path: Path) -> None:
         cv2.imwrite(str(file), rgb[..., ::-1])
         feedback: list[Feedback] = []
         with KinaemaClient() as kinaema:
-            answer = kinaema.query(file, frame_id="odom")
-            arrival = kinaema.go_to(file, on_feedback=feedback.append)
+            answer = kinaema.query(file, frame_id="odom", timeout=DISCOVERY)
+            arrival = kinaema.go_to(file, on_feedback=feedback.append, timeout=DISCOVERY)
         rviz_finds_its_topics(robot)
         error = geometry.between(place, robot.truth)
     finally:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chain_support import WORLD, SimulatedRobot, start_nodes, stop_nodes
+from ros_support import DISCOVERY
 
 from kinaema_ros import geometry
 from kinaema_ros.nodes.client import Arrival, KinaemaClient
@@ -71,7 +72,7 @@ def assert_there(name: str, place: np.ndarray, pose: np.ndarray) -> None:
 
 def go(name: str, photo: np.ndarray) -> Arrival:
     with KinaemaClient(f"/{name}") as kinaema:
-        return kinaema.go_to(photo)
+        return kinaema.go_to(photo, timeout=DISCOVERY)
 
 
 def test_two_unlike_robots_return_to_their_photos_side_by_side(robots: dict[str, SimulatedRobot]) -> None:
@@ -84,7 +85,7 @@ def test_two_unlike_robots_return_to_their_photos_side_by_side(robots: dict[str,
         with KinaemaClient("/ant") as kinaema:
             # Without query_hfov_deg, a photo of another shape sees as much across its longer side as the robot.
             photo = upright("ant", places["ant"], math.radians(90.0))
-            assert_there("ant", places["ant"], kinaema.query(photo, "map").pose)
+            assert_there("ant", places["ant"], kinaema.query(photo, "map", DISCOVERY).pose)
         arrivals = dict(zip(robots, both.map(go, robots, [shown[name] for name in robots]), strict=True))
     for name, arrival in arrivals.items():
         assert arrival.reached, arrival.message
