@@ -90,3 +90,22 @@ def test_a_building_may_serve_fewer_episodes(building):
     some = cut_short(building, 2)
     assert len(some.goals) == len(some.shortest) == len(some.other_room) == len(some.unseen) == len(some.outside) == 2
     np.testing.assert_array_equal(some.goals, building.goals[:2])
+
+
+def test_a_robot_too_close_to_a_wall_finds_its_way_out():
+    """Where the planner's clearance is not kept, as after a drive with drifting localisation."""
+    scene = generate_scene(3)
+    grid, origin = scene.occupancy(), np.array(scene.grid_origin)
+    cells = [
+        (row, column)
+        for row, column in np.argwhere((scene.clearance >= 0.13) & (scene.clearance < 0.19))
+        if scene.reachable[row - 2 : row + 3, column - 2 : column + 3].any()  # not between two pieces of furniture
+    ]
+    starts = (np.array(cells[::40])[:, ::-1] + 0.5) * 0.1 + origin
+    goal = (np.argwhere(scene.reachable & (scene.clearance > 0.5))[0][::-1] + 0.5) * 0.1 + origin
+    assert len(starts) > 3
+    for start in starts:
+        path = plan_path(grid, start.tolist(), goal.tolist(), CLEARANCE)
+        assert path is not None
+        np.testing.assert_allclose(path[0], start)
+        np.testing.assert_allclose(path[-1], goal)

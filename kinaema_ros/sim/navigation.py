@@ -61,8 +61,8 @@ def plan_path(
 ) -> np.ndarray | None:
     """Way points (K, 2) from start to goal that keep radius away from occupied cells, or None.
 
-    A goal inside an inflated obstacle is moved to the nearest free cell within tolerance (m). The path
-    prefers the middle of free space. Frame: the grid's.
+    A goal inside an inflated obstacle is moved to the nearest free cell within tolerance (m); from a start
+    inside one, the path first leads to such a cell. The path prefers the middle of free space. Frame: the grid's.
     """
     free = np.ascontiguousarray(~grid.data, np.uint8)
     # Distance from cell centre to the nearest occupied cell's centre, less half a cell for its edge.
@@ -75,20 +75,30 @@ def plan_path(
         return None
     end = np.asarray(goal_xy, float)
     if clearance[goal] < radius:
-        rows, columns = np.nonzero(clearance >= radius)
-        if len(rows) == 0:
+        nearest = _nearest_free(clearance, radius, goal, tolerance / grid.resolution)
+        if nearest is None:
             return None
-        distance = np.hypot(rows - goal[0], columns - goal[1]) * grid.resolution
-        nearest = int(np.argmin(distance))
-        if distance[nearest] > tolerance:
-            return None
-        goal = int(rows[nearest]), int(columns[nearest])
+        goal = nearest
         end = _centre(grid, np.array([goal]))[0]
+    if clearance[start] < radius:
+        start = _nearest_free(clearance, radius, start, tolerance / grid.resolution) or start
     cells = shortest_path(clearance, radius, grid.resolution, start, goal)
     if len(cells) == 0:
         return None
     points = np.concatenate([[np.asarray(start_xy, float)], _centre(grid, cells[1:-1]), [end]])
     return points[_shortcut(clearance, points, radius, grid.resolution, np.array(grid.origin))]
+
+
+def _nearest_free(
+    clearance: np.ndarray, radius: float, cell: tuple[int, int], reach: float
+) -> tuple[int, int] | None:
+    """The nearest cell with enough clearance, at most ``reach`` cells away."""
+    rows, columns = np.nonzero(clearance >= radius)
+    if len(rows) == 0:
+        return None
+    distance = np.hypot(rows - cell[0], columns - cell[1])
+    nearest = int(np.argmin(distance))
+    return (int(rows[nearest]), int(columns[nearest])) if distance[nearest] <= reach else None
 
 
 def _cell(grid: OccupancyGrid, xy: Sequence[float]) -> tuple[int, int] | None:
