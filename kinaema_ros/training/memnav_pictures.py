@@ -118,5 +118,9 @@ def _legend(image: Pixels) -> None:
 
 
 def _write(path: Path, image: Pixels) -> None:
-    """As PNG of 256 colours, which is a third of the size."""
-    Image.fromarray(image).quantize(256, Image.Quantize.MEDIANCUT).save(path, optimize=True)
+    """As PNG of 256 colours, which is a third of the size; those of the marks are kept as they are."""
+    picture, marks = Image.fromarray(image), (BLUE, ORANGE, GREEN, RED, GREY, INK, PAPER)
+    colors = picture.quantize(256 - len(marks), Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([value for mark in marks for value in mark] + colors[: 3 * (256 - len(marks))])
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
