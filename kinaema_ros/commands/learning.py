@@ -142,7 +142,7 @@ def _evaluate_memnav(kinds: argparse._SubParsersAction) -> None:
         "             refuses the 5 % of the goals that it is least sure of\n"
         "  no_memory  tours the building, with true localisation, until the view matches the photo; 60 m at most\n"
         "  oracle     knows the true goal and pose: what planner and robot can do\n\n"
-        "keys of --json beside those of their name:\n"
+        "keys of --json whose names do not say it all:\n"
         "  spl                  success weighted by path length (arXiv 1807.06757), against the shortest path\n"
         "  refused              goals refused though their place had been seen\n"
         "  gave_up              goals without a path, not found, or not reached in time\n"
