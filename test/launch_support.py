@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -100,9 +101,11 @@ class LaunchProcess:
         try:
             self._process.wait(90.0)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
             raise AssertionError(f"the launch did not end within 90 s:\n{self.log}") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # a launch that failed leaves what it had started
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
 
 class StandIns:
