@@ -116,3 +116,7 @@ def test_a_wrong_configuration_is_refused_by_name(tmp_path, values, complaint):
     path.write_text(json.dumps(values))  # JSON is YAML
     with pytest.raises(ValueError, match=complaint):
         TrainConfig.from_yaml(path)
+
+
+def test_the_recipe_that_ships_is_the_default():
+    assert TrainConfig.from_yaml(ROOT / "config" / "train.yaml") == TrainConfig()

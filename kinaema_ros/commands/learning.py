@@ -34,7 +34,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
         metavar="CONFIG",
         nargs="?",
         type=existing_file,
-        help="YAML with fields of TrainConfig (default: the defaults)",
+        help="YAML with fields of TrainConfig (default: what config/train.yaml says)",
     )
     parser.add_argument("--out", metavar="DIR", type=output_folder, required=True, help="folder of the run")
     parser.add_argument(
