@@ -177,11 +177,13 @@ def navigator() -> Iterator[World]:
 
 @contextmanager
 def second_navigator(
-    world: World, action: str, *parameters: str, odom: str = "odom"
+    world: World, action: str, *parameters: str, odom: str = "odom", nav2: str = "navigate_to_pose"
 ) -> Iterator[tuple[NodeProcess, Any]]:
     """Another one, and its handle of a goal for PHOTO. ``action``: for it alone, since a navigator that has just
     ended may still look alive to clients."""
-    rules = (f"navigate_to_image:={action}", f"odom:={odom}", "__node:=second")
+    rules = (
+        f"navigate_to_image:={action}", f"odom:={odom}", f"navigate_to_pose:={nav2}", "__node:=second"
+    )  # fmt: skip
     process = NodeProcess(
         "navigator_node", *parameters, ros_arguments=[word for rule in rules for word in ("-r", rule)]
     )

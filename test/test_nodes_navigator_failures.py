@@ -70,7 +70,7 @@ def test_what_nav2_does_wrong_has_its_own_code(
     assert said in result.error_msg
 
 
-def test_nav2_that_is_absent_or_dies_ends_the_goal_in_time(world: World) -> None:
+def test_a_nav2_that_dies_ends_the_goal_in_time(world: World) -> None:
     handle = world.go()
     world.driving()
     try:
@@ -78,11 +78,17 @@ def test_nav2_that_is_absent_or_dies_ends_the_goal_in_time(world: World) -> None
             world.talks = False  # what a killed process does before the graph forgets it
             world.nav2.destroy()
             assert world.end_of(handle)[1].error_code == Code.NAV2_LOST
-            wait_until(lambda: world.end_of(world.go())[1].error_code == Code.NAV2_UNAVAILABLE)
     finally:
         world.arrive.set()
         wait_until(lambda: world.running == 0)
         world.nav2 = world.start_nav2(ReentrantCallbackGroup())
+
+
+def test_a_nav2_that_is_absent_is_named(world: World) -> None:
+    with second_navigator(world, "go_without_nav2", "nav2_timeout:=1.0", nav2="nobody") as (_, handle):
+        _, result = world.end_of(handle)
+    assert result.error_code == Code.NAV2_UNAVAILABLE
+    assert "start Nav2" in result.error_msg
 
 
 def test_a_nav2_that_does_not_decide_is_given_up_and_its_late_yes_taken_back(world: World) -> None:
