@@ -65,6 +65,8 @@ def run(create: Callable[[], Closable], args: list[str] | None = None, threads: 
         try:
             executor.spin()
         except Exception:  # noqa: BLE001  a node that hears nothing any more must not look alive
+            if stop.is_set():  # rclpy's executor ends before the callbacks that it has begun
+                return
             traceback.print_exc()
             status = EXIT_FAILURE
             stop.set()
