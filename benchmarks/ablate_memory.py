@@ -11,20 +11,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from ablation import measure, show
 from torch import Tensor
 
-from kinaema_ros import metrics
 from kinaema_ros.model.cell import NEVER, MemoryCell, MemoryState
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.reporting import number, percent, progress, table, write_json
+from kinaema_ros.reporting import progress, write_json
 from kinaema_ros.sim import OdometryNoise
-from kinaema_ros.training.episodes import EpisodeConfig, episodes, odometry_of
-from kinaema_ros.training.evaluate import ask, record
-from kinaema_ros.training.methods import KinaemaMethod
+from kinaema_ros.training.episodes import EpisodeConfig, episodes
 
 BY_TIME = "N = 128, gated by time, not by address"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -71,27 +68,11 @@ def main() -> None:
     network, _ = load_network(arguments.checkpoint)
     config = EpisodeConfig(arguments.seed)
     drives = list(progress(episodes(config, arguments.scenes, network.trunk, cache=arguments.cache), desc="drives"))
-    records = []
+    records: list[dict[str, Any]] = []
     for noise in (OdometryNoise(0.0, 0.0), OdometryNoise(0.02, 0.2)):
-        odometry = np.stack([odometry_of(drive, noise, config.seed, i) for i, drive in enumerate(drives)])
         for name in VARIANTS:
-            method = KinaemaMethod(changed(network, name))
-            answers = ask(method, drives, odometry, config.lengths, "cpu", name)
-            size = {"state_bytes": method.num_bytes(method.start(1, 1))}
-            for length, answer in zip(config.lengths, answers, strict=True):
-                records.append(record(name, length, answer, size, config, noise))
-    rows = [
-        (
-            f"{entry['method']}{', noisy odometry' if any(entry['odom_noise']) else ''}",
-            str(entry["length"]),
-            *(percent(entry[key]) for key in metrics.ACCURACY_LEVELS),
-            number(entry["median_position_m"], 2, " m"),
-            number(entry["seen_auroc"], 3),
-            number(entry["state_bytes"] / 1e6, 2, " MB"),
-        )
-        for entry in records
-    ]
-    print(table(rows, ("variant", "frames", "0.5 m & 10 deg", "1 m & 20 deg", "2 m & 30 deg", "median", "AUROC", "state")))
+            records += measure(name, changed(network, name), drives, config, noise)
+    print(show(records))
     if arguments.json:
         write_json(arguments.json, records)
 
