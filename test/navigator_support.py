@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -177,7 +177,12 @@ def navigator() -> Iterator[World]:
 
 @contextmanager
 def second_navigator(
-    world: World, action: str, *parameters: str, odom: str = "odom", nav2: str = "navigate_to_pose"
+    world: World,
+    action: str,
+    *parameters: str,
+    odom: str = "odom",
+    nav2: str = "navigate_to_pose",
+    begun: Callable[[], bool] = lambda: True,
 ) -> Iterator[tuple[NodeProcess, Any]]:
     """Another one, and its handle of a goal for PHOTO. ``action``: for it alone, since a navigator that has just
     ended may still look alive to clients."""
@@ -190,20 +195,21 @@ def second_navigator(
     client = ActionClient(world.node, NavigateToImage, action)
     try:
         assert client.wait_for_server(DISCOVERY)
-        handle = _accepted(world, client)
+        handle = _accepted(world, client, begun)
         yield process, handle
     finally:
         process.stop()
         client.destroy()
 
 
-def _accepted(world: World, client: ActionClient) -> Any:
-    """A goal's handle. On a busy machine a server may know a new client's requests before it knows where its
-    responses go, and lose the first: it is asked again."""
+def _accepted(world: World, client: ActionClient, begun: Callable[[], bool]) -> Any:
+    """The handle of a goal, once it is accepted and has ``begun``. A server may know a new client's requests before
+    it knows where its responses go, and lose the first, ours or the navigator's to Nav2: it is asked again."""
     for _ in range(4):
         sending = client.send_goal_async(NavigateToImage.Goal(image=PHOTO))
         with suppress(AssertionError):
             handle = world.result(sending, 10.0)
             assert handle.accepted
+            wait_until(begun, what=f"{client._action_name} to begin")
             return handle
-    raise AssertionError(f"no goal was accepted by {client._action_name}")
+    raise AssertionError(f"no goal was accepted and begun by {client._action_name}")

@@ -164,12 +164,10 @@ def test_send_goal_takes_over_from_the_action_and_the_action_from_it(world: Worl
     assert world.end_of(second)[1].error_code == Code.NONE
 
 
-@pytest.mark.flaky(reruns=2)  # a new node's first request to Nav2 may go unanswered while DDS discovers it
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_navigator_that_ends_leaves_no_goal_running(world: World, number: int) -> None:
     """SIGKILL gives it no chance to clean up: its guard does."""
-    with second_navigator(world, f"until_{number}") as (second, _):
-        world.driving()
+    with second_navigator(world, f"until_{number}", begun=lambda: world.running == 1) as (second, _):
         second.process.send_signal(number)
         assert second.wait(60.0) == (0 if number == signal.SIGTERM else -signal.SIGKILL), second.log
         wait_until(lambda: world.running == 0, 60.0, "Nav2's goal to be canceled")
