@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from kinaema_ros import geometry
+from kinaema_ros.geometry import Array
 
-Array = NDArray[np.float64]
 # 99.9 % of chi-square with three degrees of freedom: an honest answer is called an outlier once in a
 # thousand.
 _GATE = 16.27

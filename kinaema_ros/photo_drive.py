@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kinaema_ros import geometry
+from kinaema_ros.geometry import Array
 from kinaema_ros.goal_fusion import GoalFusion
-
-Array = NDArray[np.float64]
 
 
 class NoAnswer(Exception):

@@ -61,6 +61,29 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     _evaluate_memnav(kinds)
 
 
+def _add_methods(parser: argparse.ArgumentParser, methods: tuple[str, ...]) -> None:
+    parser.add_argument(
+        "--method",
+        metavar="LIST",
+        type=one_or_more_of(*methods),
+        default=methods,
+        help=f"of {', '.join(methods)} (default: all)",
+    )
+
+
+def _add_odometry_noise(
+    parser: argparse.ArgumentParser, default: tuple[float, float], default_in_words: str
+) -> None:
+    parser.add_argument(
+        "--odom-noise",
+        metavar="FRACTION,DEG",
+        type=odometry_noise,
+        default=default,
+        help="noise of each step of about 0.25 m: fraction of its length, degrees of its turn "
+        f"(default: {default_in_words})",
+    )
+
+
 def _evaluate_rpe(kinds: argparse._SubParsersAction) -> None:
     methods = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
     parser = add_command(
@@ -75,13 +98,7 @@ def _evaluate_rpe(kinds: argparse._SubParsersAction) -> None:
         "example:\n"
         "  kinaema evaluate rpe --method kinaema,retrieval --lengths 100,400 --scenes 16 --out out/rpe"
     )
-    parser.add_argument(
-        "--method",
-        metavar="LIST",
-        type=one_or_more_of(*methods),
-        default=methods,
-        help=f"of {', '.join(methods)} (default: all)",
-    )
+    _add_methods(parser, methods)
     parser.add_argument(
         "--lengths",
         metavar="LIST",
@@ -100,13 +117,7 @@ def _evaluate_rpe(kinds: argparse._SubParsersAction) -> None:
         help="seen places asked for in each scene at each length, and as many unseen ones (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of scenes and drives (default: 0)")
-    parser.add_argument(
-        "--odom-noise",
-        metavar="FRACTION,DEG",
-        type=odometry_noise,
-        default=(0.0, 0.0),
-        help="noise of each step: fraction of its length, degrees of its turn (default: exact odometry)",
-    )
+    _add_odometry_noise(parser, (0.0, 0.0), "exact odometry")
     parser.add_argument(
         "--baselines",
         metavar="DIR",
@@ -153,13 +164,7 @@ def _evaluate_memnav(kinds: argparse._SubParsersAction) -> None:
         "example:\n"
         "  kinaema evaluate memnav --method kinaema,oracle --episodes 40 --out out/memnav"
     )
-    parser.add_argument(
-        "--method",
-        metavar="LIST",
-        type=one_or_more_of(*methods),
-        default=methods,
-        help=f"of {', '.join(methods)} (default: all)",
-    )
+    _add_methods(parser, methods)
     parser.add_argument(
         "--episodes",
         metavar="N",
@@ -168,13 +173,7 @@ def _evaluate_memnav(kinds: argparse._SubParsersAction) -> None:
         help="drives of each method, eight in a building (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of buildings and drives (default: 0)")
-    parser.add_argument(
-        "--odom-noise",
-        metavar="FRACTION,DEG",
-        type=odometry_noise,
-        default=(0.02, 0.2),
-        help="noise of each step of 0.25 m: fraction of its length, degrees of its turn (default: 0.02,0.2)",
-    )
+    _add_odometry_noise(parser, (0.02, 0.2), "0.02,0.2")
     parser.add_argument(
         "--through-ros",
         action="store_true",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kinaema_ros.model.config import KinaemaConfig
-from kinaema_ros.model.se2 import wrap_angle
+from kinaema_ros.model.se2 import difference
 
 MIN_SCALE, MAX_SCALE = 0.02, 5.0  # metres for position; for yaw in units of the unit circle's chord
 
@@ -104,8 +104,8 @@ def fuse(estimate: PairEstimate, logit: Tensor) -> Fused:
     yaw = torch.atan2(direction[..., 1], direction[..., 0])
     scale = (precision * estimate.scale).sum(-2)
     pose = torch.cat([xy, yaw[..., None]], dim=-1)
-    away = estimate.pose - pose[..., None, :]
-    squared = torch.stack([(away[..., :2] ** 2).sum(-1), wrap_angle(away[..., 2]) ** 2], dim=-1)
+    away = difference(estimate.pose, pose[..., None, :])
+    squared = torch.stack([(away[..., :2] ** 2).sum(-1), away[..., 2] ** 2], dim=-1)
     spread = (weight[..., None] * squared).sum(-2).sqrt()
     return Fused(pose, scale, share.sum(-1), spread)
 

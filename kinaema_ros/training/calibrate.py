@@ -80,10 +80,11 @@ def collect_evidence(
     odometry = drifting_odometry(poses[:, :frames], strength * max_noise[0], strength * max_noise[1], generator)
     queries = features[:, frames:].to(device, torch.float32)
     state = MemoryState.empty(network.config, len(sequences), device)
+    asked_after = {round(share * frames) for share in LENGTHS}
     parts = []
     for t in range(frames):
         state = network.update(state, features[:, t].to(device, torch.float32), odometry[:, t].to(device))
-        if t + 1 not in [round(share * frames) for share in LENGTHS]:
+        if t + 1 not in asked_after:
             continue
         truth = between(poses[:, t, None], poses[:, frames:]).to(device)
         passed = (source <= t).to(device)

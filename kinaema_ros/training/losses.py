@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinaema_ros.model.decoder import PairEstimate
-from kinaema_ros.model.se2 import wrap_angle
+from kinaema_ros.model.se2 import difference, wrap_angle
 
 NEAR_M, NEAR_RAD = 0.7, math.radians(30.0)  # widths of the soft target: what counts as the same place
 MATCH_M, MATCH_RAD = 1.5, math.radians(50.0)  # a pair within both can be recognised and is worth regressing
@@ -17,7 +17,8 @@ MATCH_M, MATCH_RAD = 1.5, math.radians(50.0)  # a pair within both can be recogn
 
 def pose_distance(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Metres and radians between poses (..., 3)."""
-    return torch.linalg.vector_norm((a - b)[..., :2], dim=-1), wrap_angle(a[..., 2] - b[..., 2]).abs()
+    delta = difference(a, b)
+    return torch.linalg.vector_norm(delta[..., :2], dim=-1), delta[..., 2].abs()
 
 
 def contrastive_loss(keys: Tensor, target: Tensor, temperature: Tensor) -> Tensor:
