@@ -24,7 +24,7 @@ from kinaema_ros.training.data import DataConfig, Pool, stream
 from kinaema_ros.training.episodes import Episode, EpisodeConfig, episodes
 from kinaema_ros.training.train import train
 
-PAIR_STEPS, MEMORY_STEPS = 600, 60  # about as long on one core
+PAIR_STEPS, MEMORY_STEPS = 400, 40
 LENGTHS = (100, 200)
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -40,31 +40,27 @@ def wander(cell: MemoryCell, updates: int, seed: int) -> MemoryState:
 
 
 def relations(state: MemoryState) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    graph, n = state.graph, state.count.shape[1]
-    tail = torch.cat([graph.parent[0], graph.loop_from[0]])
-    head = torch.cat([torch.arange(n), graph.loop_to[0]])
-    pose = torch.cat([graph.parent_T_child[0], graph.loop_pose[0]])
-    valid = (tail != NONE) & (head != NONE)
-    return tail[valid], head[valid], pose[valid]
+    graph = state.graph
+    valid = graph.tail[0] != NONE
+    return graph.tail[0, valid], graph.head[0, valid], graph.tail_T_head[0, valid]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000))
 def test_merging_keeps_every_relation_true_and_the_graph_in_one_piece(seed):
     state = wander(MemoryCell(CONFIG).eval(), 250, seed)
     assert (state.count > 0).all(), "the walk must fill the memory, or nothing was merged"
     tail, head, pose = relations(state)
-    error = relation_error(state.pose[0, tail], state.pose[0, head], pose)
+    frame = drift.frames(state.graph, state.pose)[0]
+    error = relation_error(frame[tail], frame[head], pose)
     assert error.abs().max() < 1e-9
-    robot = geometry.compose(
-        state.pose[0, state.graph.anchor[0]].numpy(), state.graph.anchor_T_robot[0].numpy()
-    )
-    np.testing.assert_allclose(robot, state.robot[0].numpy(), atol=1e-9)
-    reached = {int(state.graph.anchor[0])}
-    pairs = list(zip(tail.tolist(), head.tolist(), strict=True))
-    for _ in range(len(state.count[0])):
-        reached |= {b for a, b in pairs if a in reached} | {a for a, b in pairs if b in reached}
-    assert len(reached) == state.count.shape[1]
+    torch.testing.assert_close(drift.robot(state.graph, state.pose), state.robot, atol=1e-9, rtol=0)
+    up = state.graph.tail[0, : CONFIG.num_embeddings].tolist()
+    (root,) = (i for i, parent in enumerate(up) if parent == NONE)
+    for i in range(len(up)):
+        for _ in range(len(up)):
+            i = up[i] if i != root else root
+        assert i == root, "the tree has come apart"
 
 
 def test_settling_changes_nothing_where_nothing_contradicts():

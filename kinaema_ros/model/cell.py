@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from kinaema_ros.model import drift
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.drift import PoseGraph
+from kinaema_ros.model.rows import pick, put
 from kinaema_ros.model.se2 import between, compose, difference
 
 NEVER = -1e9  # address of an embedding that holds nothing
@@ -91,11 +92,6 @@ def squared_distance(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b)[..., :2] ** 2).sum(-1) + 8.0 * (1.0 - torch.cos(a[..., 2] - b[..., 2]))
 
 
-def pick(values: Tensor, index: Tensor) -> Tensor:
-    """Row ``index`` (B,) of values (B, N, ...) -> (B, ...)."""
-    return values[torch.arange(len(index), device=index.device), index]
-
-
 class MemoryCell(nn.Module):
     """One step of the recurrence."""
 
@@ -131,7 +127,7 @@ class MemoryCell(nn.Module):
         state = write(state, slot, fold, new_key, new_content, gate.detach())
         if sighting is not None:
             graph = drift.add_loop(
-                state.graph, sighting.place, sighting.place_T_robot, sighting.variance, sighting.sure & ~fold
+                state.graph, sighting.place, sighting.frame_T_robot, sighting.variance, sighting.sure & ~fold
             )
             state = replace(state, graph=graph)
         return self.find_twins(state, slot)
@@ -162,7 +158,7 @@ class Sighting:
     """An old place recognised in the present view of each of B memories."""
 
     place: Tensor  # (B,) int64, its embedding
-    place_T_robot: Tensor  # (B, 3) float64
+    frame_T_robot: Tensor  # (B, 3) float64, in its frame (drift.PoseGraph)
     variance: Tensor  # (B, 2) float64, of position and yaw
     sure: Tensor  # (B,) bool, False: nothing was recognised
 
@@ -183,8 +179,7 @@ def follow(state: MemoryState, odometry: Tensor) -> MemoryState:
 def settle(state: MemoryState) -> MemoryState:
     """Move all embeddings to where their relations agree, and the robot with the one it stands by."""
     pose = drift.relax(state.graph, state.pose)
-    anchor = pick(pose, state.graph.anchor.clamp_min(0))
-    return replace(state, pose=pose, robot=compose(anchor, state.graph.anchor_T_robot))
+    return replace(state, pose=pose, robot=drift.robot(state.graph, pose))
 
 
 def allocate(state: MemoryState, address: Tensor, threshold: float) -> tuple[MemoryState, Tensor, Tensor]:
@@ -207,38 +202,27 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
 
     Returns the index of the embedding that became free. The survivor is the mean, weighted by counts.
     """
-    rows = torch.arange(len(where), device=where.device)
     gone = state.likeness.argmax(dim=1)
-    kept = state.twin[rows, gone]
-    weight = state.count[rows, gone] / (state.count[rows, gone] + state.count[rows, kept])
-    shift = difference(pick(state.pose, gone), pick(state.pose, kept))
-    pose = pick(state.pose, kept) + weight[:, None] * shift
-    content = pick(state.content, kept).lerp(pick(state.content, gone), weight[:, None])
-    key = F.normalize(pick(state.key, kept).lerp(pick(state.key, gone), weight[:, None]), dim=-1)
-    n = state.count.shape[1]
-    at_kept = F.one_hot(kept, n).bool() & where[:, None]
-    at_gone = F.one_hot(gone, n).bool() & where[:, None]
-    total = (state.count[rows, gone] + state.count[rows, kept])[:, None]
-    # Whatever was most like the one that goes is now most like the one that stays, but for that one itself,
-    # which waits for the next observation near it to find its twin.
-    twin = torch.where((state.twin == gone[:, None]) & where[:, None], kept[:, None], state.twin)
-    likeness = torch.where(at_gone | at_kept, NEVER, state.likeness)
+    kept = pick(state.twin, gone)
+    total = pick(state.count, gone) + pick(state.count, kept)
+    weight = (pick(state.count, gone) / total.clamp_min(1.0))[:, None]  # 0 in an empty memory
+    old, other = pick(state.pose, kept), pick(state.pose, gone)
+    pose = old + weight * difference(other, old)
+    content = pick(state.content, kept).lerp(pick(state.content, gone), weight)
+    key = F.normalize(pick(state.key, kept).lerp(pick(state.key, gone), weight), dim=-1)
+    graph = drift.absorb(state.graph, gone, kept, between(old, other), where)
+    never = torch.full_like(total, NEVER)
     state = replace(
         state,
-        key=torch.where(at_kept[..., None], key[:, None], state.key),
-        content=torch.where(at_kept[..., None], content[:, None], state.content),
-        pose=torch.where(at_kept[..., None], pose[:, None], state.pose),
-        count=torch.where(at_kept, total, torch.where(at_gone, 0.0, state.count)),
-        twin=twin,
-        likeness=likeness,
-        graph=drift.shift_frame(
-            drift.absorb(
-                state.graph, gone, kept, between(pick(state.pose, kept), pick(state.pose, gone)), where
-            ),
-            kept,
-            between(pick(state.pose, kept), pose),
-            where,
-        ),
+        key=put(state.key, kept, key, where),
+        content=put(state.content, kept, content, where),
+        pose=put(state.pose, kept, pose, where),
+        count=put(put(state.count, kept, total, where), gone, torch.zeros_like(total), where),
+        # Whatever was most like the one that goes is now most like the one that stays, but for that one itself,
+        # which waits for the next observation near it to find its twin.
+        twin=torch.where((state.twin == gone[:, None]) & where[:, None], kept[:, None], state.twin),
+        likeness=put(put(state.likeness, kept, never, where), gone, never, where),
+        graph=drift.move(graph, kept, between(old, pose), where),
     )
     return state, gone
 
@@ -247,19 +231,16 @@ def write(
     state: MemoryState, slot: Tensor, fold: Tensor, key: Tensor, content: Tensor, gate: Tensor
 ) -> MemoryState:
     """Put key (B, Dk) and content (B, Dc) into embedding ``slot`` (B,); its pose moves towards the robot's by gate."""
-    here = F.one_hot(slot, state.count.shape[1]).bool()
     old = pick(state.pose, slot)
-    shift = difference(state.robot, old)
-    pose = torch.where(fold[:, None], old + gate * shift, state.robot)
-    count = torch.where(fold, pick(state.count, slot) + 1.0, 1.0)
-    graph = drift.shift_frame(state.graph, slot, between(old, pose), fold)
+    pose = torch.where(fold[:, None], old + gate * difference(state.robot, old), state.robot)
+    graph = drift.move(state.graph, slot, between(old, pose), fold)
     return replace(
         state,
-        key=torch.where(here[..., None], key[:, None], state.key),
-        content=torch.where(here[..., None], content[:, None], state.content),
-        pose=torch.where(here[..., None], pose[:, None], state.pose),
-        count=torch.where(here, count[:, None], state.count),
-        written=torch.where(here, state.updates[:, None], state.written),
+        key=put(state.key, slot, key),
+        content=put(state.content, slot, content),
+        pose=put(state.pose, slot, pose),
+        count=put(state.count, slot, torch.where(fold, pick(state.count, slot) + 1.0, 1.0)),
+        written=put(state.written, slot, state.updates),
         graph=drift.add_child(graph, slot, ~fold),
     )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from kinaema_ros.model.rows import pick, put
 from kinaema_ros.model.se2 import between, compose, difference, inverse, wrap_angle
 
 LOOPS_PER_EMBEDDING = 2
@@ -29,17 +30,21 @@ DAMPING = (1.0 / 10.0**2, 1.0 / 1.0**2)  # each pose stays near where it was, un
 
 @dataclass
 class PoseGraph:
-    """Relations between the N embeddings of B memories. Poses float64; information: of position and yaw."""
+    """Relations between the N embeddings of B memories. Poses float64; information: of position and yaw.
 
-    parent: Tensor  # (B, N) int64, NONE: no relation
-    parent_T_child: Tensor  # (B, N, 3)
-    parent_information: Tensor  # (B, N, 2)
-    loop_from: Tensor  # (B, M) int64, NONE: unused
-    loop_to: Tensor  # (B, M) int64
-    loop_pose: Tensor  # (B, M, 3) from_T_to
-    loop_information: Tensor  # (B, M, 2)
-    loops: Tensor  # (B,) int64, loops ever found; the next one overwrites loops % M
-    anchor: Tensor  # (B,) int64, the embedding that the robot's pose is kept relative to
+    Relations hold between frames, one an embedding: where the robot stood when the embedding was new. As views fold
+    into an embedding its pose moves against its frame, and no relation need be touched. Of the E relations, number
+    i < N leads to embedding i from the one that the robot came from, and these N make one tree; the others are a ring
+    of loops.
+    """
+
+    frame_T_pose: Tensor  # (B, N, 3)
+    tail: Tensor  # (B, E) int64, NONE: no relation
+    head: Tensor  # (B, E) int64
+    tail_T_head: Tensor  # (B, E, 3)
+    information: Tensor  # (B, E, 2)
+    loops: Tensor  # (B,) int64, loops ever found
+    anchor: Tensor  # (B,) int64, the embedding whose frame the robot's pose is kept relative to
     anchor_T_robot: Tensor  # (B, 3)
     variance: Tensor  # (B, 2) of anchor_T_robot, by odometry
 
@@ -48,21 +53,25 @@ class PoseGraph:
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(batch, *shape, dtype=torch.float64, device=device)
 
-        m = LOOPS_PER_EMBEDDING * n
-        none = torch.full((batch, m), NONE, dtype=torch.int64, device=device)
+        size = (1 + LOOPS_PER_EMBEDDING) * n
+        none = torch.full((batch, size), NONE, dtype=torch.int64, device=device)
         return PoseGraph(
-            parent=none[:, :n].clone(),
-            parent_T_child=zeros(n, 3),
-            parent_information=zeros(n, 2),
-            loop_from=none,
-            loop_to=none.clone(),
-            loop_pose=zeros(m, 3),
-            loop_information=zeros(m, 2),
+            frame_T_pose=zeros(n, 3),
+            tail=none,
+            head=torch.arange(size, device=device).expand(batch, size) % n,
+            tail_T_head=zeros(size, 3),
+            information=zeros(size, 2),
             loops=torch.zeros(batch, dtype=torch.int64, device=device),
             anchor=none[:, 0].clone(),
             anchor_T_robot=zeros(3),
             variance=zeros(2),
         )
+
+    @property
+    def next_loop(self) -> Tensor:
+        """The relation (B,) that the next loop replaces."""
+        n = self.frame_T_pose.shape[1]
+        return n + self.loops % (self.tail.shape[1] - n)
 
 
 def drive(graph: PoseGraph, motion: Tensor) -> PoseGraph:
@@ -80,109 +89,108 @@ def drive(graph: PoseGraph, motion: Tensor) -> PoseGraph:
     )
 
 
-def add_child(graph: PoseGraph, slot: Tensor, where: Tensor) -> PoseGraph:
-    """The robot stands on the new embedding ``slot`` (B,), in the memories chosen by ``where`` (B,)."""
-    rows = torch.arange(len(slot), device=slot.device)
-    least = torch.tensor(LEAST_VARIANCE, dtype=torch.float64, device=slot.device)
-    at = torch.zeros_like(graph.parent, dtype=torch.bool)
-    at[rows, slot] = where
+def frames(graph: PoseGraph, pose: Tensor) -> Tensor:
+    """The embeddings' frames (B, N, 3), given their poses."""
+    return compose(pose, inverse(graph.frame_T_pose))
+
+
+def robot(graph: PoseGraph, pose: Tensor) -> Tensor:
+    """The robot's pose (B, 3), given the embeddings'."""
+    anchor = graph.anchor.clamp_min(0)
+    frame = compose(pick(pose, anchor), inverse(pick(graph.frame_T_pose, anchor)))
+    return compose(frame, graph.anchor_T_robot)
+
+
+def relate(
+    graph: PoseGraph, number: Tensor, tail: Tensor, head: Tensor, tail_T_head: Tensor, information: Tensor, where: Tensor
+) -> PoseGraph:
+    """Make relation ``number`` (B,) anew in the memories of ``where`` (B,); in the others, only the oldest loop ends."""
+    number = torch.where(where, number, graph.next_loop)
     return replace(
         graph,
-        parent=torch.where(at, graph.anchor[:, None], graph.parent),
-        parent_T_child=torch.where(at[..., None], graph.anchor_T_robot[:, None], graph.parent_T_child),
-        parent_information=torch.where(
-            at[..., None], (1.0 / (graph.variance + least))[:, None], graph.parent_information
-        ),
+        tail=put(graph.tail, number, torch.where(where, tail, NONE)),
+        head=put(graph.head, number, head),
+        tail_T_head=put(graph.tail_T_head, number, tail_T_head),
+        information=put(graph.information, number, information),
+        loops=graph.loops + (where & (number == graph.next_loop)),
+    )
+
+
+def add_child(graph: PoseGraph, slot: Tensor, where: Tensor) -> PoseGraph:
+    """The robot stands on the new embedding ``slot`` (B,), in the memories chosen by ``where`` (B,)."""
+    information = 1.0 / (graph.variance + torch.tensor(LEAST_VARIANCE, dtype=torch.float64, device=slot.device))
+    graph = relate(graph, slot, graph.anchor, slot, graph.anchor_T_robot, information, where)
+    return replace(
+        graph,
+        frame_T_pose=put(graph.frame_T_pose, slot, torch.zeros_like(graph.anchor_T_robot), where),
         anchor=torch.where(where, slot, graph.anchor),
         anchor_T_robot=torch.where(where[:, None], 0.0, graph.anchor_T_robot),
         variance=torch.where(where[:, None], 0.0, graph.variance),
     )
 
 
-def add_loop(graph: PoseGraph, place: Tensor, place_T_robot: Tensor, variance: Tensor, where: Tensor) -> PoseGraph:
-    """The robot recognised embedding ``place`` (B,) from ``place_T_robot`` (B, 3) with ``variance`` (B, 2)."""
-    relation = compose(graph.anchor_T_robot, inverse(place_T_robot))
-    return keep_relation(graph, graph.anchor, place, relation, 1.0 / (graph.variance + variance), where)
-
-
-def keep_relation(
-    graph: PoseGraph, tail: Tensor, head: Tensor, tail_T_head: Tensor, information: Tensor, where: Tensor
-) -> PoseGraph:
-    """Put a relation between two embeddings (B,) into the ring, unless one is missing or both are the same."""
-    where = where & (tail != NONE) & (head != NONE) & (tail != head)
-    at = torch.zeros_like(graph.loop_from, dtype=torch.bool)
-    at[torch.arange(len(tail), device=tail.device), graph.loops % at.shape[1]] = where
-    return replace(
-        graph,
-        loop_from=torch.where(at, tail[:, None], graph.loop_from),
-        loop_to=torch.where(at, head[:, None], graph.loop_to),
-        loop_pose=torch.where(at[..., None], tail_T_head[:, None], graph.loop_pose),
-        loop_information=torch.where(at[..., None], information[:, None], graph.loop_information),
-        loops=graph.loops + where,
-    )
+def add_loop(graph: PoseGraph, place: Tensor, frame_T_robot: Tensor, variance: Tensor, where: Tensor) -> PoseGraph:
+    """The robot recognised embedding ``place`` (B,) and stands at (B, 3) in its frame, with ``variance`` (B, 2)."""
+    relation = compose(graph.anchor_T_robot, inverse(frame_T_robot))
+    where = where & (graph.anchor != NONE) & (graph.anchor != place)
+    information = 1.0 / (graph.variance + variance)
+    return relate(graph, graph.next_loop, graph.anchor, place, relation, information, where)
 
 
 def absorb(graph: PoseGraph, gone: Tensor, kept: Tensor, kept_T_gone: Tensor, where: Tensor) -> PoseGraph:
-    """Embedding ``gone`` (B,) became part of ``kept`` (B,): what was related to it is now related to that one."""
-    batch = torch.arange(len(gone), device=gone.device)
-    origin, information = graph.parent[batch, gone], graph.parent_information[batch, gone]
-    origin_T_kept = compose(graph.parent_T_child[batch, gone], inverse(kept_T_gone))
-    inherits = where & (graph.parent[batch, kept] == gone)  # the chain origin -> gone -> kept loses its middle
+    """Embedding ``gone`` (B,) became part of ``kept`` (B,): what was related to it is now related to that one.
 
-    gone_, kept_, pose = gone[:, None], kept[:, None], kept_T_gone[:, None]
-    chosen = where[:, None]
-    child = (graph.parent == gone_) & chosen
-    starts = (graph.loop_from == gone_) & chosen
-    ends = (graph.loop_to == gone_) & chosen
-    loop_pose = torch.where(starts[..., None], compose(pose, graph.loop_pose), graph.loop_pose)
-    loop_pose = torch.where(ends[..., None], compose(loop_pose, inverse(pose)), loop_pose)
-    loop_from = torch.where(starts, kept_, graph.loop_from)
-    loop_to = torch.where(ends, kept_, graph.loop_to)
-    inside = loop_from == loop_to
+    kept_T_gone (B, 3): between their poses. Two relations now lead to ``kept``. One stays in the tree, the other one
+    becomes a loop: its own, if it comes from a descendant of ``gone``, for then the tree would be cut there.
+    """
+    of_gone, of_kept = pick(graph.frame_T_pose, gone), pick(graph.frame_T_pose, kept)
+    kept_T_gone = compose(compose(of_kept, kept_T_gone), inverse(of_gone))  # between their frames
+    stands_there = where & (graph.anchor == gone)
+    descends = (where & descends_from(graph, kept, gone))[:, None]
 
-    slots = torch.arange(graph.parent.shape[1], device=gone.device)
-    heir = (slots == kept_) & inherits[:, None]
-    parent = torch.where(heir, origin[:, None], torch.where(child, kept_, graph.parent))
-    parent_T_child = torch.where(child[..., None], compose(pose, graph.parent_T_child), graph.parent_T_child)
-    parent_T_child = torch.where(heir[..., None], origin_T_kept[:, None], parent_T_child)
-    orphan = (parent == slots) | ((slots == gone_) & chosen)
-    stands_there = (graph.anchor == gone) & where
+    starts, ends = (graph.tail == gone[:, None]) & where[:, None], (graph.head == gone[:, None]) & where[:, None]
+    tail, head = torch.where(starts, kept[:, None], graph.tail), torch.where(ends, kept[:, None], graph.head)
+    relation = torch.where(starts[..., None], compose(kept_T_gone[:, None], graph.tail_T_head), graph.tail_T_head)
+    relation = torch.where(ends[..., None], compose(relation, inverse(kept_T_gone)[:, None]), relation)
+    tail = torch.where(tail == head, NONE, tail)
+
+    both = torch.stack([kept, gone], dim=1)
+    both = torch.where(descends, both.flip(1), both)  # relation in the tree, loop
+    rows = torch.arange(len(both), device=both.device)[:, None]
+    (tree_tail, loop_tail), (tree_relation, loop_relation), (tree_information, loop_information) = (
+        table[rows, both].unbind(1) for table in (tail, relation, graph.information)
+    )
+    tail = put(tail, gone, torch.full_like(gone, NONE), where)
     graph = replace(
         graph,
-        parent=torch.where(orphan, NONE, parent),
-        parent_T_child=parent_T_child,
-        parent_information=torch.where(heir[..., None], information[:, None], graph.parent_information),
-        loop_from=torch.where(inside, NONE, loop_from),
-        loop_to=torch.where(inside, NONE, loop_to),
-        loop_pose=loop_pose,
+        tail=put(tail, kept, tree_tail),
+        head=put(head, gone, gone),
+        tail_T_head=put(relation, kept, tree_relation),
+        information=put(graph.information, kept, tree_information),
         anchor=torch.where(stands_there, kept, graph.anchor),
         anchor_T_robot=torch.where(
             stands_there[:, None], compose(kept_T_gone, graph.anchor_T_robot), graph.anchor_T_robot
         ),
     )
-    # How the robot came to the embedding that is gone is worth as much as how it came to the one that stays.
-    return keep_relation(graph, origin, kept, origin_T_kept, information, where & ~inherits)
+    where = where & (loop_tail != NONE)
+    return relate(graph, graph.next_loop, loop_tail, kept, loop_relation, loop_information, where)
 
 
-def shift_frame(graph: PoseGraph, slot: Tensor, old_T_new: Tensor, where: Tensor) -> PoseGraph:
-    """Embedding ``slot``'s pose is redefined by ``old_T_new`` (B, 3); relations keep their meaning."""
-    at = torch.zeros_like(graph.parent, dtype=torch.bool)
-    at[torch.arange(len(slot), device=slot.device), slot] = where
-    shift, back = old_T_new[:, None], inverse(old_T_new)[:, None]
-    slot_ = slot[:, None]
-    child = (graph.parent == slot_) & where[:, None]
-    pose = torch.where(at[..., None], compose(graph.parent_T_child, shift), graph.parent_T_child)
-    pose = torch.where(child[..., None], compose(back, pose), pose)
-    starts, ends = (graph.loop_from == slot_) & where[:, None], (graph.loop_to == slot_) & where[:, None]
-    loop = torch.where(starts[..., None], compose(back, graph.loop_pose), graph.loop_pose)
-    loop = torch.where(ends[..., None], compose(loop, shift), loop)
-    here = ((graph.anchor == slot) & where)[:, None]
-    return replace(
-        graph,
-        parent_T_child=pose,
-        loop_pose=loop,
-        anchor_T_robot=torch.where(here, compose(back[:, 0], graph.anchor_T_robot), graph.anchor_T_robot),
-    )
+def descends_from(graph: PoseGraph, a: Tensor, b: Tensor) -> Tensor:
+    """Whether the tree's way from its root to embedding ``a`` (B,) leads through ``b`` (B,)."""
+    n = graph.frame_T_pose.shape[1]
+    itself = torch.arange(n, device=a.device).expand(len(a), n)
+    up = graph.tail[:, :n]
+    up = torch.where((up == NONE) | (itself == b[:, None]), itself, up)  # ends at the root and at b
+    for _ in range((n - 1).bit_length()):
+        up = up.gather(1, up)  # twice as far
+    return pick(up, a) == b
+
+
+def move(graph: PoseGraph, slot: Tensor, old_T_new: Tensor, where: Tensor) -> PoseGraph:
+    """The pose of embedding ``slot`` (B,) has changed by ``old_T_new`` (B, 3), its frame has not."""
+    moved = compose(pick(graph.frame_T_pose, slot), old_T_new)
+    return replace(graph, frame_T_pose=put(graph.frame_T_pose, slot, moved, where))
 
 
 def relax(graph: PoseGraph, pose: Tensor) -> Tensor:
@@ -192,29 +200,26 @@ def relax(graph: PoseGraph, pose: Tensor) -> Tensor:
     approximation of the joint problem of size 3 N that is good for planar graphs (Carlone et al., "A fast and
     accurate approximation for planar pose graph optimization", 2014) and an order of magnitude cheaper.
     """
-    batch, n, _ = pose.shape
-    children = torch.arange(n, device=pose.device).expand(batch, n)
-    tail = torch.cat([graph.parent, graph.loop_from], dim=1)  # (B, E)
-    head = torch.cat([children, graph.loop_to], dim=1)
-    relation = torch.cat([graph.parent_T_child, graph.loop_pose], dim=1)
-    information = torch.cat([graph.parent_information, graph.loop_information], dim=1)
-    information = information * ((tail != NONE) & (head != NONE))[..., None]
-    tail, head = tail.clamp_min(0), head.clamp_min(0)
-    rows = torch.arange(batch, device=pose.device)[:, None]
+    n = pose.shape[1]
+    tail, head, relation = graph.tail, graph.head, graph.tail_T_head
+    information = graph.information * (tail != NONE)[..., None]
+    frame = frames(graph, pose)
+    tail = tail.clamp_min(0)
+    rows = torch.arange(len(pose), device=pose.device)[:, None]
 
     # A robust kernel lets go of loops that contradict all others; odometry is always believed.
-    error = relation_error(pose[rows, tail], pose[rows, head], relation)
+    error = relation_error(frame[rows, tail], frame[rows, head], relation)
     squared = torch.stack([(error[..., :2] ** 2).sum(-1), error[..., 2] ** 2], dim=-1)
     chi2 = (information * squared).sum(-1, keepdim=True)
     is_loop = torch.arange(tail.shape[1], device=pose.device)[:, None] >= n
     information = information * torch.where(is_loop, (1.0 + chi2 / KERNEL**2) ** -2, 1.0)
 
     turn = solve_laplacian(tail, head, information[..., 1], error[..., 2:], DAMPING[1], n)
-    pose = torch.cat([pose[..., :2], wrap_angle(pose[..., 2:] + turn)], dim=-1)
-    a, b = pose[rows, tail], pose[rows, head]
+    frame = torch.cat([frame[..., :2], wrap_angle(frame[..., 2:] + turn)], dim=-1)
+    a, b = frame[rows, tail], frame[rows, head]
     expected = compose(a, relation)
     shift = solve_laplacian(tail, head, information[..., 0], (b - expected)[..., :2], DAMPING[0], n)
-    return torch.cat([pose[..., :2] + shift, pose[..., 2:]], dim=-1)
+    return compose(torch.cat([frame[..., :2] + shift, frame[..., 2:]], dim=-1), graph.frame_T_pose)
 
 
 def relation_error(a: Tensor, b: Tensor, relation: Tensor) -> Tensor:

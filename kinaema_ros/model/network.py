@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kinaema_ros.model.cell import NEVER, MemoryCell, MemoryState, Sighting, pick, settle
+from kinaema_ros.model.cell import NEVER, MemoryCell, MemoryState, Sighting, settle
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.decoder import Fusion, PairEstimate, PairHead, fuse
 from kinaema_ros.model.encoder import Descriptor, Trunk
+from kinaema_ros.model.rows import pick
 from kinaema_ros.model.se2 import between, compose, wrap_angle
 
 SETTLE_EVERY = 5  # updates between two relaxations of the embeddings' poses
@@ -86,7 +87,9 @@ class Kinaema(nn.Module):
             & (correction < MAX_CORRECTION_M)
             & (turn < MAX_CORRECTION_RAD)
         )
-        return Sighting(pick(index, best), pick(place_T_robot, best), SIGHTING_VARIANCE * scale**2, sure)
+        place = pick(index, best)
+        frame_T_robot = compose(pick(state.graph.frame_T_pose, place), pick(place_T_robot, best))
+        return Sighting(place, frame_T_robot, SIGHTING_VARIANCE * scale**2, sure)
 
     def hypotheses(self, state: MemoryState, features: Tensor) -> Hypotheses:
         """Ask each of B memories Q questions: features (B, Q, FEATURE_DIM)."""
