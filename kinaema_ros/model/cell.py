@@ -89,7 +89,8 @@ class MemoryState:
 
 def squared_distance(a: Tensor, b: Tensor) -> Tensor:
     """|difference of (x, y, 2 cos yaw, 2 sin yaw)|^2 of poses (..., 3); 1 m weighs as much as 29 degrees."""
-    return ((a - b)[..., :2] ** 2).sum(-1) + 8.0 * (1.0 - torch.cos(a[..., 2] - b[..., 2]))
+    x, y, yaw = (a - b).unbind(-1)
+    return x * x + y * y + 8.0 * (1.0 - torch.cos(yaw))
 
 
 class MemoryCell(nn.Module):
@@ -204,24 +205,26 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
     """
     gone = state.likeness.argmax(dim=1)
     kept = pick(state.twin, gone)
-    total = pick(state.count, gone) + pick(state.count, kept)
-    weight = (pick(state.count, gone) / total.clamp_min(1.0))[:, None]  # 0 in an empty memory
+    count, of_gone = pick(state.count, kept), pick(state.count, gone)
+    joins = torch.where(where, of_gone, 0.0)  # observations that change over; where none do, all stays as it is
+    weight = (joins / (count + joins).clamp_min(1.0))[:, None]
     old, other = pick(state.pose, kept), pick(state.pose, gone)
     pose = old + weight * difference(other, old)
     content = pick(state.content, kept).lerp(pick(state.content, gone), weight)
     key = F.normalize(pick(state.key, kept).lerp(pick(state.key, gone), weight), dim=-1)
     graph = drift.absorb(state.graph, gone, kept, between(old, other), where)
-    never = torch.full_like(total, NEVER)
+    index = torch.arange(state.count.shape[1], device=where.device)
+    at_gone, at_kept = (index == gone[:, None]) & where[:, None], (index == kept[:, None]) & where[:, None]
     state = replace(
         state,
-        key=put(state.key, kept, key, where),
-        content=put(state.content, kept, content, where),
-        pose=put(state.pose, kept, pose, where),
-        count=put(put(state.count, kept, total, where), gone, torch.zeros_like(total), where),
+        key=put(state.key, kept, key),
+        content=put(state.content, kept, content),
+        pose=put(state.pose, kept, pose),
+        count=put(put(state.count, kept, count + joins), gone, of_gone - joins),
         # Whatever was most like the one that goes is now most like the one that stays, but for that one itself,
         # which waits for the next observation near it to find its twin.
         twin=torch.where((state.twin == gone[:, None]) & where[:, None], kept[:, None], state.twin),
-        likeness=put(put(state.likeness, kept, never, where), gone, never, where),
+        likeness=torch.where(at_gone | at_kept, NEVER, state.likeness),
         graph=drift.move(graph, kept, between(old, pose), where),
     )
     return state, gone

@@ -20,29 +20,21 @@ def difference(a: Tensor, b: Tensor) -> Tensor:
 
 def compose(a_T_b: Tensor, b_T_c: Tensor) -> Tensor:
     """(..., 3), (..., 3) -> (..., 3)."""
-    cos, sin = torch.cos(a_T_b[..., 2]), torch.sin(a_T_b[..., 2])
-    return torch.stack(
-        [
-            a_T_b[..., 0] + cos * b_T_c[..., 0] - sin * b_T_c[..., 1],
-            a_T_b[..., 1] + sin * b_T_c[..., 0] + cos * b_T_c[..., 1],
-            wrap_angle(a_T_b[..., 2] + b_T_c[..., 2]),
-        ],
-        dim=-1,
-    )
+    (x, y, yaw), (u, v, turn) = a_T_b.unbind(-1), b_T_c.unbind(-1)
+    cos, sin = torch.cos(yaw), torch.sin(yaw)
+    x = torch.addcmul(torch.addcmul(x, cos, u), sin, v, value=-1)
+    y = torch.addcmul(torch.addcmul(y, sin, u), cos, v)
+    return torch.stack([x, y, wrap_angle(yaw + turn)], dim=-1)
 
 
 def between(w_T_a: Tensor, w_T_b: Tensor) -> Tensor:
     """a_T_b, (..., 3)."""
-    delta = w_T_b - w_T_a
-    cos, sin = torch.cos(w_T_a[..., 2]), torch.sin(w_T_a[..., 2])
-    return torch.stack(
-        [
-            cos * delta[..., 0] + sin * delta[..., 1],
-            cos * delta[..., 1] - sin * delta[..., 0],
-            wrap_angle(delta[..., 2]),
-        ],
-        dim=-1,
-    )
+    u, v, turn = (w_T_b - w_T_a).unbind(-1)
+    yaw = w_T_a[..., 2]
+    cos, sin = torch.cos(yaw), torch.sin(yaw)
+    x = torch.addcmul(cos * u, sin, v)
+    y = torch.addcmul(cos * v, sin, u, value=-1)
+    return torch.stack([x, y, wrap_angle(turn)], dim=-1)
 
 
 def inverse(a_T_b: Tensor) -> Tensor:
