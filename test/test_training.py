@@ -1,5 +1,6 @@
 """Training: exact resume, several processes, and that a step teaches something."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,7 +11,10 @@ import pytest
 import torch
 
 from kinaema_ros.model.checkpoint import load_network
+from kinaema_ros.model.encoder import FEATURE_DIM
+from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.config import TrainConfig
+from kinaema_ros.training.through_memory import Drives, memory_loss
 from kinaema_ros.training.train import train
 
 ROOT = Path(__file__).parent.parent
@@ -64,6 +68,41 @@ def test_progress_is_logged_with_its_rate(tmp_path):
     last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
     assert last["step"] == 6 and last["stage"] == "memory"
     assert last["frames_per_s"] > 0 and 0 < last["of_peak"] < 1
+
+
+@pytest.fixture
+def drives() -> tuple[Kinaema, Drives]:
+    """An untrained network and two short drives that overfill its memory."""
+    config = TrainConfig.from_dict(SMALL)
+    generator = torch.Generator().manual_seed(0)
+    poses = torch.rand(2, 16, 3, generator=generator, dtype=torch.float64).cumsum(1)
+    views = torch.randn(2, 24, FEATURE_DIM, generator=generator)
+    where = poses[:, torch.arange(8)]
+    torch.manual_seed(0)
+    network = Kinaema(dataclasses.replace(config.model, num_embeddings=8, feature_dropout=0.0))
+    return network, Drives(
+        views[:, :16], poses, poses, views[:, 16:], where, torch.arange(8).repeat(2, 1), views.flip(0)[:, 16:]
+    )
+
+
+def test_the_cell_compiles_into_one_graph(drives):
+    """As training on a GPU has it; a graph in pieces would be as slow as none."""
+    network, batch = drives
+    expected, _ = memory_loss(network, batch, 8)
+    network.cell.compile(fullgraph=True, backend="eager")
+    compiled, _ = memory_loss(network, batch, 8)
+    torch.testing.assert_close(compiled, expected)
+
+
+def test_half_precision_trains_alike(drives):
+    """As training on a GPU has it."""
+    network, batch = drives
+    expected, _ = memory_loss(network, batch, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        half, _ = memory_loss(network, batch, 8)
+        half.backward()
+    torch.testing.assert_close(half, expected, rtol=0.05, atol=0.05)
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
 
 
 def test_two_processes_train_one_network(tmp_path):

@@ -125,6 +125,8 @@ def train(
     network = Kinaema(config.model)
     load_pretrained_trunk(network.trunk)
     network = network.to(process.device)
+    if process.device.type == "cuda":
+        network.cell.compile(fullgraph=True)  # hundreds of small kernels an update become a few
     objective: nn.Module = Objective(network, config)
     step, optimiser_state, stage = 0, None, ""
     if (folder / "state.pt").exists():
