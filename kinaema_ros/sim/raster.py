@@ -11,74 +11,38 @@ import math
 import numpy as np
 
 from kinaema_ros.sim.jit import kernel
-from kinaema_ros.sim.shading import CEILING, FLOOR, OUTSIDE, face_shades, paint_materials, shade_image
+from kinaema_ros.sim.shading import CEILING, FLOOR, OUTSIDE, face_shades, shade_image
 
 NEAR = 0.02  # metres
 FAR = 1e6
 
 
 @kernel
-def render_images(
-    out,
-    poses,
-    intrinsics,
-    boxes,
-    faces,
-    materials,
-    texels,
-    room_grid,
-    grid_frame,
-    floors,
-    ceilings,
-    lights,
-    ceiling,
-    sun,
-    exposure,
-    tone,
-):
-    """Fills out (B, H, W, 3) uint8. intrinsics: fx, fy, cx, cy, camera height. grid_frame: x, y of the grid's
-    corner, cells per metre. tone: displayed value of intensity k / TONE_PER_UNIT."""
+def render_images(out, poses, view, boxes, ceiling, look):
+    """Fills out (B, H, W, 3) uint8 with what the camera sees from poses (B, 3)."""
     height, width = out.shape[1], out.shape[2]
     depth = np.empty((width, height), np.float32)
     ident = np.empty((width, height), np.int32)
     wall_depth = np.empty(width, np.float32)
     wall_ident = np.empty(width, np.int32)
-    shade = face_shades(boxes, sun)
-    paint = paint_materials(materials, exposure)
+    shade = face_shades(boxes, look.sun)
     for n in range(len(out)):
-        frame = _box_frames(boxes, poses[n], intrinsics, width)
-        _draw_walls(boxes, frame, intrinsics, ceiling, wall_depth, wall_ident)
-        _background(intrinsics, ceiling, wall_depth, wall_ident, depth, ident)
+        frame = _box_frames(boxes, poses[n], view, width)
+        _draw_walls(boxes, frame, view, ceiling, wall_depth, wall_ident)
+        _background(view, ceiling, wall_depth, wall_ident, depth, ident)
         for b in range(len(boxes)):
             if not (boxes[b, 5] <= 0.0 and boxes[b, 6] >= ceiling):
-                _draw_box(boxes[b], b, frame[b], intrinsics, wall_depth, depth, ident)
-        shade_image(
-            out[n],
-            poses[n],
-            intrinsics,
-            faces,
-            frame,
-            shade,
-            paint,
-            texels,
-            room_grid,
-            grid_frame,
-            floors,
-            ceilings,
-            lights,
-            tone,
-            depth,
-            ident,
-        )
+                _draw_box(boxes[b], b, frame[b], view, wall_depth, depth, ident)
+        shade_image(out[n], poses[n], view, frame, shade, look, depth, ident)
 
 
 @kernel
-def _box_frames(boxes, pose, intrinsics, width):
+def _box_frames(boxes, pose, view, width):
     """(B, 8): camera position and the directions forward and left in each box's frame, first and last column
     the box can be seen in (last < first: not at all)."""
     frame = np.empty((len(boxes), 8))
     cos_yaw, sin_yaw = math.cos(pose[2]), math.sin(pose[2])
-    fx, cx = intrinsics[0], intrinsics[2]
+    fx, cx = view.fx, view.cx
     for b in range(len(boxes)):
         dx, dy = boxes[b, 0] - pose[0], boxes[b, 1] - pose[1]
         c, s = math.cos(boxes[b, 4]), math.sin(boxes[b, 4])
@@ -139,10 +103,10 @@ def _cross(box, frame, slope):
 
 
 @kernel
-def _draw_walls(boxes, frame, intrinsics, ceiling, wall_depth, wall_ident):
+def _draw_walls(boxes, frame, view, ceiling, wall_depth, wall_ident):
     wall_depth[:] = FAR
     wall_ident[:] = OUTSIDE
-    fx, cx = intrinsics[0], intrinsics[2]
+    fx, cx = view.fx, view.cx
     for b in range(len(boxes)):
         if boxes[b, 5] <= 0.0 and boxes[b, 6] >= ceiling:
             for column in range(int(frame[b, 6]), int(frame[b, 7]) + 1):
@@ -153,9 +117,9 @@ def _draw_walls(boxes, frame, intrinsics, ceiling, wall_depth, wall_ident):
 
 
 @kernel
-def _background(intrinsics, ceiling, wall_depth, wall_ident, depth, ident):
+def _background(view, ceiling, wall_depth, wall_ident, depth, ident):
     """Floor, ceiling and the wall between them, in every column."""
-    fy, cy, z = intrinsics[1], intrinsics[3], intrinsics[4]
+    fy, cy, z = view.fy, view.cy, view.z
     width, height = depth.shape
     for column in range(width):
         t = wall_depth[column]
@@ -179,8 +143,8 @@ def _row(edge, height):
 
 
 @kernel
-def _draw_box(box, b, frame, intrinsics, wall_depth, depth, ident):
-    fx, fy, cx, cy, z = intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3], intrinsics[4]
+def _draw_box(box, b, frame, view, wall_depth, depth, ident):
+    fx, fy, cx, cy, z = view
     height = depth.shape[1]
     low, high = box[5] - z, box[6] - z
     for column in range(int(frame[6]), int(frame[7]) + 1):

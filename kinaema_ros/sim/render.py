@@ -14,7 +14,7 @@ import numpy as np
 
 from kinaema_ros.sim import raster
 from kinaema_ros.sim.scene import GRID, Scene
-from kinaema_ros.sim.shading import TONE_PER_UNIT
+from kinaema_ros.sim.shading import TONE_PER_UNIT, Look, View, paint_materials
 
 
 @dataclass(frozen=True)
@@ -110,24 +110,21 @@ def render(
         raise ValueError(f"poses must be a finite (B, 3) array of x, y, yaw, got shape {poses.shape}")
     f, cx, cy, width, height = _upright_view(camera)
     images = np.empty((len(poses), height, width, 3), np.uint8)
-    raster.render_images(
-        images,
-        camera_poses(poses, camera),
-        np.array([f, f, cx, cy, camera.z]),
-        scene.boxes,
-        scene.faces,
-        scene.materials,
-        scene.pool.texels,
-        scene.room_grid,
-        np.array([*scene.grid_origin, 1.0 / GRID]),
-        scene.floors,
-        scene.ceilings,
-        scene.lights,
-        scene.ceiling,
-        scene.sun,
-        np.array(lighting.tint, np.float32) * np.float32(lighting.level),
-        lighting.tone_curve(),
+    exposure = np.array(lighting.tint, np.float32) * np.float32(lighting.level)
+    look = Look(
+        faces=scene.faces,
+        materials=paint_materials(scene.materials, exposure),
+        texels=scene.pool.texels,
+        room_grid=scene.room_grid,
+        grid_frame=np.array([*scene.grid_origin, 1.0 / GRID]),
+        floors=scene.floors,
+        ceilings=scene.ceilings,
+        lights=scene.lights,
+        sun=scene.sun,
+        tone=lighting.tone_curve(),
     )
+    view = View(f, f, float(cx), float(cy), camera.z)
+    raster.render_images(images, camera_poses(poses, camera), view, scene.boxes, scene.ceiling, look)
     if camera.pitch != 0.0:
         images = raster.warp(images, _pitch_homography(camera, f, cx, cy), camera.height, camera.width)
     if lighting.noise > 0.0:

@@ -6,6 +6,7 @@ A pixel's surface is FLOOR, CEILING, OUTSIDE or 8 * box + face (faces as in kina
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,41 @@ FLOOR, CEILING, OUTSIDE = -1, -2, -3
 _MIP_OFFSET = tuple(int(o) for o in LEVEL_OFFSET)
 
 
+class View(NamedTuple):
+    """The upright camera: focal lengths and principal point in pixels, height above the floor in metres."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    z: float
+
+
+class Look(NamedTuple):
+    """How a building looks in some light; layouts as in kinaema_ros.sim.scene."""
+
+    faces: np.ndarray
+    materials: np.ndarray  # as ``paint_materials`` makes them
+    texels: np.ndarray
+    room_grid: np.ndarray
+    grid_frame: np.ndarray  # x, y of the grid's corner, cells per metre
+    floors: np.ndarray
+    ceilings: np.ndarray
+    lights: np.ndarray
+    sun: float  # direction that it shines from, radians
+    tone: np.ndarray  # displayed value of intensity k / TONE_PER_UNIT
+
+
+class Column(NamedTuple):
+    """Rays of one column of the image: at forward depth t they are at t * (dx, dy) from the camera."""
+
+    number: int
+    slope: float  # to the left, per metre forward
+    dx: float
+    dy: float
+    stretch: float  # length of (dx, dy)
+
+
 @kernel
 def face_shades(boxes, sun):
     """(B, 6) brightness of the faces by their direction."""
@@ -43,105 +79,34 @@ def face_shades(boxes, sun):
 
 
 @fast_kernel
-def shade_image(
-    image,
-    pose,
-    intrinsics,
-    faces,
-    frame,
-    shade,
-    paint,
-    texels,
-    room_grid,
-    grid_frame,
-    floors,
-    ceilings,
-    lights,
-    tone,
-    depth,
-    ident,
-):
+def shade_image(image, pose, view, frame, shade, look, depth, ident):
     """Colours every pixel. Columns are walked in runs of one surface: what is constant along an upright
     surface is computed once a run."""
-    fx, fy, cx, cy, z = intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3], intrinsics[4]
     width, height = depth.shape
     cos_yaw, sin_yaw = math.cos(pose[2]), math.sin(pose[2])
-    for column in range(width):
-        slope = (cx - column - 0.5) / fx
+    for index in range(width):
+        slope = (view.cx - index - 0.5) / view.fx
         dx, dy = cos_yaw - slope * sin_yaw, sin_yaw + slope * cos_yaw
-        stretch = math.sqrt(1.0 + slope * slope)
+        column = Column(index, slope, dx, dy, math.sqrt(1.0 + slope * slope))
         end = 0
         while end < height:
-            start, surface = end, ident[column, end]
-            while end < height and ident[column, end] == surface:
+            start, surface = end, ident[index, end]
+            while end < height and ident[index, end] == surface:
                 end += 1
             if surface == OUTSIDE:
                 for row in range(start, end):
-                    image[row, column, 0] = image[row, column, 1] = image[row, column, 2] = 0
+                    image[row, index, 0] = image[row, index, 1] = image[row, index, 2] = 0
             elif surface >= 0 and surface & 7 < 4:
-                b, face = surface >> 3, surface & 7
-                axis = face & 1  # 0: the face looks along the box's x, 1: along y
-                sign = 1.0 if face < 2 else -1.0
-                t = depth[column, start]
-                across = frame[b, 1 - axis] + t * (frame[b, 3 - axis] + slope * frame[b, 5 - axis])
-                facing = -sign * (frame[b, 2 + axis] + slope * frame[b, 4 + axis])
-                u = across * (sign if axis == 0 else -sign)
-                # The light is that of the room in front of the surface, not behind it.
-                x, y = pose[0] + (t - 0.08) * dx, pose[1] + (t - 0.08) * dy
-                _shade_upright(
-                    image,
-                    column,
-                    start,
-                    end,
-                    cy,
-                    fy,
-                    z,
-                    t,
-                    u,
-                    t / fx * stretch / max(facing, 0.05),
-                    x,
-                    y,
-                    faces[b, face],
-                    shade[b, face],
-                    paint,
-                    texels,
-                    _room(room_grid, grid_frame, x, y),
-                    lights,
-                    tone,
-                )
+                _shade_upright(image, column, start, end, pose, view, surface, frame, shade, look, depth)
             else:
-                _shade_level(
-                    image,
-                    column,
-                    start,
-                    end,
-                    pose,
-                    intrinsics,
-                    slope,
-                    dx,
-                    dy,
-                    stretch,
-                    surface,
-                    faces,
-                    frame,
-                    shade,
-                    paint,
-                    texels,
-                    room_grid,
-                    grid_frame,
-                    floors,
-                    ceilings,
-                    lights,
-                    tone,
-                    depth,
-                )
+                _shade_level(image, column, start, end, pose, view, surface, frame, shade, look, depth)
 
 
 @fast_kernel
-def _room(room_grid, grid_frame, x, y):
-    i = min(max(int((y - grid_frame[1]) * grid_frame[2]), 0), room_grid.shape[0] - 1)
-    j = min(max(int((x - grid_frame[0]) * grid_frame[2]), 0), room_grid.shape[1] - 1)
-    return room_grid[i, j]
+def _room(look, x, y):
+    i = min(max(int((y - look.grid_frame[1]) * look.grid_frame[2]), 0), look.room_grid.shape[0] - 1)
+    j = min(max(int((x - look.grid_frame[0]) * look.grid_frame[2]), 0), look.room_grid.shape[1] - 1)
+    return look.room_grid[i, j]
 
 
 @fast_kernel
@@ -161,35 +126,27 @@ def _mip(area):
 
 
 @fast_kernel
-def _shade_upright(
-    image,
-    column,
-    start,
-    end,
-    cy,
-    fy,
-    z,
-    t,
-    u,
-    across,
-    x,
-    y,
-    material,
-    shade,
-    paint,
-    texels,
-    room,
-    lights,
-    tone,
-):
-    """A run of an upright face: u (m along it), the pixel's width across it and the light are constant."""
+def _shade_upright(image, column, start, end, pose, view, surface, frame, shade, look, depth):
+    """A run of an upright face: where along it, the pixel's width across it and the light are constant."""
+    b, face = surface >> 3, surface & 7
+    axis = face & 1  # 0: the face looks along the box's x, 1: along y
+    sign = 1.0 if face < 2 else -1.0
+    t = depth[column.number, start]
+    across = frame[b, 1 - axis] + t * (frame[b, 3 - axis] + column.slope * frame[b, 5 - axis])
+    facing = -sign * (frame[b, 2 + axis] + column.slope * frame[b, 4 + axis])
+    u = across * (sign if axis == 0 else -sign)
+    width = t / view.fx * column.stretch / max(facing, 0.05)  # of a pixel, across the face
+    # The light is that of the room in front of the surface, not behind it.
+    x, y = pose[0] + (t - 0.08) * column.dx, pose[1] + (t - 0.08) * column.dy
+    room = _room(look, x, y)
+    material, paint, lights, texels = look.faces[b, face], look.materials, look.lights, look.texels
     glow = paint[material, EMISSION]
-    light = shade * _light(lights, room, x, y) * (1.0 - glow) + 1.2 * glow
+    light = shade[b, face] * _light(lights, room, x, y) * (1.0 - glow) + 1.2 * glow
     red = light * (lights[room, 5] * (1.0 - glow) + glow)
     green = light * (lights[room, 6] * (1.0 - glow) + glow)
     blue = light * (lights[room, 7] * (1.0 - glow) + glow)
     scale_u, scale_v = paint[material, SCALE_U], paint[material, SCALE_V]
-    level = _mip(SIZE * SIZE * across * t / fy * abs(scale_u * scale_v))
+    level = _mip(SIZE * SIZE * width * t / view.fy * abs(scale_u * scale_v))
     size = SIZE >> level
     u = u * scale_u + paint[material, OFFSET_U]
     texture = np.uintp(paint[material, TEXTURE])
@@ -202,73 +159,50 @@ def _shade_upright(
     )
     bias = paint[material, CONTRAST]
     # Unsigned indices spare numba the test for negative ones, a third of the time of this loop.
-    j, per_row = np.uintp(column), t / fy
+    j, per_row = np.uintp(column.number), t / view.fy
     for row in range(start, end):
-        height = z + per_row * (cy - row - 0.5)
+        height = view.z + per_row * (view.cy - row - 0.5)
         # Ambient occlusion near the floor grounds walls and furniture.
         dim = 0.8 + min(0.2, 0.6 * height)
         dim = dim + glow * (1.0 - dim)
         texel = np.uintp(first + _wrap(-(height * scale_v + offset_v), size))
         i = np.uintp(row)
-        image[i, j, 0] = _tone(tone, (texels[texture, texel, 0] + bias) * (red * dim))
-        image[i, j, 1] = _tone(tone, (texels[texture, texel, 1] + bias) * (green * dim))
-        image[i, j, 2] = _tone(tone, (texels[texture, texel, 2] + bias) * (blue * dim))
+        image[i, j, 0] = _tone(look.tone, (texels[texture, texel, 0] + bias) * (red * dim))
+        image[i, j, 1] = _tone(look.tone, (texels[texture, texel, 1] + bias) * (green * dim))
+        image[i, j, 2] = _tone(look.tone, (texels[texture, texel, 2] + bias) * (blue * dim))
 
 
 @fast_kernel
-def _shade_level(
-    image,
-    column,
-    start,
-    end,
-    pose,
-    intrinsics,
-    slope,
-    dx,
-    dy,
-    stretch,
-    surface,
-    faces,
-    frame,
-    shade,
-    paint,
-    texels,
-    room_grid,
-    grid_frame,
-    floors,
-    ceilings,
-    lights,
-    tone,
-    depth,
-):
+def _shade_level(image, column, start, end, pose, view, surface, frame, shade, look, depth):
     """A run of a horizontal surface: floor, ceiling, or the top or bottom of a box."""
+    paint, lights, texels = look.materials, look.lights, look.texels
     last_room = -1
     if surface >= 0:
         b, face = surface >> 3, surface & 7
-        material, bright = faces[b, face], shade[b, face]
-        u0, du = frame[b, 0], frame[b, 2] + slope * frame[b, 4]
-        v0, dv = frame[b, 1], frame[b, 3] + slope * frame[b, 5]
+        material, bright = look.faces[b, face], shade[b, face]
+        u0, du = frame[b, 0], frame[b, 2] + column.slope * frame[b, 4]
+        v0, dv = frame[b, 1], frame[b, 3] + column.slope * frame[b, 5]
     else:
         material, bright = 0, np.float32(1.0 if surface == FLOOR else 0.85)
-        u0, du, v0, dv = pose[0], dx, pose[1], dy
+        u0, du, v0, dv = pose[0], column.dx, pose[1], column.dy
     # The pixel's footprint: t / fx to the side, and longer along the column the flatter it is seen.
-    t = depth[column, start]
-    away = t * max(abs(intrinsics[3] - start - 0.5), 1e-3) / intrinsics[1]  # height above or below the camera
-    footprint = (SIZE / intrinsics[0]) ** 2 * stretch / away
-    j = np.uintp(column)
+    t = depth[column.number, start]
+    away = t * max(abs(view.cy - start - 0.5), 1e-3) / view.fy  # height above or below the camera
+    footprint = (SIZE / view.fx) ** 2 * column.stretch / away
+    j = np.uintp(column.number)
     scale_u = scale_v = offset_u = offset_v = bias = red = green = blue = glow = area = 0.0
     texture = np.uintp(0)
     for row in range(start, end):
         i = np.uintp(row)
         t = depth[j, i]
-        x, y = pose[0] + t * dx, pose[1] + t * dy
-        room = _room(room_grid, grid_frame, x, y)
+        x, y = pose[0] + t * column.dx, pose[1] + t * column.dy
+        room = _room(look, x, y)
         if room != last_room:
             last_room = room
             if surface == FLOOR:
-                material = floors[room]
+                material = look.floors[room]
             elif surface == CEILING:
-                material = ceilings[room]
+                material = look.ceilings[room]
             glow, bias, texture = (
                 paint[material, EMISSION],
                 paint[material, CONTRAST],
@@ -288,9 +222,9 @@ def _shade_level(
             + _wrap((u0 + t * du) * scale_u + offset_u, size) * size
             + _wrap(-((v0 + t * dv) * scale_v + offset_v), size)
         )
-        image[i, j, 0] = _tone(tone, (texels[texture, texel, 0] + bias) * (red * light))
-        image[i, j, 1] = _tone(tone, (texels[texture, texel, 1] + bias) * (green * light))
-        image[i, j, 2] = _tone(tone, (texels[texture, texel, 2] + bias) * (blue * light))
+        image[i, j, 0] = _tone(look.tone, (texels[texture, texel, 0] + bias) * (red * light))
+        image[i, j, 1] = _tone(look.tone, (texels[texture, texel, 1] + bias) * (green * light))
+        image[i, j, 2] = _tone(look.tone, (texels[texture, texel, 2] + bias) * (blue * light))
 
 
 @fast_kernel
