@@ -35,7 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "address by content alone": {"pose_weight": 0.0},
     "no drift correction": {"close_loops": False},
     "1 embedding answers": {"num_hypotheses": 1},
-    "8 embeddings answer": {"num_hypotheses": 8},
+    "4 embeddings answer": {"num_hypotheses": 4},
 }
 
 

@@ -25,7 +25,7 @@ class KinaemaConfig:
     feature_dropout: float = 0.15  # of the standardised features, while training
     context_layers: int = 1  # self-attention blocks across embeddings; 0 switches contextualisation off
     context_size: int = 16  # embeddings, the best addressed ones, that take part in an update's self-attention
-    num_hypotheses: int = 4  # embeddings that answer a query
+    num_hypotheses: int = 8  # embeddings that answer a query
     write_threshold: float = 0.94  # address above which an observation is folded into an existing embedding
     pose_weight: float = 0.1  # cost in the address of a squared distance of (x, y, 2 cos yaw, 2 sin yaw)
     close_loops: bool = True  # correct drifting odometry where a known place is recognised

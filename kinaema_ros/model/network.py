@@ -48,7 +48,7 @@ class Kinaema(nn.Module):
         self.head = PairHead(config)
         self.fusion = Fusion()
         self.temperature = nn.Parameter(torch.tensor(math.log(10.0)))  # of the contrastive loss
-        self.similarity_weight = nn.Parameter(torch.tensor(4.0))  # in the choice between embeddings
+        self.choice = nn.Parameter(torch.tensor([1.0, 4.0]))  # between hypotheses: weights of match and similarity
 
     def update(self, state: MemoryState, features: Tensor, odometry: Tensor) -> MemoryState:
         """Fold one frame into each of B memories: features (B, FEATURE_DIM), odometry (B, 3) float64."""
@@ -100,8 +100,12 @@ class Kinaema(nn.Module):
         batch = torch.arange(len(index), device=index.device)[:, None, None]
         estimate = self.head(probe[:, :, None], state.content[batch, index])
         robot_T_stored = between(state.robot[:, None, None], state.pose[batch, index]).to(probe.dtype)
-        logit = estimate.match + self.similarity_weight * similarity
+        logit = self.logit(estimate.match, similarity)
         return Hypotheses(estimate.moved(robot_T_stored), logit, similarity, robot_T_stored)
+
+    def logit(self, match: Tensor, similarity: Tensor) -> Tensor:
+        """Unnormalised log weight (...) of a hypothesis; ``choice`` is fitted when the network is calibrated."""
+        return self.choice[0] * match + self.choice[1] * similarity
 
     def query(self, state: MemoryState, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Where the robot was when it would have seen this, relative to where it is now.

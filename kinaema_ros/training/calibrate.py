@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -11,65 +13,96 @@ from torch import Tensor
 
 from kinaema_ros import metrics
 from kinaema_ros.model.cell import MemoryState
-from kinaema_ros.model.decoder import Fusion, fuse
+from kinaema_ros.model.decoder import Fusion, PairEstimate, fuse
 from kinaema_ros.model.network import Kinaema, distinctness
 from kinaema_ros.model.se2 import between
 from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.data import Sequence
-from kinaema_ros.training.losses import pose_distance
+from kinaema_ros.training.losses import pose_distance, pose_log_likelihood
 from kinaema_ros.training.through_memory import drifting_odometry
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 BATCH = 8
 LENGTHS = (0.25, 0.5, 1.0)  # of a drive, after which is asked: short memories and long ones
 CHI2_90 = (4.605, 2.706)  # 90 % quantiles of chi squared with 2 (position) and 1 (yaw) degrees of freedom
 
 
+class Rows:
+    """Tensors with one row for each of V answers."""
+
+    def __getitem__(self, which: Tensor) -> Self:
+        return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))  # type: ignore[arg-type]
+
+    @classmethod
+    def joined(cls, parts: Iterable[Self]) -> Self:
+        columns = zip(*([getattr(part, field.name) for field in fields(part)] for part in parts), strict=True)  # type: ignore[arg-type]
+        return cls(*(torch.cat(column) for column in columns))
+
+
 @dataclass
-class Evidence:
-    """Of V answers about seen and unseen places."""
+class Asked(Rows):
+    """Questions about seen and unseen places, and what K embeddings said of each."""
+
+    xy: Tensor  # (V, K, 2), this and the next three as in PairEstimate
+    direction: Tensor  # (V, K, 2)
+    scale: Tensor  # (V, K, 2)
+    match: Tensor  # (V, K)
+    similarity: Tensor  # (V, K)
+    distinctness: Tensor  # (V, 1)
+    truth: Tensor  # (V, 3); of no meaning for unseen places
+    label: Tensor  # (V,) 1: seen, 0: unseen
+
+    @property
+    def estimate(self) -> PairEstimate:
+        return PairEstimate(self.xy, self.direction, self.scale, self.match)
+
+
+@dataclass
+class Evidence(Rows):
+    """What the fused answers are judged by."""
 
     spread: Tensor  # (V, Fusion.EVIDENCE) what the deviations are judged by
     seen: Tensor  # (V, 1) what `seen` is judged by
     error: Tensor  # (V, 2) metres and radians; of no meaning for unseen places
     label: Tensor  # (V,) 1: seen, 0: unseen
 
-    def __getitem__(self, which: Tensor) -> Evidence:
-        return Evidence(self.spread[which], self.seen[which], self.error[which], self.label[which])
-
-    @staticmethod
-    def joined(parts: list[Evidence]) -> Evidence:
-        names = [field.name for field in fields(Evidence)]
-        return Evidence(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
-
 
 def calibrate(
     network: Kinaema, config: TrainConfig, device: torch.device, sequences: list[Sequence]
 ) -> dict[str, float]:
-    """Fit ``network.fusion`` in place; returns accuracy, coverage and AUROC on a half that it was not fitted on.
+    """Fit how ``network`` chooses between hypotheses, its deviations and `seen`, in place.
 
-    Half of the drives have exact odometry, the others noise up to ``config.max_odometry_noise``.
+    Half of the drives have exact odometry, the others noise up to ``config.max_odometry_noise``. Returns accuracy,
+    coverage and AUROC on a half of the questions that nothing was fitted on.
     """
     network.eval()
     generator = torch.Generator().manual_seed(config.seed)
-    parts = []
-    for start in range(0, len(sequences) - 1, BATCH):  # two at least: the unseen places are another one's
-        parts += collect_evidence(network, sequences[start : start + BATCH], config.max_odometry_noise, generator, device)
-    everything = Evidence.joined(parts)
-    fit = torch.arange(len(everything.label), device=device) % 2 == 0
+    asked = Asked.joined(
+        part
+        for start in range(0, len(sequences) - 1, BATCH)  # two at least: the unseen places are another one's
+        for part in ask(network, sequences[start : start + BATCH], config.max_odometry_noise, generator, device)
+    )
+    fit = torch.arange(len(asked.label), device=device) % 2 == 0
     with torch.enable_grad():
-        fit_fusion(network.fusion, everything[fit])
+        fit_choice(network, asked[fit & (asked.label > 0.5)])
     with torch.no_grad():
-        return report(network.fusion, everything[~fit])
+        evidence = judge(network, asked)
+    with torch.enable_grad():
+        fit_fusion(network.fusion, evidence[fit])
+    with torch.no_grad():
+        return report(network.fusion, evidence[~fit])
 
 
 @torch.no_grad()
-def collect_evidence(
+def ask(
     network: Kinaema,
     sequences: list[Sequence],
     max_noise: tuple[float, float],
     generator: torch.Generator,
     device: torch.device,
-) -> list[Evidence]:
+) -> list[Asked]:
     """Drive through the sequences side by side and ask, at each of LENGTHS, about all that was seen so far."""
     frames = len(sequences[0].features) - len(sequences[0].source)
     features = torch.stack([s.features for s in sequences])
@@ -87,21 +120,44 @@ def collect_evidence(
         if t + 1 not in asked_after:
             continue
         truth = between(poses[:, t, None], poses[:, frames:]).to(device)
-        passed = (source <= t).to(device)
-        parts.append(judged(network, state, queries, truth, 1.0)[passed.flatten()])
-        parts.append(judged(network, state, queries.roll(1, dims=0), truth, 0.0)[passed.flatten()])
+        passed = (source <= t).flatten().to(device)
+        parts.append(answers(network, state, queries, truth, 1.0)[passed])
+        parts.append(answers(network, state, queries.roll(1, dims=0), truth, 0.0)[passed])
     return parts
 
 
-def judged(network: Kinaema, state: MemoryState, queries: Tensor, truth: Tensor, label: float) -> Evidence:
-    """What the answers to queries (B, Q, F) with relative poses ``truth`` (B, Q, 3) are judged by."""
+def answers(network: Kinaema, state: MemoryState, queries: Tensor, truth: Tensor, label: float) -> Asked:
+    """What the memory says of queries (B, Q, F) with relative poses ``truth`` (B, Q, 3)."""
     h = network.hypotheses(state, queries)
-    fused = fuse(h.estimate, h.logit)
-    error = torch.stack(pose_distance(fused.pose, truth), dim=-1)
-    spread = network.fusion.evidence(fused, h.estimate.match, h.similarity)
-    seen = distinctness(state, h.similarity)[..., None]
-    parts = (spread, seen, error, torch.full_like(seen[..., 0], label))
-    return Evidence(*(tensor.flatten(0, 1).float() for tensor in parts))
+    distinct = distinctness(state, h.similarity)
+    e, labels = h.estimate, torch.full_like(distinct, label)
+    parts = (e.xy, e.direction, e.scale, e.match, h.similarity, distinct[..., None], truth, labels)
+    return Asked(*(tensor.flatten(0, 1).float() for tensor in parts))
+
+
+def fit_choice(network: Kinaema, asked: Asked) -> None:
+    """How much match and similarity count in the choice between hypotheses: where the truth is likeliest."""
+    likelihood = pose_log_likelihood(asked.estimate, asked.truth[:, None])  # (V, K)
+    network.choice.requires_grad_(True)
+    optimiser = torch.optim.LBFGS([network.choice], lr=0.5, max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        log_weight = F.log_softmax(network.logit(asked.match, asked.similarity), dim=-1)
+        total = -torch.logsumexp(log_weight + likelihood, dim=-1).mean()
+        total.backward()
+        return total
+
+    optimiser.step(loss)
+    network.choice.requires_grad_(False)
+
+
+def judge(network: Kinaema, asked: Asked) -> Evidence:
+    """The fused answers."""
+    fused = fuse(asked.estimate, network.logit(asked.match, asked.similarity))
+    error = torch.stack(pose_distance(fused.pose, asked.truth), dim=-1)
+    spread = network.fusion.evidence(fused, asked.match, asked.similarity)
+    return Evidence(spread, asked.distinctness, error, asked.label)
 
 
 def fit_fusion(fusion: Fusion, evidence: Evidence) -> None:

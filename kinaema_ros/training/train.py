@@ -74,11 +74,11 @@ def stage_parameters(network: Kinaema, stage: str) -> list[nn.Parameter]:
     """What a stage trains; everything else is frozen meanwhile."""
     network.requires_grad_(False)
     modules: list[nn.Module] = [network.descriptor, network.head]
-    loose = [network.temperature]
     if stage == "memory":
         modules.append(network.cell)
-        loose = [network.similarity_weight]
-    parameters = [p for m in modules for p in m.parameters()] + loose
+    parameters = [p for m in modules for p in m.parameters()]
+    if stage == "pairs":
+        parameters.append(network.temperature)
     for parameter in parameters:
         parameter.requires_grad_(True)
     return parameters
