@@ -43,7 +43,7 @@ class PoseGraph:
     head: Tensor  # (B, E) int64
     tail_T_head: Tensor  # (B, E, 3)
     information: Tensor  # (B, E, 2)
-    loops: Tensor  # (B,) int64, loops ever found
+    loops: Tensor  # (B,) int64, loops ever made
     anchor: Tensor  # (B,) int64, the embedding whose frame the robot's pose is kept relative to
     anchor_T_robot: Tensor  # (B, 3)
     variance: Tensor  # (B, 2) of anchor_T_robot, by odometry
