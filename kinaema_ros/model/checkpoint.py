@@ -55,7 +55,8 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
         raise CheckpointError(f"{path}: holds {metadata.get('format') or 'something else'}, not a {kind}")
     if metadata.get("version") != version:
         raise CheckpointError(
-            f"{path}: has format version {metadata.get('version')}, this kinaema_ros reads version {version}"
+            f"{path}: has format version {metadata.get('version')}, this kinaema_ros reads version {version}; "
+            "use a file that was made with this version"
         )
     if metadata.get("sha256") != digest(tensors):
         raise CheckpointError(f"{path}: damaged, its content does not match its hash; copy or download it again")
