@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,22 +21,22 @@ from kinaema_ros.training.data import Sequence
 from kinaema_ros.training.losses import pose_distance, pose_log_likelihood
 from kinaema_ros.training.through_memory import drifting_odometry
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 BATCH = 8
 LENGTHS = (0.25, 0.5, 1.0)  # of a drive, after which is asked: short memories and long ones
 CHI2_90 = (4.605, 2.706)  # 90 % quantiles of chi squared with 2 (position) and 1 (yaw) degrees of freedom
 
 
+Kind = TypeVar("Kind", bound="Rows")
+
+
 class Rows:
     """Tensors with one row for each of V answers."""
 
-    def __getitem__(self, which: Tensor) -> Self:
+    def __getitem__(self: Kind, which: Tensor) -> Kind:
         return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))  # type: ignore[arg-type]
 
     @classmethod
-    def joined(cls, parts: Iterable[Self]) -> Self:
+    def joined(cls: type[Kind], parts: Iterable[Kind]) -> Kind:
         columns = zip(*([getattr(part, field.name) for field in fields(part)] for part in parts), strict=True)  # type: ignore[arg-type]
         return cls(*(torch.cat(column) for column in columns))
 
