@@ -16,7 +16,7 @@ import numpy as np
 import rclpy
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -221,7 +221,10 @@ class _Player:
         topics: list[str] = []
 
         def subscribed() -> bool:
-            found = self._node.get_subscriber_names_and_types_by_node(name, namespace or "/")
+            try:
+                found = self._node.get_subscriber_names_and_types_by_node(name, namespace or "/")
+            except NodeNameNonExistentError:  # its services are known before its name is
+                return False
             topics[:] = [topic for topic, types in found if wanted in types]
             return bool(topics)
 
