@@ -214,7 +214,7 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
     key = F.normalize(pick(state.key, kept).lerp(pick(state.key, gone), weight), dim=-1)
     graph = drift.absorb(state.graph, gone, kept, between(old, other), where)
     index = torch.arange(state.count.shape[1], device=where.device)
-    at_gone, at_kept = (index == gone[:, None]) & where[:, None], (index == kept[:, None]) & where[:, None]
+    merged = ((index == gone[:, None]) | (index == kept[:, None])) & where[:, None]
     state = replace(
         state,
         key=put(state.key, kept, key),
@@ -224,7 +224,7 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
         # Whatever was most like the one that goes is now most like the one that stays, but for that one itself,
         # which waits for the next observation near it to find its twin.
         twin=torch.where((state.twin == gone[:, None]) & where[:, None], kept[:, None], state.twin),
-        likeness=torch.where(at_gone | at_kept, NEVER, state.likeness),
+        likeness=torch.where(merged, NEVER, state.likeness),
         graph=drift.move(graph, kept, between(old, pose), where),
     )
     return state, gone

@@ -96,23 +96,22 @@ def frames(graph: PoseGraph, pose: Tensor) -> Tensor:
 
 def robot(graph: PoseGraph, pose: Tensor) -> Tensor:
     """The robot's pose (B, 3), given the embeddings'."""
-    anchor = graph.anchor.clamp_min(0)
-    frame = compose(pick(pose, anchor), inverse(pick(graph.frame_T_pose, anchor)))
-    return compose(frame, graph.anchor_T_robot)
+    return compose(pick(frames(graph, pose), graph.anchor.clamp_min(0)), graph.anchor_T_robot)
 
 
 def relate(
     graph: PoseGraph, number: Tensor, tail: Tensor, head: Tensor, tail_T_head: Tensor, information: Tensor, where: Tensor
 ) -> PoseGraph:
     """Make relation ``number`` (B,) anew in the memories of ``where`` (B,); in the others, only the oldest loop ends."""
-    number = torch.where(where, number, graph.next_loop)
+    next_loop = graph.next_loop
+    number = torch.where(where, number, next_loop)
     return replace(
         graph,
         tail=put(graph.tail, number, torch.where(where, tail, NONE)),
         head=put(graph.head, number, head),
         tail_T_head=put(graph.tail_T_head, number, tail_T_head),
         information=put(graph.information, number, information),
-        loops=graph.loops + (where & (number == graph.next_loop)),
+        loops=graph.loops + (where & (number == next_loop)),
     )
 
 
