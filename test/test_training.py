@@ -1,21 +1,22 @@
 """Training: exact resume, several processes, and that a step teaches something."""
 
-import dataclasses
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from evaluation_support import random_sequence, small_network
 
 from kinaema_ros.model.checkpoint import load_network
-from kinaema_ros.model.encoder import FEATURE_DIM, Trunk
+from kinaema_ros.model.encoder import Trunk
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.pretrained import load_pretrained_trunk
-from kinaema_ros.training.through_memory import Drives, memory_loss
+from kinaema_ros.training.through_memory import Drives, drives_batch, memory_loss
 from kinaema_ros.training.train import train
 
 ROOT = Path(__file__).parent.parent
@@ -84,16 +85,9 @@ def test_the_shipped_trunk_is_the_pretrained_one(monkeypatch):
 @pytest.fixture
 def drives() -> tuple[Kinaema, Drives]:
     """An untrained network and two short drives that overfill its memory."""
-    config = TrainConfig.from_dict(SMALL)
-    generator = torch.Generator().manual_seed(0)
-    poses = torch.rand(2, 16, 3, generator=generator, dtype=torch.float64).cumsum(1)
-    views = torch.randn(2, 24, FEATURE_DIM, generator=generator)
-    where = poses[:, torch.arange(8)]
-    torch.manual_seed(0)
-    network = Kinaema(dataclasses.replace(config.model, num_embeddings=8, feature_dropout=0.0))
-    return network, Drives(
-        views[:, :16], poses, poses, views[:, 16:], where, torch.arange(8).repeat(2, 1), views.flip(0)[:, 16:]
-    )
+    network = small_network(num_embeddings=8, context_layers=1, feature_dropout=0.0).requires_grad_(True).train()
+    rng, device = np.random.default_rng(0), torch.device("cpu")
+    return network, drives_batch([random_sequence(seed) for seed in range(2)], rng, device, 16, 8, (0.0, 0.0))
 
 
 def test_the_cell_compiles_into_one_graph(drives):
