@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from std_srvs.srv import Trigger
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 from kinaema_ros.nodes import messages
+from kinaema_ros.nodes.spinning import Spinner
 
 ROOT = Path(__file__).resolve().parents[1]
 DISCOVERY = 120.0  # seconds for a node to come up: importing torch on a busy machine is most of it
@@ -74,15 +74,12 @@ class Ros:
             # Signals are pytest's: rclpy's handler would swallow a time limit's SIGTERM.
             rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node(name, namespace=namespace)
-        self._executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
-        self._thread.start()
+        executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
+        self._spinner = Spinner(executor, self.node)
 
     def close(self) -> None:
         """Ends the thread and the node."""
-        self._executor.shutdown()
-        self._thread.join()
+        self._spinner.end()
         self.node.destroy_node()
 
     def call(self, client: Any, request: Any, timeout: float = 30.0) -> Any:

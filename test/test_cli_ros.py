@@ -22,6 +22,7 @@ from ros_support import NodeProcess, wait_until  # noqa: E402
 
 from kinaema_interfaces.action import NavigateToImage  # noqa: E402
 from kinaema_ros.nodes import messages  # noqa: E402
+from kinaema_ros.nodes.spinning import Spinner  # noqa: E402
 
 
 def start(*arguments):
@@ -89,14 +90,10 @@ class Navigator:
             callback_group=ReentrantCallbackGroup(),  # a cancellation comes while the drive goes on
             cancel_callback=lambda _: CancelResponse.ACCEPT,
         )
-        self._executor = MultiThreadedExecutor(3, context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
-        self._thread.start()
+        self._spinner = Spinner(MultiThreadedExecutor(3, context=self._context), self.node)
 
     def close(self):
-        self._executor.shutdown()
-        self._thread.join()
+        self._spinner.end()
         self._server.destroy()
         self.node.destroy_node()
         self._context.try_shutdown()

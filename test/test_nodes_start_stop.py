@@ -6,18 +6,23 @@ import dataclasses
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+import rclpy
 import yaml
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
+from rclpy.signals import SignalHandlerOptions
 from ros_support import DISCOVERY, NodeProcess, Robot, frame, image_msg, wait_until
 
 from kinaema_ros.nodes.memory_parameters import MemoryParameters
 from kinaema_ros.nodes.navigator_parameters import NavigatorParameters
+from kinaema_ros.nodes.spinning import Spinner
 from kinaema_ros.paths import default_checkpoint, shipped
 
 REFUSED = [
@@ -120,3 +125,64 @@ def test_a_node_whose_callback_raises_ends_instead_of_hearing_nothing() -> None:
     node = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, timeout=DISCOVERY)
     assert node.returncode == 1
     assert "RuntimeError: a bug" in node.stderr and "closed" in node.stdout
+
+
+DEAF = """
+import signal, sys, threading
+from rclpy.node import Node
+from kinaema_ros.nodes.runtime import run
+
+class Deaf(Node):
+    def __init__(self):
+        super().__init__("deaf")
+        self.timer = self.create_timer(0.01, self.interrupt)
+
+    def interrupt(self):
+        self.timer.cancel()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    def close(self):
+        print("closed")
+
+sys.exit(run(Deaf))
+"""
+
+
+def test_a_signal_ends_a_node_whichever_of_its_threads_receives_it() -> None:
+    node = subprocess.run([sys.executable, "-c", DEAF], capture_output=True, text=True, timeout=DISCOVERY)
+    assert (node.returncode, node.stdout) == (0, "closed\n"), node.stderr
+
+
+class AboutToWait(SingleThreadedExecutor):
+    """An executor that is shut down just before it waits, after it made sure that it is not."""
+
+    def __init__(self, context: rclpy.Context):
+        super().__init__(context=context)
+        self.waits, self.is_shut_down = threading.Event(), threading.Event()
+
+    def get_nodes(self) -> list:
+        nodes = super().get_nodes()
+        if threading.current_thread() is not threading.main_thread():
+            self.waits.set()
+            self.is_shut_down.wait()
+        return nodes
+
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
+        done = super().shutdown(timeout_sec)
+        self.is_shut_down.set()
+        return done
+
+
+def test_a_spinner_ends_even_as_its_executor_is_about_to_wait() -> None:
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("test_spinner", context=context)
+    executor = AboutToWait(context)
+    spinner = Spinner(executor, node)
+    assert executor.waits.wait(10.0)
+    ending = threading.Thread(target=spinner.end, daemon=True)
+    ending.start()
+    ending.join(10.0)
+    assert not ending.is_alive() and not spinner.failed
+    node.destroy_node()
+    context.try_shutdown()

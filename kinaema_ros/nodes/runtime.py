@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
-import threading
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import rclpy
@@ -16,6 +16,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from .parameters import ParameterError
+from .spinning import Spinner
 
 EXIT_FAILURE, EXIT_USAGE = 1, 2
 # Python lets a busy thread keep the interpreter for 5 ms when another wants it. A callback changes threads
@@ -40,50 +41,50 @@ def run(create: Callable[[], Closable], args: list[str] | None = None, threads: 
     a goal) while everything ends.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    stop = threading.Event()
-
-    def on_signal(number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)  # whoever asks twice does not want to wait
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        node = create()
-        assert isinstance(node, Node)
-    except ParameterError as error:
-        print(f"refused to start: {error}", file=sys.stderr)
-        rclpy.shutdown()
-        return EXIT_USAGE
-    executor = MultiThreadedExecutor(num_threads=threads)
-    executor.add_node(node)
-    status = 0
-
-    def spin() -> None:
-        nonlocal status
+    with _signals() as (woken, wake):
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         try:
-            executor.spin()
-        except Exception:  # noqa: BLE001  a node that hears nothing any more must not look alive
-            if stop.is_set():  # rclpy's executor ends before the callbacks that it has begun
-                return
-            traceback.print_exc()
-            status = EXIT_FAILURE
-            stop.set()
+            node = create()
+            assert isinstance(node, Node)
+        except ParameterError as error:
+            print(f"refused to start: {error}", file=sys.stderr)
+            rclpy.shutdown()
+            return EXIT_USAGE
+        spinner = Spinner(MultiThreadedExecutor(num_threads=threads), node, lambda: wake.send(b"\0"))
+        try:
+            if isinstance(node, LifecycleNode) and node.get_parameter("autostart").value:
+                autostart(node)
+            woken.recv(1)
+        finally:
+            node.close()
+            spinner.end()
+            node.destroy_node()
+            rclpy.shutdown()
+        return EXIT_FAILURE if spinner.failed else 0
 
-    spinner = threading.Thread(target=spin, name="executor", daemon=True)
-    spinner.start()
-    try:
-        if isinstance(node, LifecycleNode) and node.get_parameter("autostart").value:
-            autostart(node)
-        stop.wait()
-    finally:
-        node.close()
-        executor.shutdown()
-        spinner.join(timeout=5.0)
-        node.destroy_node()
-        rclpy.shutdown()
-    return status
+
+@contextmanager
+def _signals() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """(woken, wake): SIGINT and SIGTERM, received by whichever thread, send a byte from wake to woken.
+
+    Waiting for a lock would not do: a signal that another thread receives, or that comes just before the main
+    thread begins to wait, does not end the wait, and Python runs its handler only after it.
+    """
+    woken, wake = socket.socketpair()
+    with woken, wake:
+        wake.setblocking(False)
+        signal.set_wakeup_fd(wake.fileno())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end_at_once_next_time)
+        try:
+            yield woken, wake
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
+def _end_at_once_next_time(number: int, _frame: object) -> None:
+    """Whoever asks twice does not want to wait."""
+    signal.signal(number, signal.SIG_DFL)
 
 
 def autostart(node: LifecycleNode) -> None:
