@@ -14,6 +14,7 @@ demo: setup
 
 lint: setup
 	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
 
 test: lint

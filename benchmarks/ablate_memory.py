@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each part of the memory is worth: the shipped network with one part switched off or resized, not retrained.
 
-    .venv/bin/python benchmarks/ablate_memory.py --scenes 64 --cache /tmp/kinaema-drives --json ablation.json
+.venv/bin/python benchmarks/ablate_memory.py --scenes 64 --cache /tmp/kinaema-drives --json ablation.json
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def changed(network: Kinaema, name: str) -> Kinaema:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--checkpoint", type=Path, default=default_checkpoint())
     parser.add_argument("--scenes", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
@@ -67,7 +69,9 @@ def main() -> None:
     arguments = parser.parse_args()
     network, _ = load_network(arguments.checkpoint)
     config = EpisodeConfig(arguments.seed)
-    drives = list(progress(episodes(config, arguments.scenes, network.trunk, cache=arguments.cache), desc="drives"))
+    drives = list(
+        progress(episodes(config, arguments.scenes, network.trunk, cache=arguments.cache), desc="drives")
+    )
     records: list[dict[str, Any]] = []
     for noise in (OdometryNoise(0.0, 0.0), OdometryNoise(0.02, 0.2)):
         for name in VARIANTS:

@@ -38,7 +38,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs; finished ones are kept")
     parser.add_argument("--drives", type=int, default=300, help="that all variants are trained on")
     parser.add_argument("--scenes", type=int, default=16, help="that all are measured in")
@@ -54,7 +56,13 @@ def main() -> None:
     records: list[dict[str, Any]] = []
     for name, changes in VARIANTS.items():
         steps = {"pair_steps": PAIR_STEPS, "memory_steps": MEMORY_STEPS, "memory_frames": [64, 96]}
-        values = {**steps, "seed": arguments.seed, "calibration_sequences": 8, "calibration_frames": 100, **changes}
+        values = {
+            **steps,
+            "seed": arguments.seed,
+            "calibration_sequences": 8,
+            "calibration_frames": 100,
+            **changes,
+        }
         config = dataclasses.replace(TrainConfig.from_dict(values), data=data)
         checkpoint = train(config, arguments.out / name.replace(" ", "_"), pool=pool)
         assert checkpoint is not None  # no time limit was set

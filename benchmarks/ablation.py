@@ -42,5 +42,14 @@ def show(records: list[dict[str, Any]]) -> str:
         )
         for entry in records
     ]
-    header = ("variant", "frames", "0.5 m & 10 deg", "1 m & 20 deg", "2 m & 30 deg", "median", "AUROC", "state")
+    header = (
+        "variant",
+        "frames",
+        "0.5 m & 10 deg",
+        "1 m & 20 deg",
+        "2 m & 30 deg",
+        "median",
+        "AUROC",
+        "state",
+    )
     return table(rows, header)

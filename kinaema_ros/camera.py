@@ -30,13 +30,17 @@ class Intrinsics:
         if not all(math.isfinite(v) for v in (self.fx, self.fy, self.cx, self.cy)):
             raise ValueError("camera intrinsics are not finite; is the camera calibrated?")
         if self.fx <= 0 or self.fy <= 0:
-            raise ValueError(f"focal lengths fx {self.fx:g}, fy {self.fy:g} must be positive; is the camera calibrated?")
+            raise ValueError(
+                f"focal lengths fx {self.fx:g}, fy {self.fy:g} must be positive; is the camera calibrated?"
+            )
 
     @classmethod
     def from_hfov(cls, width: int, height: int, hfov: float) -> Intrinsics:
         """Square pixels, optical axis in the middle, horizontal field of view in radians."""
         if not 0.17 <= hfov <= 2.62:
-            raise ValueError(f"horizontal field of view of {hfov:g} rad: it must lie between 0.17 and 2.62 (10 to 150 deg)")
+            raise ValueError(
+                f"horizontal field of view of {hfov:g} rad: it must lie between 0.17 and 2.62 (10 to 150 deg)"
+            )
         f = width / 2 / math.tan(hfov / 2)
         return cls(width, height, f, f, (width - 1) / 2, (height - 1) / 2)
 

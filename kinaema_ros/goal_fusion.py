@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike
 from kinaema_ros import geometry
 from kinaema_ros.geometry import Array
 
-# 99.9 % of chi-square with three degrees of freedom: an honest answer is called an outlier once in a
-# thousand.
+# 99.9 % of chi-square with three degrees of freedom: one honest answer in a thousand is called an outlier.
 _GATE = 16.27
 # No answer is trusted beyond this: the network's own variances do not know of odometry or camera calibration.
 _FLOOR = np.diag([0.03**2, 0.03**2, math.radians(1.0) ** 2])

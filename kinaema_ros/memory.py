@@ -146,7 +146,9 @@ class SpatialMemory:
         """
         tensors, metadata = read_tensors(Path(path), STATE_FORMAT, STATE_VERSION)
         if metadata.get("network") != self._hash:
-            raise CheckpointError(f"{path}: saved with another network; load the checkpoint that it was made with")
+            raise CheckpointError(
+                f"{path}: saved with another network; load the checkpoint that it was made with"
+            )
         for name, expected in self._state.tensors().items():
             tensor = tensors.get(name)
             if tensor is None or tensor.shape != expected.shape or tensor.dtype != expected.dtype:
@@ -166,7 +168,9 @@ class SpatialMemory:
         """Features (1, FEATURE_DIM) of an image of any camera."""
         rgb = np.asarray(rgb)
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-            raise ValueError(f"image of shape {rgb.shape} and type {rgb.dtype}: it must be (H, W, 3) uint8 RGB")
+            raise ValueError(
+                f"image of shape {rgb.shape} and type {rgb.dtype}: it must be (H, W, 3) uint8 RGB"
+            )
         height, width = rgb.shape[:2]
         if height < 8 or width < 8:
             raise ValueError(f"image of {width} x {height} pixels: it must be at least 8 x 8")
@@ -176,7 +180,11 @@ class SpatialMemory:
 
     def _intrinsics(self, width: int, height: int, hfov: float | None) -> Intrinsics:
         camera = self._camera
-        if hfov is None and camera is not None and abs(width * camera.height - height * camera.width) <= width:
+        if (
+            hfov is None
+            and camera is not None
+            and abs(width * camera.height - height * camera.width) <= width
+        ):
             return camera.scaled_to(width, height)  # the robot's camera, perhaps at another resolution
         return Intrinsics.from_hfov(width, height, self._hfov if hfov is None else hfov)
 

@@ -65,7 +65,9 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float | None:
     return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def success_weighted_by_path_length(success: ArrayLike, shortest: ArrayLike, driven: ArrayLike) -> float | None:
+def success_weighted_by_path_length(
+    success: ArrayLike, shortest: ArrayLike, driven: ArrayLike
+) -> float | None:
     """SPL: mean of success * shortest / max(driven, shortest) over episodes, paths in metres; None without any.
 
     Anderson et al., "On Evaluation of Embodied Navigation Agents", arXiv 1807.06757, section 3.

@@ -39,7 +39,9 @@ def start_nodes(
     return [
         NodeProcess("simulator_node", *SIM, *simulator, ros_arguments=ros_arguments),
         NodeProcess("memory_node", "use_sim_time:=true", *memory, ros_arguments=ros_arguments),
-        NodeProcess("navigator_node", "use_sim_time:=true", *patient, *navigator, ros_arguments=ros_arguments),
+        NodeProcess(
+            "navigator_node", "use_sim_time:=true", *patient, *navigator, ros_arguments=ros_arguments
+        ),
     ]
 
 

@@ -14,7 +14,13 @@ from kinaema_ros.training.data import Sequence
 from kinaema_ros.training.episodes import Episode
 
 SMALL = KinaemaConfig(
-    num_embeddings=24, key_dim=16, content_dim=32, head_dim=32, context_size=4, num_hypotheses=4, context_layers=0
+    num_embeddings=24,
+    key_dim=16,
+    content_dim=32,
+    head_dim=32,
+    context_size=4,
+    num_hypotheses=4,
+    context_layers=0,
 )
 
 

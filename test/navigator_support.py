@@ -44,7 +44,9 @@ class World(Ros):
         self.nav2 = self.start_nav2(group)
         self.client = ActionClient(node, NavigateToImage, "navigate_to_image", callback_group=group)
         self.send_goal = node.create_client(QueryPose, "kinaema_navigator/send_goal", callback_group=group)
-        self.lifecycle = node.create_client(ChangeState, "kinaema_navigator/change_state", callback_group=group)
+        self.lifecycle = node.create_client(
+            ChangeState, "kinaema_navigator/change_state", callback_group=group
+        )
         self.parameters = AsyncParameterClient(node, "kinaema_navigator", callback_group=group)
         self.begin()
 
@@ -182,7 +184,7 @@ def _answering() -> tuple[World, NodeProcess]:
         world, process = World(), NodeProcess("navigator_node", "requery_period:=0.2")
         with suppress(AssertionError):
             assert world.client.wait_for_server(DISCOVERY)
-            world.result(world.client.send_goal_async(NavigateToImage.Goal(min_seen=2.0)), 10.0)  # it will refuse
+            world.result(world.client.send_goal_async(NavigateToImage.Goal(min_seen=2.0)), 10.0)  # refused
             return world, process
         process.stop()
         world.close()

@@ -39,7 +39,9 @@ def drive(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return episode.features[None].float(), torch.from_numpy(episode.poses)[None], episode.queries[1:].float()
 
 
-def one_by_one(baseline: Baseline, features: Tensor, odometry: Tensor, questions: Tensor) -> tuple[object, Answer]:
+def one_by_one(
+    baseline: Baseline, features: Tensor, odometry: Tensor, questions: Tensor
+) -> tuple[object, Answer]:
     state = baseline.start(1, features.shape[1])
     for t in range(features.shape[1]):
         state = baseline.update(state, features[:, t], odometry[:, t])
@@ -69,7 +71,9 @@ def test_frame_by_frame_gives_what_training_saw_of_the_whole_drive(name: str) ->
 @both
 def test_where_the_odometry_began_does_not_matter(name: str) -> None:
     baseline, (features, odometry, questions) = baseline_of(name), drive()
-    elsewhere = compose(torch.tensor([12_000.0, -3.0, 2.5], dtype=torch.float64).expand_as(odometry), odometry)
+    elsewhere = compose(
+        torch.tensor([12_000.0, -3.0, 2.5], dtype=torch.float64).expand_as(odometry), odometry
+    )
     _, here = one_by_one(baseline, features, odometry, questions)
     _, there = one_by_one(baseline, features, elsewhere, questions)
     torch.testing.assert_close(here.pose, there.pose, atol=1e-4, rtol=1e-4)

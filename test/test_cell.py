@@ -94,7 +94,9 @@ def test_a_loop_takes_drift_away(drift_deg):
             graph = drift.drive(graph, torch.from_numpy(motion[k - 1])[None])
         graph = drift.add_child(graph, torch.tensor([k]), yes)
     seen = torch.from_numpy(geometry.between(poses[0], poses[-1]))[None]
-    graph = drift.add_loop(graph, torch.tensor([0]), seen, torch.tensor([[0.1**2, 0.02**2]], dtype=torch.float64), yes)
+    graph = drift.add_loop(
+        graph, torch.tensor([0]), seen, torch.tensor([[0.1**2, 0.02**2]], dtype=torch.float64), yes
+    )
     pose = torch.from_numpy(np.stack(odometry))[None]
     for _ in range(60):
         pose = drift.relax(graph, pose)

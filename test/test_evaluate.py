@@ -71,9 +71,7 @@ def test_drives_side_by_side_get_the_answers_of_drives_one_by_one() -> None:
     together = answers_of(KinaemaMethod(network), OdometryNoise(0.05, 1.0))
     episodes, odometry = drives(3, OdometryNoise(0.05, 1.0))
     for index, episode in enumerate(episodes):
-        alone = ask(
-            KinaemaMethod(network), [episode], odometry[index : index + 1], LENGTHS, "cpu"
-        )
+        alone = ask(KinaemaMethod(network), [episode], odometry[index : index + 1], LENGTHS, "cpu")
         for a, b in zip(together, alone, strict=True):
             np.testing.assert_allclose(a.pose[index], b.pose[0], atol=1e-4)
 
@@ -103,11 +101,17 @@ def test_what_is_measured_is_what_spatial_memory_answers() -> None:
 def test_state_of_ours_stays_as_it_is_and_that_of_retrieval_grows() -> None:
     network = small_network()
     episodes, odometry = drives(1)
-    for method, grows in ((KinaemaMethod(network), False), (Retrieval(network), True), (RetrievalPair(network), True)):
+    for method, grows in (
+        (KinaemaMethod(network), False),
+        (Retrieval(network), True),
+        (RetrievalPair(network), True),
+    ):
         short, long = measure_costs(method, network.trunk, episodes[0], odometry[0], LENGTHS)
-        assert (long["state_bytes"] == 2 * short["state_bytes"]) if grows else long == {**long, **short} | {
-            key: long[key] for key in ("update_ms", "query_ms")
-        }
+        assert (
+            (long["state_bytes"] == 2 * short["state_bytes"])
+            if grows
+            else long == {**long, **short} | {key: long[key] for key in ("update_ms", "query_ms")}
+        )
         assert min(short["update_ms"], short["query_ms"]) > 0.0
 
 
@@ -115,7 +119,9 @@ def test_exact_odometry_is_the_true_path_and_noise_is_the_same_in_every_run() ->
     episode = random_episode(5)
     exact = odometry_of(episode, EXACT, 0, 0)
     np.testing.assert_allclose(
-        geometry.between(exact[0], exact[-1]), geometry.between(episode.poses[0], episode.poses[-1]), atol=1e-9
+        geometry.between(exact[0], exact[-1]),
+        geometry.between(episode.poses[0], episode.poses[-1]),
+        atol=1e-9,
     )
     noise = OdometryNoise(0.02, 0.2)
     assert np.array_equal(odometry_of(episode, noise, 3, 1), odometry_of(episode, noise, 3, 1))
@@ -161,7 +167,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_writes_records_and_pictures_and_repeats_itself(checkpoint: Path, tmp_path: Path) -> None:
-    arguments = ["evaluate", "rpe", "--method", "kinaema,retrieval,retrieval_pair,own_pose", "--lengths", "6,12"]
+    arguments = [
+        "evaluate",
+        "rpe",
+        "--method",
+        "kinaema,retrieval,retrieval_pair,own_pose",
+        "--lengths",
+        "6,12",
+    ]
     arguments += ["--scenes", "2", "--queries", "2", "--seed", "3", "--odom-noise", "0.02,0.2"]
     arguments += ["--checkpoint", str(checkpoint), "--cache", str(tmp_path / "cache")]
     out = tmp_path / "out"
@@ -185,13 +198,29 @@ def test_the_command_writes_records_and_pictures_and_repeats_itself(checkpoint: 
 def test_a_baseline_that_is_not_there_is_named_before_any_work(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["evaluate", "rpe", "--method", "gru", "--checkpoint", str(checkpoint), "--baselines", str(tmp_path)]
+    arguments = [
+        "evaluate",
+        "rpe",
+        "--method",
+        "gru",
+        "--checkpoint",
+        str(checkpoint),
+        "--baselines",
+        str(tmp_path),
+    ]
     assert cli.main(arguments) == 1
     assert "baseline-gru.safetensors: no such file; train it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--lengths", "1"], ["--lengths", "8,8"], ["--method", "magic"], ["--odom-noise", "2,0"], ["--scenes", "0"]]
+    "wrong",
+    [
+        ["--lengths", "1"],
+        ["--lengths", "8,8"],
+        ["--method", "magic"],
+        ["--odom-noise", "2,0"],
+        ["--scenes", "0"],
+    ],
 )
 def test_wrong_usage_is_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

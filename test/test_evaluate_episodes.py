@@ -54,7 +54,9 @@ def test_unseen_places_of_the_same_building_are_out_of_sight_of_the_whole_prefix
                 checked += 1
                 for pose in plan.poses[:length]:
                     near = np.hypot(*(pose - view)[:2]) <= 3.0
-                    assert not (near and line_of_sight(scene.boxes, scene.sight_blockers, *pose[:2], *view[:2]))
+                    assert not (
+                        near and line_of_sight(scene.boxes, scene.sight_blockers, *pose[:2], *view[:2])
+                    )
     assert checked >= 6
 
 
@@ -74,7 +76,9 @@ def test_a_place_was_last_seen_at_the_latest_frame_near_it() -> None:
     assert episode.last_seen(1, 12)[:2].tolist() == [11, 6]
 
 
-@pytest.mark.parametrize("wrong", [{"lengths": ()}, {"lengths": (1,)}, {"lengths": (5, 5)}, {"queries": 1}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"lengths": ()}, {"lengths": (1,)}, {"lengths": (5, 5)}, {"queries": 1}, {"seed": -1}]
+)
 def test_impossible_configurations_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError):
         EpisodeConfig(**({"seed": 0} | wrong))

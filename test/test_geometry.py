@@ -18,9 +18,7 @@ def assert_same(a: np.ndarray, b: np.ndarray) -> None:
 
 @given(poses, poses, poses)
 def test_composition_is_associative(a, b, c):
-    assert_same(
-        geometry.compose(geometry.compose(a, b), c), geometry.compose(a, geometry.compose(b, c))
-    )
+    assert_same(geometry.compose(geometry.compose(a, b), c), geometry.compose(a, geometry.compose(b, c)))
 
 
 @given(poses)
@@ -72,6 +70,4 @@ def test_composed_covariance_matches_sampling():
         a + rng.multivariate_normal(np.zeros(3), cov_a, 200_000),
         b + rng.multivariate_normal(np.zeros(3), cov_b, 200_000),
     )
-    np.testing.assert_allclose(
-        geometry.compose_covariance(a, cov_a, b, cov_b), np.cov(samples.T), atol=3e-5
-    )
+    np.testing.assert_allclose(geometry.compose_covariance(a, cov_a, b, cov_b), np.cov(samples.T), atol=3e-5)

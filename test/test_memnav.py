@@ -85,7 +85,11 @@ def test_retrieval_refuses_what_it_is_least_sure_of(explored):
 
 
 def test_a_record_says_what_happened(explored):
-    trips = [trip(), trip(stopped_x=2.0, collisions=2), trip(arrived=False, refused=True, length=0.0, seen=0.4)]
+    trips = [
+        trip(),
+        trip(stopped_x=2.0, collisions=2),
+        trip(arrived=False, refused=True, length=0.0, seen=0.4),
+    ]
     trips.append(trip(arrived=False, message="no path", other_room=False))
     record = memnav.record("kinaema", [Result(explored.building, trips, [0.1, 0.3, 0.45, 0.6])], 7, NOISE)
     assert record["success_rate"] == 0.25 and record["success_rate_other_rooms"] == pytest.approx(1 / 3)
@@ -188,7 +192,18 @@ def test_a_robot_localised_by_odometry_is_right_again_when_told():
 def test_the_command_writes_records_and_pictures(tmp_path, monkeypatch, capsys):
     out, result = tmp_path / "out", tmp_path / "memnav.json"
     status = cli.main(
-        ["evaluate", "memnav", "--method", "oracle", "--episodes", "1", "--json", str(result), "--out", str(out)]
+        [
+            "evaluate",
+            "memnav",
+            "--method",
+            "oracle",
+            "--episodes",
+            "1",
+            "--json",
+            str(result),
+            "--out",
+            str(out),
+        ]
     )
     assert status == 0
     (record,) = json.loads(result.read_text())

@@ -98,7 +98,9 @@ def test_a_drive_that_takes_too_long_is_ended():
     assert world.seconds == 21.0
 
 
-@pytest.mark.parametrize("limits", [{"min_seen": 1.5}, {"position_tolerance": -0.1}, {"yaw_tolerance": float("nan")}])
+@pytest.mark.parametrize(
+    "limits", [{"min_seen": 1.5}, {"position_tolerance": -0.1}, {"yaw_tolerance": float("nan")}]
+)
 def test_limits_that_make_no_sense_are_refused(limits):
     with pytest.raises(ValueError, match=next(iter(limits))):
         DriveLimits(**limits)

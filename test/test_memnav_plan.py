@@ -88,7 +88,14 @@ def test_goals_run_out_where_everything_is_near():
 
 def test_a_building_may_serve_fewer_episodes(building):
     some = cut_short(building, 2)
-    assert len(some.goals) == len(some.shortest) == len(some.other_room) == len(some.unseen) == len(some.outside) == 2
+    assert (
+        len(some.goals)
+        == len(some.shortest)
+        == len(some.other_room)
+        == len(some.unseen)
+        == len(some.outside)
+        == 2
+    )
     np.testing.assert_array_equal(some.goals, building.goals[:2])
 
 
@@ -99,7 +106,7 @@ def test_a_robot_too_close_to_a_wall_finds_its_way_out():
     cells = [
         (row, column)
         for row, column in np.argwhere((scene.clearance >= 0.13) & (scene.clearance < 0.19))
-        if scene.reachable[row - 2 : row + 3, column - 2 : column + 3].any()  # not between two pieces of furniture
+        if scene.reachable[row - 2 : row + 3, column - 2 : column + 3].any()  # not between furniture
     ]
     starts = (np.array(cells[::40])[:, ::-1] + 0.5) * 0.1 + origin
     goal = (np.argwhere(scene.reachable & (scene.clearance > 0.5))[0][::-1] + 0.5) * 0.1 + origin

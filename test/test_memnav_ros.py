@@ -27,7 +27,9 @@ def test_the_walk_is_driven_as_it_was_planned(index):
         assert not collided and len(track) < 4000
     driven = np.array(track)
     gap = np.hypot(*(driven[:, None, :2] - building.walk[None, :, :2]).transpose(2, 0, 1))
-    turn = np.abs(np.remainder(driven[:, None, 2] - building.walk[None, :, 2] + math.pi, 2 * math.pi) - math.pi)
+    turn = np.abs(
+        np.remainder(driven[:, None, 2] - building.walk[None, :, 2] + math.pi, 2 * math.pi) - math.pi
+    )
     assert gap.min(axis=0).max() < 0.1
     assert np.where(gap < 0.15, turn, math.inf).min(axis=0).max() < math.radians(20)
     assert walk.command(pose, 0.05) == (0.0, 0.0)

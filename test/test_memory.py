@@ -51,7 +51,9 @@ def driven(drive) -> SpatialMemory:
     return memory
 
 
-def remember(memory: SpatialMemory, drive: Drive, odom_T_world: np.ndarray | None = None, frames: int = FRAMES) -> None:
+def remember(
+    memory: SpatialMemory, drive: Drive, odom_T_world: np.ndarray | None = None, frames: int = FRAMES
+) -> None:
     for image, pose in zip(drive.images[:frames], drive.poses[:frames], strict=True):
         memory.update(image, pose if odom_T_world is None else geometry.compose(odom_T_world, pose))
 

@@ -83,7 +83,7 @@ def test_two_unlike_robots_return_to_their_photos_side_by_side(robots: dict[str,
         places = {"ant": photos["ant"][1][0], "bee": photos["bee"][2][0]}
         shown = {"ant": photos["ant"][1][1], "bee": upright("bee", places["bee"], PHONE_HFOV)}
         with KinaemaClient("/ant") as kinaema:
-            # Without query_hfov_deg, a photo of another shape sees as much across its longer side as the robot.
+            # Without query_hfov_deg, a photo of another shape sees as far across its longer side as we do.
             photo = upright("ant", places["ant"], math.radians(90.0))
             assert_there("ant", places["ant"], kinaema.query(photo, "map", DISCOVERY).pose)
         arrivals = dict(zip(robots, both.map(go, robots, [shown[name] for name in robots]), strict=True))

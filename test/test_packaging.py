@@ -42,7 +42,9 @@ def top(names: set[str]) -> set[str]:
 
 def ros_packages() -> set[str]:
     """What the ROS dependencies of package.xml are called, in Python too."""
-    names = {node.text or "" for node in xml.parse(ROOT / "package.xml").iter() if node.tag.endswith("depend")}
+    names = {
+        node.text or "" for node in xml.parse(ROOT / "package.xml").iter() if node.tag.endswith("depend")
+    }
     return {name for name in names if not name.startswith("python3-")}
 
 
@@ -66,7 +68,9 @@ def test_only_nodes_know_ros():
 ])  # fmt: skip
 def test_imports_point_one_way(layer, above):
     for name in imports_below(PACKAGE / layer):
-        assert not name.startswith(tuple(f"kinaema_ros.{upper}" for upper in above)), f"{layer} imports {name}"
+        assert not name.startswith(tuple(f"kinaema_ros.{upper}" for upper in above)), (
+            f"{layer} imports {name}"
+        )
 
 
 def test_the_simulator_needs_no_network():
@@ -139,7 +143,9 @@ def test_every_failure_has_an_error_code_of_its_own():
 
 
 def test_the_readme_quotes_messages_and_parameters_that_exist():
-    table = (ROOT / "README.md").read_text().partition("## When something goes wrong")[2].partition("\n## ")[0]
+    table = (
+        (ROOT / "README.md").read_text().partition("## When something goes wrong")[2].partition("\n## ")[0]
+    )
     code = "\n".join(path.read_text() for path in (ROOT / "kinaema_ros").rglob("*.py"))
     code += (ROOT / "kinaema_interfaces/msg/MemoryStatus.msg").read_text()
     rows = [row.strip("|").split("|") for row in table.splitlines() if row.startswith("| ")][1:]

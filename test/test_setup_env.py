@@ -56,7 +56,9 @@ def run_with_tools(tmp_path: Path, **tools: str) -> subprocess.CompletedProcess:
     script.write_text((ROOT / "tools/setup_env.py").read_text())
     environment = {k: v for k, v in os.environ.items() if k not in ("ROS_DISTRO", "CC", "CXX")}
     environment["PATH"] = str(folder)
-    return subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=60
+    )
 
 
 TOOL = "#!/bin/sh\necho cmake version 3.28.3\n"
@@ -126,8 +128,14 @@ def test_a_disk_that_fills_up_on_the_way_is_told_in_one_line(setup_env, monkeypa
     ("output", "told"),
     [
         (["copying", "OSError: [Errno 28] No space left on device"], "is full: make room"),
-        (["WARNING: Retrying: NewConnectionError(...)", "ERROR: No matching distribution"], "check the network"),
-        (["ERROR: Cannot install a", "ERROR: ResolutionImpossible", "WARNING: new pip"], "ResolutionImpossible"),
+        (
+            ["WARNING: Retrying: NewConnectionError(...)", "ERROR: No matching distribution"],
+            "check the network",
+        ),
+        (
+            ["ERROR: Cannot install a", "ERROR: ResolutionImpossible", "WARNING: new pip"],
+            "ResolutionImpossible",
+        ),
         (["a.c:3:1: error: unknown type", "make: *** Error 2"], "unknown type"),
         ([], "no output"),
     ],
@@ -165,7 +173,12 @@ def test_an_interrupt_ends_the_command_and_its_children(setup_env, tmp_path):
 class Steps:
     """Stands for the steps: remembers which ran, and breaks where asked to."""
 
-    FUNCTIONS = {"venv": "make_venv", "pip": "install", "interfaces": "build_interfaces", "package": "build_package"}
+    FUNCTIONS = {
+        "venv": "make_venv",
+        "pip": "install",
+        "interfaces": "build_interfaces",
+        "package": "build_package",
+    }
 
     def __init__(self, setup_env, monkeypatch):
         self.ran: list[str] = []
@@ -256,6 +269,8 @@ def test_ros_is_found_without_sourcing_anything():
         "print(get_package_share_directory('kinaema_ros'))"
     )
     bare = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
-    result = subprocess.run([sys.executable, "-c", program], env=bare, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=bare, capture_output=True, text=True, timeout=60
+    )
     assert result.returncode == 0, result.stderr
     assert Path(result.stdout.strip(), "package.xml").is_file()

@@ -85,7 +85,9 @@ def test_the_shipped_trunk_is_the_pretrained_one(monkeypatch):
 @pytest.fixture
 def drives() -> tuple[Kinaema, Drives]:
     """An untrained network and two short drives that overfill its memory."""
-    network = small_network(num_embeddings=8, context_layers=1, feature_dropout=0.0).requires_grad_(True).train()
+    network = (
+        small_network(num_embeddings=8, context_layers=1, feature_dropout=0.0).requires_grad_(True).train()
+    )
     rng, device = np.random.default_rng(0), torch.device("cpu")
     return network, drives_batch([random_sequence(seed) for seed in range(2)], rng, device, 16, 8, (0.0, 0.0))
 

@@ -189,7 +189,9 @@ def repair_wheels() -> None:
         if path.suffix not in ("", ".cmake"):
             continue
         old = path.read_bytes()
-        new = old.replace(f"{theirs}/include/{PYTHON_NAME}".encode(), sysconfig.get_paths()["include"].encode())
+        new = old.replace(
+            f"{theirs}/include/{PYTHON_NAME}".encode(), sysconfig.get_paths()["include"].encode()
+        )
         new = new.replace(theirs.encode(), str(VENV).encode())
         if new != old:
             replace(path, new)
@@ -199,7 +201,9 @@ def build_interfaces(ros: str, lock: int) -> None:
     packages = [ROOT / "kinaema_interfaces"]
     underlays = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if ros else []
     for manifest in sorted(ROOT.glob("stand_ins/*/package.xml")):
-        if not any(Path(prefix, "share", manifest.parent.name, manifest.name).is_file() for prefix in underlays):
+        if not any(
+            Path(prefix, "share", manifest.parent.name, manifest.name).is_file() for prefix in underlays
+        ):
             packages.append(manifest.parent)
     colcon(packages, ros, lock)
 

@@ -38,7 +38,10 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--out", metavar="DIR", type=output_folder, required=True, help="folder of the run")
     parser.add_argument(
-        "--minutes", metavar="M", type=between(0, math.inf, "minutes"), help="stop after so long, to be gone on with"
+        "--minutes",
+        metavar="M",
+        type=between(0, math.inf, "minutes"),
+        help="stop after so long, to be gone on with",
     )
     parser.add_argument(
         "--method",
@@ -172,7 +175,9 @@ def _evaluate_memnav(kinds: argparse._SubParsersAction) -> None:
         default=200,
         help="drives of each method, eight in a building (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=whole_number(0), default=0, help="of buildings and drives (default: 0)")
+    parser.add_argument(
+        "--seed", type=whole_number(0), default=0, help="of buildings and drives (default: 0)"
+    )
     _add_odometry_noise(parser, (0.02, 0.2), "0.02,0.2")
     parser.add_argument(
         "--through-ros",

@@ -22,7 +22,7 @@ from kinaema_ros.model.rows import pick, put
 from kinaema_ros.model.se2 import between, compose, difference
 
 NEVER = -1e9  # address of an embedding that holds nothing
-MAX_STRIDE = 1.0  # metres after which a new embedding is taken even in a known place, to keep track of the motion
+MAX_STRIDE = 1.0  # metres after which a new embedding is taken even in a known place, to track the motion
 COUNT_CAP = 15.0  # observations after which an embedding keeps adapting at a constant rate
 
 
@@ -105,7 +105,12 @@ class MemoryCell(nn.Module):
         self.context = Contextualiser(config) if config.context_layers else None
 
     def forward(
-        self, state: MemoryState, key: Tensor, content: Tensor, odometry: Tensor, sighting: Sighting | None = None
+        self,
+        state: MemoryState,
+        key: Tensor,
+        content: Tensor,
+        odometry: Tensor,
+        sighting: Sighting | None = None,
     ) -> MemoryState:
         """One observation for each of B memories.
 
@@ -206,7 +211,7 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
     gone = state.likeness.argmax(dim=1)
     kept = pick(state.twin, gone)
     count, of_gone = pick(state.count, kept), pick(state.count, gone)
-    joins = torch.where(where, of_gone, 0.0)  # observations that change over; where none do, all stays as it is
+    joins = torch.where(where, of_gone, 0.0)  # observations that change over; without any, all stays as it is
     weight = (joins / (count + joins).clamp_min(1.0))[:, None]
     old, other = pick(state.pose, kept), pick(state.pose, gone)
     pose = old + weight * difference(other, old)
@@ -221,7 +226,7 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
         content=put(state.content, kept, content),
         pose=put(state.pose, kept, pose),
         count=put(put(state.count, kept, count + joins), gone, of_gone - joins),
-        # Whatever was most like the one that goes is now most like the one that stays, but for that one itself,
+        # Whatever was most like the one that goes is now most like the one that stays, but for that one,
         # which waits for the next observation near it to find its twin.
         twin=torch.where((state.twin == gone[:, None]) & where[:, None], kept[:, None], state.twin),
         likeness=torch.where(merged, NEVER, state.likeness),
@@ -275,6 +280,8 @@ class Contextualiser(nn.Module):
         address = address.clamp_min(-2.0)[..., None]
         place = torch.cat([offset[..., :2], offset[..., 2:].cos(), offset[..., 2:].sin(), address], dim=-1)
         tokens = torch.cat([proposal[:, None], content + self.place(place)], dim=1)
-        empty = torch.cat([torch.zeros_like(address[:, :1, 0]), torch.where(address[..., 0] <= -2.0, 1.0, 0.0)], dim=1)
+        empty = torch.cat(
+            [torch.zeros_like(address[:, :1, 0]), torch.where(address[..., 0] <= -2.0, 1.0, 0.0)], dim=1
+        )
         tokens = self.blocks(tokens, src_key_padding_mask=empty.bool())
         return self.out(tokens[:, 0])

@@ -47,7 +47,7 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            # Copies: what safetensors returns is mapped from the file, and who truncates that kills the process.
+            # Copies: what safetensors returns is mapped from the file; whoever truncates that kills us.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{path}: truncated or not a safetensors file ({error})") from error
@@ -59,7 +59,9 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
             "use a file that was made with this version"
         )
     if metadata.get("sha256") != digest(tensors):
-        raise CheckpointError(f"{path}: damaged, its content does not match its hash; copy or download it again")
+        raise CheckpointError(
+            f"{path}: damaged, its content does not match its hash; copy or download it again"
+        )
     return tensors, metadata
 
 

@@ -24,7 +24,7 @@ class KinaemaConfig:
     head_dim: int = 512
     feature_dropout: float = 0.15  # of the standardised features, while training
     context_layers: int = 1  # self-attention blocks across embeddings; 0 switches contextualisation off
-    context_size: int = 16  # embeddings, the best addressed ones, that take part in an update's self-attention
+    context_size: int = 16  # embeddings, the best addressed, that take part in an update's self-attention
     num_hypotheses: int = 8  # embeddings that answer a query
     write_threshold: float = 0.94  # address above which an observation is folded into an existing embedding
     pose_weight: float = 0.1  # cost in the address of a squared distance of (x, y, 2 cos yaw, 2 sin yaw)

@@ -99,7 +99,9 @@ def fuse(estimate: PairEstimate, logit: Tensor) -> Fused:
     precision = share[..., None] / estimate.scale**2
     precision = precision / precision.sum(-2, keepdim=True)
     xy = (precision[..., :1] * estimate.xy).sum(-2)
-    unit = estimate.direction / torch.linalg.vector_norm(estimate.direction, dim=-1, keepdim=True).clamp_min(1e-6)
+    unit = estimate.direction / torch.linalg.vector_norm(estimate.direction, dim=-1, keepdim=True).clamp_min(
+        1e-6
+    )
     direction = (precision[..., 1:] * unit).sum(-2)
     yaw = torch.atan2(direction[..., 1], direction[..., 0])
     scale = (precision * estimate.scale).sum(-2)

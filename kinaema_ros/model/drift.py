@@ -78,7 +78,8 @@ def drive(graph: PoseGraph, motion: Tensor) -> PoseGraph:
     """The robot moved by ``motion`` (B, 3) according to odometry."""
     distance = torch.linalg.vector_norm(motion[:, :2], dim=-1)
     growth = torch.stack(
-        [POSITION_PER_METRE * distance, YAW_PER_METRE * distance + YAW_PER_RADIAN * motion[:, 2].abs()], dim=-1
+        [POSITION_PER_METRE * distance, YAW_PER_METRE * distance + YAW_PER_RADIAN * motion[:, 2].abs()],
+        dim=-1,
     )
     # a yaw error of the way so far moves what comes after it sideways
     growth[:, 0] += graph.variance[:, 1] * distance**2
@@ -100,7 +101,13 @@ def robot(graph: PoseGraph, pose: Tensor) -> Tensor:
 
 
 def relate(
-    graph: PoseGraph, number: Tensor, tail: Tensor, head: Tensor, tail_T_head: Tensor, information: Tensor, where: Tensor
+    graph: PoseGraph,
+    number: Tensor,
+    tail: Tensor,
+    head: Tensor,
+    tail_T_head: Tensor,
+    information: Tensor,
+    where: Tensor,
 ) -> PoseGraph:
     """Make relation ``number`` (B,) anew in the memories of ``where`` (B,); in the others, only the oldest loop ends."""
     next_loop = graph.next_loop
@@ -117,7 +124,9 @@ def relate(
 
 def add_child(graph: PoseGraph, slot: Tensor, where: Tensor) -> PoseGraph:
     """The robot stands on the new embedding ``slot`` (B,), in the memories chosen by ``where`` (B,)."""
-    information = 1.0 / (graph.variance + torch.tensor(LEAST_VARIANCE, dtype=torch.float64, device=slot.device))
+    information = 1.0 / (
+        graph.variance + torch.tensor(LEAST_VARIANCE, dtype=torch.float64, device=slot.device)
+    )
     graph = relate(graph, slot, graph.anchor, slot, graph.anchor_T_robot, information, where)
     return replace(
         graph,
@@ -128,7 +137,9 @@ def add_child(graph: PoseGraph, slot: Tensor, where: Tensor) -> PoseGraph:
     )
 
 
-def add_loop(graph: PoseGraph, place: Tensor, frame_T_robot: Tensor, variance: Tensor, where: Tensor) -> PoseGraph:
+def add_loop(
+    graph: PoseGraph, place: Tensor, frame_T_robot: Tensor, variance: Tensor, where: Tensor
+) -> PoseGraph:
     """The robot recognised embedding ``place`` (B,) and stands at (B, 3) in its frame, with ``variance`` (B, 2)."""
     relation = compose(graph.anchor_T_robot, inverse(frame_T_robot))
     where = where & (graph.anchor != NONE) & (graph.anchor != place)
@@ -147,9 +158,14 @@ def absorb(graph: PoseGraph, gone: Tensor, kept: Tensor, kept_T_gone: Tensor, wh
     stands_there = where & (graph.anchor == gone)
     descends = (where & descends_from(graph, kept, gone))[:, None]
 
-    starts, ends = (graph.tail == gone[:, None]) & where[:, None], (graph.head == gone[:, None]) & where[:, None]
+    starts, ends = (
+        (graph.tail == gone[:, None]) & where[:, None],
+        (graph.head == gone[:, None]) & where[:, None],
+    )
     tail, head = torch.where(starts, kept[:, None], graph.tail), torch.where(ends, kept[:, None], graph.head)
-    relation = torch.where(starts[..., None], compose(kept_T_gone[:, None], graph.tail_T_head), graph.tail_T_head)
+    relation = torch.where(
+        starts[..., None], compose(kept_T_gone[:, None], graph.tail_T_head), graph.tail_T_head
+    )
     relation = torch.where(ends[..., None], compose(relation, inverse(kept_T_gone)[:, None]), relation)
     tail = torch.where(tail == head, NONE, tail)
 

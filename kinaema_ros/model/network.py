@@ -20,9 +20,9 @@ RECENT = 40  # updates for which a place is too fresh to correct drift by
 SURE = 0.8  # probability of a match from which on it corrects drift
 AGREE_M = 0.7  # metres within which another place must put the robot too
 MAX_SIGHTING_SCALE = 0.5  # metres
-MAX_CORRECTION_M, MAX_CORRECTION_RAD = 3.0, math.radians(30.0)  # beyond it, a look-alike is more likely than drift
+MAX_CORRECTION_M, MAX_CORRECTION_RAD = 3.0, math.radians(30.0)  # beyond, a look-alike is likelier than drift
 APART = 3.0  # metres from which two embeddings are different places
-TYPICAL_LOOKALIKE = 0.5  # where the memory holds no two places so far apart: the median over procedural scenes
+TYPICAL_LOOKALIKE = 0.5  # where the memory holds no places so far apart: the median of procedural scenes
 SIGHTING_VARIANCE = 10.0  # a planar Laplace's variance is 3 scale^2 an axis; views of one place err alike
 
 
@@ -48,7 +48,7 @@ class Kinaema(nn.Module):
         self.head = PairHead(config)
         self.fusion = Fusion()
         self.temperature = nn.Parameter(torch.tensor(math.log(10.0)))  # of the contrastive loss
-        self.choice = nn.Parameter(torch.tensor([1.0, 4.0]))  # between hypotheses: weights of match and similarity
+        self.choice = nn.Parameter(torch.tensor([1.0, 4.0]))  # of a hypothesis: weights of match, similarity
 
     def update(self, state: MemoryState, features: Tensor, odometry: Tensor) -> MemoryState:
         """Fold one frame into each of B memories: features (B, FEATURE_DIM), odometry (B, 3) float64."""
@@ -115,7 +115,9 @@ class Kinaema(nn.Module):
         """
         hypotheses = self.hypotheses(state, features)
         fused = fuse(hypotheses.estimate, hypotheses.logit)
-        std = self.fusion.deviations(self.fusion.evidence(fused, hypotheses.estimate.match, hypotheses.similarity))
+        std = self.fusion.deviations(
+            self.fusion.evidence(fused, hypotheses.estimate.match, hypotheses.similarity)
+        )
         seen = self.fusion.probability(distinctness(state, hypotheses.similarity)[..., None])
         return fused.pose, std, seen
 

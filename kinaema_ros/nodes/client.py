@@ -112,7 +112,9 @@ class KinaemaClient:
         goal = NavigateToImage.Goal(image=image, compressed_image=compressed, min_seen=min_seen)
         goal.position_tolerance, goal.yaw_tolerance = position_tolerance, yaw_tolerance
         name = self._ros.node.resolve_service_name("navigate_to_image")
-        absent = NavigatorUnavailable(f"no answer from the action {name} within {timeout:g} s; start navigator_node")
+        absent = NavigatorUnavailable(
+            f"no answer from the action {name} within {timeout:g} s; start navigator_node"
+        )
         try:
             wait_until(self._drive.server_is_ready, timeout)
         except TimeoutError:

@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         recording = _perform(arguments)
     print(f"\n{_table(recording)}")
     summary = (
-        f"{recording.reached} of {recording.goals} places reached within 1 m "
-        f"in {time.monotonic() - started:.0f} s of the machine's time"
+        f"{recording.reached} of {recording.goals} places reached within 1 m in "
+        f"{time.monotonic() - started:.0f} s of the machine's time"
     )
     print(f"\n{summary}" + ("" if recording.done else ": too few"), flush=True)
     _write(arguments, recording, summary)

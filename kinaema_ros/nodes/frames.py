@@ -64,8 +64,8 @@ class Frames:
         except tf2_ros.TransformException as error:
             raise BadInput(
                 "frame_unknown",
-                f"TF knows no way from '{source}' to '{target}': {error}. Check both names with "
-                "'ros2 run tf2_tools view_frames'",
+                f"TF knows no way from '{source}' to '{target}': {error}. Check both names with 'ros2 run "
+                "tf2_tools view_frames'",
             ) from error
         t, q = transform.translation, transform.rotation
         return np.array([t.x, t.y, t.z]), np.array([q.x, q.y, q.z, q.w])

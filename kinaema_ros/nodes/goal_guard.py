@@ -48,8 +48,7 @@ class GoalGuard:
     def _write(self, line: str) -> None:
         stdin = self._process.stdin
         assert stdin is not None
-        # Never fatal: a guard that somebody killed leaves the goals unguarded, a closed one has done its
-        # work.
+        # Never fatal: a guard that somebody killed leaves goals unguarded, a closed one has done its work.
         with self._lock, contextlib.suppress(BrokenPipeError, ValueError):
             stdin.write(line)
 

@@ -66,8 +66,7 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Answer:
         estimate = inputs.memory.locate(photo, hfov=hfov)
     except (ValueError, RuntimeError) as error:  # also where it was emptied since the check above
         raise BadInput("query_failed", f"the memory could not answer: {error}") from error
-    # The estimate's covariance is in the axes of the robot's frame; turn it into the memory frame's with
-    # the pose.
+    # The estimate's covariance is in the robot's axes; turn it into the memory frame's with the pose.
     memory_T_query = np.array(estimate.odom_pose)
     turn = memory_T_query[2] - estimate.pose[2]
     covariance = geometry.rotate_covariance(estimate.covariance, turn)

@@ -176,8 +176,7 @@ class MemoryInputs:
             raise BadInput(
                 "odometry_frame",
                 f"odometry came in frame '{frame}' after '{self.odom_frame}'; the message is ignored. Two "
-                f"publishers "
-                "on one topic do this; call ~/reset if the frame changed for good",
+                "publishers on one topic do this; call ~/reset if the frame changed for good",
             )
         if not self.base_frame:
             self.base_frame = message.child_frame_id or "base_link"
@@ -191,9 +190,8 @@ class MemoryInputs:
         if messages.is_distorted(message):
             self._monitor.problem(
                 "camera_distorted",
-                "camera_info describes a lens with distortion, which the memory does not model; remap "
-                "image to the "
-                "rectified one (image_rect of image_proc)",
+                "camera_info describes a lens with distortion, which the memory does not model; remap image "
+                "to the rectified one (image_rect of image_proc)",
             )
 
     def _on_compressed(self, message: CompressedImage) -> None:
@@ -215,8 +213,7 @@ class MemoryInputs:
                 raise BadInput(
                     "image_stamp_backwards",
                     f"the image's stamp is {behind:.3f} s older than the one before, or the same; it is "
-                    f"ignored. Two "
-                    "publishers on one topic do this: check with 'ros2 topic info -v'",
+                    "ignored. Two publishers on one topic do this: check with 'ros2 topic info -v'",
                 )
         except BadInput as error:
             self._monitor.dropped(error)
@@ -277,8 +274,8 @@ class MemoryInputs:
             if not optical_frame:
                 raise BadInput(
                     "frame_unknown",
-                    "no image has named the camera's frame in header.frame_id yet; the driver must set it, or set "
-                    "camera_mount to 'parameters'",
+                    "no image has named the camera's frame in header.frame_id yet; the driver must set it, "
+                    "or set camera_mount to 'parameters'",
                 )
             self._tf_mount = self.frames.mount(self.base_frame, optical_frame)
         return self._tf_mount

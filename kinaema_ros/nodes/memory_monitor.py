@@ -89,16 +89,14 @@ class MemoryMonitor:
             self.problem(
                 event.reason,
                 "the odometry's stamps went back by seconds: a bag that loops or a simulation that started "
-                "over. "
-                "The memory is kept; call ~/reset if the place is another one",
+                "over. The memory is kept; call ~/reset if the place is another one",
             )
             return
         what = "its origin" if event.reason == "odometry_reset" else "another place"
         self.problem(
             event.reason,
             f"the odometry jumped to {what}, {event.distance:.2f} m and {math.degrees(event.angle):.0f} "
-            f"degrees in one "
-            f"message. {_ACTIONS[event.action]}",
+            f"degrees in one message. {_ACTIONS[event.action]}",
         )
 
     def camera(self, camera: Intrinsics, source: str) -> None:
@@ -110,14 +108,13 @@ class MemoryMonitor:
             self.problem(
                 "camera_info_missing",
                 f"no camera_info on {topic}: assuming a horizontal field of view of {degrees:.1f} degrees "
-                f"(parameter "
-                "hfov_deg); publish camera_info or set it",
+                "(parameter hfov_deg); publish camera_info or set it",
             )
         if not 59.0 <= degrees <= 111.0:
             self.problem(
                 "camera_field_of_view",
-                f"the camera sees {degrees:.1f} degrees across; the network was trained on 60 to 110, "
-                f"expect worse answers",
+                f"the camera sees {degrees:.1f} degrees across; the network was trained on 60 to 110, expect "
+                "worse answers",
             )
 
     def query_answered(self, seconds: float) -> None:

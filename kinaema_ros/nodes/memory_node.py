@@ -58,8 +58,7 @@ class MemoryNode(LifecycleNode):
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=commands)
         self.create_service(SaveMemory, "~/save", self._on_save, callback_group=commands)
         self.create_service(LoadMemory, "~/load", self._on_load, callback_group=commands)
-        # By the steady clock: with use_sim_time and no /clock the node must still be able to say what is
-        # missing.
+        # By the steady clock: with use_sim_time and no /clock the node must still say what is missing.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.2, self._inputs.refresh, clock=steady)
         self.create_timer(1.0, self._on_second, clock=steady)
@@ -85,7 +84,7 @@ class MemoryNode(LifecycleNode):
             self._monitor.problem(
                 "checkpoint",
                 f"cannot load '{path}': {error}. Set the parameters checkpoint and device, then configure "
-                f"again",
+                "again",
             )
             return FAILURE
         self._monitor.configured(str(path), parameters.device, self._memory)

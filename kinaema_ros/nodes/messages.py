@@ -47,15 +47,15 @@ def check_stamp(stamp: Time, now: int, tolerance: float, kind: str) -> int:
         raise BadInput(
             f"{kind}_stamp_zero",
             f"the {kind} message has no time in header.stamp; its publisher must fill it, or it cannot be "
-            f"paired",
+            "paired",
         )
     ahead = (nanoseconds - now) / NANOSECONDS
     if ahead > tolerance:
         raise BadInput(
             f"{kind}_stamp_future",
-            f"the {kind} message's stamp is {ahead:.3f} s ahead of the node's clock (tolerance "
-            f"{tolerance:g} s). "
-            "Synchronise the machines' clocks (chrony); in simulation set use_sim_time and publish /clock",
+            f"the {kind} message's stamp is {ahead:.3f} s ahead of the node's clock (tolerance {tolerance:g} "
+            "s). Synchronise the machines' clocks (chrony); in simulation set use_sim_time and publish "
+            "/clock",
         )
     return nanoseconds
 
@@ -120,8 +120,7 @@ def _check_layout(message: Image, kind: str) -> None:
         raise BadInput(
             f"{kind}_truncated",
             f"the image has {len(message.data)} bytes where step * height is "
-            f"{message.step * message.height}; the "
-            "driver must be fixed",
+            f"{message.step * message.height}; the driver must be fixed",
         )
 
 
@@ -150,9 +149,8 @@ def odometry_to_pose(message: Odometry) -> Array:
     if abs(norm - 1.0) > _QUATERNION_TOLERANCE:
         raise BadInput(
             "odometry_quaternion",
-            f"the odometry's quaternion has length {norm:.4f}, not 1; the message is ignored. Its "
-            f"publisher must "
-            "normalise it (an orientation that was never set has length 0)",
+            f"the odometry's quaternion has length {norm:.4f}, not 1; the message is ignored. Its publisher "
+            "must normalise it (an orientation that was never set has length 0)",
         )
     return np.array([p.x, p.y, geometry.yaw_from_quaternion(*(values[3:] / norm))])
 
@@ -166,7 +164,7 @@ def camera_info_to_intrinsics(message: CameraInfo) -> Intrinsics:
         raise BadInput(
             "camera_info_uncalibrated",
             f"{error} The parameter hfov_deg is used instead; set it to the camera's horizontal field of "
-            f"view",
+            "view",
         ) from error
 
 

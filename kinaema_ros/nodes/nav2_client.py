@@ -109,8 +109,8 @@ class Nav2Client:
             if silent > self._timeout():
                 raise NavigationError(
                     Code.NAV2_LOST,
-                    f"nothing was heard from {self._name} for {silent:.1f} s while driving; check that "
-                    f"Nav2 is alive",
+                    f"nothing was heard from {self._name} for {silent:.1f} s while driving; check that Nav2 "
+                    "is alive",
                 )
             return False
         response: Any = self._result.result()

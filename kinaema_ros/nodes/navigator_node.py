@@ -58,8 +58,7 @@ class NavigatorNode(LifecycleNode):
         self._motion = RobotMotion(self, self._parameters_now.goal_frame, self._parameters_now.map_frame)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._marker = self.create_publisher(Marker, "~/goal_marker", latched)
-        # Whoever holds the lock may use Nav2. A newer goal names itself in _newest, which ends the one
-        # before.
+        # Whoever holds the lock may use Nav2. A newer goal names itself in _newest, which ends the last one.
         self._driving = threading.Lock()
         self._newest: object = None
         self._is_active = False
@@ -120,9 +119,7 @@ class NavigatorNode(LifecycleNode):
             limits = self._limits(goal.min_seen, goal.position_tolerance, goal.yaw_tolerance)
             with self._alone(check):
                 request = self._request(goal, check)
-                for _ in drive.drive(
-                        request, limits, self._parameters_now.query_timeout, goal.behavior_tree
-                    ):
+                for _ in drive.drive(request, limits, self._parameters_now.query_timeout, goal.behavior_tree):
                     self._report(handle, drive)
                     time.sleep(_LOOK)
             handle.succeed()
@@ -213,9 +210,8 @@ class NavigatorNode(LifecycleNode):
         except TimeoutError:
             raise NavigationError(
                 Code.TF_ERROR,
-                f"no odometry on {self.resolve_topic_name('odom')} within {timeout:g} s, so the goal's "
-                f"frame is not "
-                "known; remap odom",
+                f"no odometry on {self.resolve_topic_name('odom')} within {timeout:g} s, so the goal's frame "
+                "is not known; remap odom",
             ) from None
         return QueryPose.Request(
             image=goal.image, compressed_image=goal.compressed_image, frame_id=self._motion.fixed_frame

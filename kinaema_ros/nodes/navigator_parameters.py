@@ -17,7 +17,10 @@ class NavigatorParameters:
         True, "Configure and activate at start, without a lifecycle manager", read_only=True
     )
     min_seen: float = parameter(
-        DriveLimits.min_seen, "Refuse photos less likely seen than this, where a goal names no limit", low=0.0, high=1.0
+        DriveLimits.min_seen,
+        "Refuse photos less likely seen than this, where a goal names no limit",
+        low=0.0,
+        high=1.0,
     )
     position_tolerance: float = parameter(
         DriveLimits.position_tolerance,
@@ -32,10 +35,16 @@ class NavigatorParameters:
         high=3.15,
     )
     requery_period: float = parameter(
-        DriveLimits.requery_period, "Ask the memory again so often while driving (the node's clock)", low=0.2, high=60.0
+        DriveLimits.requery_period,
+        "Ask the memory again so often while driving (the node's clock)",
+        low=0.2,
+        high=60.0,
     )
     max_corrections: int = parameter(
-        DriveLimits.max_corrections, "How often a robot that arrived may be sent on because the estimate moved", low=0, high=20
+        DriveLimits.max_corrections,
+        "How often a robot that arrived may be sent on because the estimate moved",
+        low=0,
+        high=20,
     )
     goal_frame: str = parameter(
         "odom",

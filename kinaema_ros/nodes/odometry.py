@@ -84,9 +84,8 @@ class OdometryTracker:
                     raise BadInput(
                         "odometry_stamp_backwards",
                         f"odometry's stamp is {(self._last[0] - stamp) / NANOSECONDS:.3f} s older than the "
-                        f"one "
-                        "before; the message is ignored. Two publishers on one topic do this: check with "
-                        "'ros2 topic info -v'",
+                        "one before; the message is ignored. Two publishers on one topic do this: check "
+                        "with 'ros2 topic info -v'",
                     )
                 # A bag that loops or a simulation that starts over puts the robot back too: no jump to judge.
                 # Poses paired by the old clock mean nothing to images stamped by the new one.
@@ -202,8 +201,8 @@ class OdometryTracker:
             raise BadInput(
                 "image_without_odometry",
                 f"no odometry for the image: the newest is {late:.3f} s older than the image's stamp, after "
-                f"waiting {timeout:g} s. Is the odometry's publisher alive, and do both stamps come from "
-                f"one clock?",
+                f"waiting {timeout:g} s. Is the odometry's publisher alive, and do both stamps come from one "
+                "clock?",
             )
 
     def _pose_at(self, stamp: int) -> Pose | None:
@@ -212,8 +211,7 @@ class OdometryTracker:
                 "odometry_held",
                 "the odometry jumped and where the robot is now is not known, so images are not used. Call "
                 "~/reset to start anew, or set the parameter on_odom_jump to 'reanchor' (the robot did not "
-                "move) or "
-                "'continue' (the odometry is right, the robot was moved)",
+                "move) or 'continue' (the odometry is right, the robot was moved)",
             )
         track = self._track
         if not track or stamp > track[-1][0]:
@@ -222,8 +220,8 @@ class OdometryTracker:
             raise BadInput(
                 "image_before_odometry",
                 f"the image is {(track[0][0] - stamp) / NANOSECONDS:.3f} s older than the oldest odometry "
-                f"kept. At "
-                "start this is normal; if it goes on, image and odometry are not stamped by the same clock",
+                "kept. At start this is normal; if it goes on, image and odometry are not stamped by the "
+                "same clock",
             )
         # From the newest end: an image is nearly always about as new as the newest odometry.
         after = len(track) - 1
@@ -236,7 +234,6 @@ class OdometryTracker:
             raise BadInput(
                 "odometry_gap",
                 f"the odometry was silent for {(t1 - t0) / NANOSECONDS:.2f} s around the image's stamp "
-                f"(limit "
-                f"{self.limits.max_gap:g} s, parameter odom_max_gap)",
+                f"(limit {self.limits.max_gap:g} s, parameter odom_max_gap)",
             )
         return geometry.interpolate(a, b, (stamp - t0) / (t1 - t0))

@@ -61,8 +61,7 @@ def declare(node: Node, config: type[Config]) -> Config:
     """
     fields = dataclasses.fields(config)  # type: ignore[arg-type]
     known = {field.name for field in fields}
-    # rclpy offers no public list of the overrides that nobody declared; a typing error must not pass
-    # silently.
+    # rclpy has no public list of the overrides that nobody declared; a typing error must not go unnoticed.
     for name in node._parameter_overrides:
         if name not in known and not name.startswith(_OF_RCLPY):
             raise ParameterError(f"parameter '{name}' is not known; known are: {', '.join(sorted(known))}")

@@ -81,8 +81,8 @@ class SimulatorParameters:
     def __post_init__(self) -> None:
         if self.real_time_factor != 1.0 and not self.publish_clock:
             raise ParameterError(
-                f"parameter 'real_time_factor' is {self.real_time_factor:g}, must be 1 unless "
-                f"publish_clock is true"
+                f"parameter 'real_time_factor' is {self.real_time_factor:g}, must be 1 unless publish_clock "
+                "is true"
             )
         try:
             _ = self.camera

@@ -82,7 +82,9 @@ def calibrate(
     asked = Asked.joined(
         part
         for start in range(0, len(sequences) - 1, BATCH)  # two at least: the unseen places are another one's
-        for part in ask(network, sequences[start : start + BATCH], config.max_odometry_noise, generator, device)
+        for part in ask(
+            network, sequences[start : start + BATCH], config.max_odometry_noise, generator, device
+        )
     )
     fit = torch.arange(len(asked.label), device=device) % 2 == 0
     with torch.enable_grad():
@@ -110,7 +112,9 @@ def ask(
     source = torch.stack([s.source for s in sequences])
     strength = torch.rand(len(sequences), 1, generator=generator, dtype=torch.float64)
     strength[::2] = 0.0
-    odometry = drifting_odometry(poses[:, :frames], strength * max_noise[0], strength * max_noise[1], generator)
+    odometry = drifting_odometry(
+        poses[:, :frames], strength * max_noise[0], strength * max_noise[1], generator
+    )
     queries = features[:, frames:].to(device, torch.float32)
     state = MemoryState.empty(network.config, len(sequences), device)
     asked_after = {round(share * frames) for share in LENGTHS}

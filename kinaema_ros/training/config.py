@@ -26,7 +26,7 @@ class TrainConfig:
     memory_learning_rate: float = 2e-4  # 1e-3 destroys the head that the first stage learned
     memory_frames: tuple[int, ...] = (64, 96, 128)  # curriculum: equal shares of memory_steps
     memory_queries: int = 32
-    frames_per_embedding: float = 2.5  # in the second stage, so that merging is learned with; N is free afterwards
+    frames_per_embedding: float = 2.5  # in the second stage, to learn with merging; N is free afterwards
     max_odometry_noise: tuple[float, float] = (0.03, 0.3)  # fraction of the distance, degrees; per step
     detach_every: int = 0  # truncate back-propagation to this many updates, 0: never
     calibration_sequences: int = 48  # fresh ones, after training

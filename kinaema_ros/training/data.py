@@ -43,7 +43,7 @@ class DataConfig:
     max_size: float = 18.0
     camera_height: tuple[float, float] = (0.3, 0.8)
     hfov_deg: tuple[float, float] = (60.0, 110.0)
-    narrow_fraction: float = 0.3  # of sequences, and of single queries, seen through another lens than the canonical
+    narrow_fraction: float = 0.3  # of sequences, and of single queries, seen through a narrower lens
     pool: int = 4000  # sequences kept in memory, 1.5 MB each on a CPU
     pool_start: int = 64  # sequences rendered before the first step
     new_per_step: float = 0.25  # sequences rendered for each step; the oldest leave the pool

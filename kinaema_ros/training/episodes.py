@@ -100,7 +100,7 @@ class Episode:
         view = self.views[which, : self.num_seen, None]
         distance, angle = pose_errors(self.poses[None, :length], view)
         near = (distance <= near_enough[0]) & (angle <= near_enough[1])
-        nearest = np.argmin(distance + angle, axis=1)  # where the sampler fell back, nothing may be near enough
+        nearest = np.argmin(distance + angle, axis=1)  # where the sampler fell back, none may be near
         return np.where(near.any(axis=1), length - 1 - np.argmax(near[:, ::-1], axis=1), nearest)
 
 
@@ -144,9 +144,7 @@ def encode_plan(plan: Plan, trunk: nn.Module) -> Episode:
     """Render and encode."""
     features = encode(trunk, render_plan(plan))
     frames, queries = features.split([len(plan.poses), len(features) - len(plan.poses)])
-    return Episode(
-        frames, queries.reshape(*plan.views.shape[:2], -1), plan.poses, plan.views, plan.outside
-    )
+    return Episode(frames, queries.reshape(*plan.views.shape[:2], -1), plan.poses, plan.views, plan.outside)
 
 
 # -- many episodes, by several processes -------------------------------------------------------------------
@@ -213,7 +211,9 @@ def _encoded(task: tuple[EpisodeConfig, int, Path | None]) -> dict[str, NDArray]
 
 def _fingerprint(config: EpisodeConfig, plan: Plan) -> str:
     """Differs where configuration, trunk, or what the simulator makes of the seed differ."""
-    some = [render(scene, plan.poses[:2], plan.camera, plan.lighting) for scene in (plan.scene, plan.elsewhere)]
+    some = [
+        render(scene, plan.poses[:2], plan.camera, plan.lighting) for scene in (plan.scene, plan.elsewhere)
+    ]
     digest = hashlib.sha256(repr((asdict(config), _trunk_hash)).encode())
     for array in (plan.poses, plan.views, plan.outside, *some):
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -118,7 +118,12 @@ def make_method(name: str, network: Kinaema, baselines: Path) -> Method:
 
 @torch.inference_mode()
 def ask(
-    method: Method, drives: list[Episode], odometry: Array, lengths: Sequence[int], device: str, name: str = ""
+    method: Method,
+    drives: list[Episode],
+    odometry: Array,
+    lengths: Sequence[int],
+    device: str,
+    name: str = "",
 ) -> list[Answers]:
     """Drive all drives through the method and ask it at each length; ``name`` stands before the progress bar."""
     collected: list[list[Answers]] = [[] for _ in lengths]
@@ -194,7 +199,12 @@ def measure_costs(
 
 
 def record(
-    name: str, length: int, answers: Answers, cost: dict[str, float], config: EpisodeConfig, noise: OdometryNoise
+    name: str,
+    length: int,
+    answers: Answers,
+    cost: dict[str, float],
+    config: EpisodeConfig,
+    noise: OdometryNoise,
 ) -> dict[str, Any]:
     """One line of the result. Accuracies are over seen places; ``queries`` counts these."""
     levels = answers.levels()

@@ -50,7 +50,9 @@ def _by_length(answers: dict[str, list[Answers]], lengths: Sequence[int]) -> Fig
             values = [metrics.accuracy_summary(*error)[key] for error in errors]
             color, marker = STYLE[name]
             axes.plot(lengths, 100 * np.array(values, float), color=color, marker=marker, label=name)
-        axes.set(title=f"within {metres:g} m and {np.degrees(radians):.0f}°", xlabel="frames driven", xscale="log")
+        axes.set(
+            title=f"within {metres:g} m and {np.degrees(radians):.0f}°", xlabel="frames driven", xscale="log"
+        )
         axes.set_xticks(list(lengths), [str(length) for length in lengths])
         axes.minorticks_off()
         axes.set_ylim(0, 102)

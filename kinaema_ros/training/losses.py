@@ -58,4 +58,6 @@ def pose_log_likelihood(estimate: PairEstimate, truth: Tensor) -> Tensor:
 
 def is_match(truth: Tensor) -> Tensor:
     """Whether relative poses (..., 3) are near enough to be recognised, bool (...)."""
-    return (torch.linalg.vector_norm(truth[..., :2], dim=-1) < MATCH_M) & (wrap_angle(truth[..., 2]).abs() < MATCH_RAD)
+    return (torch.linalg.vector_norm(truth[..., :2], dim=-1) < MATCH_M) & (
+        wrap_angle(truth[..., 2]).abs() < MATCH_RAD
+    )

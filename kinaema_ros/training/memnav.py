@@ -57,7 +57,10 @@ def evaluate(
     tasks = [
         Task(
             config,
-            {i: min(config.goals, episodes - i * config.goals) for i in range(start, min(start + size, buildings))},
+            {
+                i: min(config.goals, episodes - i * config.goals)
+                for i in range(start, min(start + size, buildings))
+            },
             tuple(methods),
             noise,
         )
@@ -88,7 +91,9 @@ def refuse_least_sure(results: Sequence[Result]) -> None:
 _network: Kinaema
 
 
-def _by_building(tasks: Sequence[Task], workers: int, checkpoint: Path, device: str) -> Iterator[dict[str, Result]]:
+def _by_building(
+    tasks: Sequence[Task], workers: int, checkpoint: Path, device: str
+) -> Iterator[dict[str, Result]]:
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(workers, len(tasks)), _start_worker, (checkpoint, device)) as pool:
         for of_task in pool.imap(run_task, tasks):
@@ -110,7 +115,9 @@ def run_task(task: Task, network: Kinaema | None = None) -> list[dict[str, Resul
         for index, count in task.episodes.items():
             building = plan_building(config, index)
             odometry = building.odometry(task.noise, config.seed, index)
-            seeds = np.random.default_rng([FIRST_SEED + 4, config.seed, index]).integers(2**31, size=config.goals)
+            seeds = np.random.default_rng([FIRST_SEED + 4, config.seed, index]).integers(
+                2**31, size=config.goals
+            )
             group.append(eyes.explored(cut_short(building, count), odometry, seeds.tolist()))
         by_method = {name: _drive(name, network, group, task.noise, limits, eyes) for name in task.methods}
     return [{name: results[i] for name, results in by_method.items()} for i in range(len(group))]

@@ -47,7 +47,7 @@ class Trip:
     goal: Array  # (3,)
     shortest: float  # metres
     other_room: bool
-    beliefs: list[Array] = field(default_factory=list)  # (3,) goals driven to, as true poses on the map when sent
+    beliefs: list[Array] = field(default_factory=list)  # (3,) goals driven to, on the true map, when sent
     path: list[Array] = field(default_factory=list)  # (3,) robot, five a second
     length: float = 0.0  # metres driven
     collisions: int = 0
@@ -193,7 +193,9 @@ class Memories:
             kept = torch.tensor([self._row[n] for n in numbers], device=features.device)
             self._state = rows(self._state, kept)
             self._row = {n: row for row, n in enumerate(numbers)}
-        self._state = self._method.update(self._state, features, torch.from_numpy(odometry).to(features.device))
+        self._state = self._method.update(
+            self._state, features, torch.from_numpy(odometry).to(features.device)
+        )
         self._odometry[list(numbers)] = odometry
 
 

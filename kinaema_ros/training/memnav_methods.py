@@ -39,7 +39,7 @@ from kinaema_ros.training.memnav_plan import Building
 from kinaema_ros.training.methods import Answer as Answers
 from kinaema_ros.training.methods import Method
 
-TOUR_METRES = 60.0  # that no_memory looks for a photo before it gives up: about as far as the exploration went
+TOUR_METRES = 60.0  # that no_memory looks for a photo before it gives up: about as long as the exploration
 # A photo's likeness to the view from which on no_memory takes it to be found. Of 0.75 to 0.95, tried in five buildings
 # of seed 1: lower ones find hardly more goals and several times as many look-alikes, higher ones pass goals by.
 FOUND = 0.85
@@ -122,7 +122,9 @@ def by_memory(
     results = []
     for b, e in enumerate(group):
         unseen = method.query(rows(state, slice(b, b + 1)), e.unseen[None]).seen[0]
-        results.append(Result(e.building, [e.trip(n) for n in range(len(e.photos))], unseen.double().tolist()))
+        results.append(
+            Result(e.building, [e.trip(n) for n in range(len(e.photos))], unseen.double().tolist())
+        )
     tasks = [(b, n) for b, e in enumerate(group) for n in range(len(e.photos))]
     memories = Memories(
         method,
@@ -168,7 +170,9 @@ def no_memory(
             trip.path, trip.length = list(tour.map_T_base[: at + 1]), float(tour.travelled[at])
             trip.collisions, trip.seen = int(tour.collisions[at]), float(match.max())
             if on_sight:
-                found.append(OnSight(e, n, trip, tour.map_T_base[at], tour.odom_T_base[at], views[on_sight[0]]))
+                found.append(
+                    OnSight(e, n, trip, tour.map_T_base[at], tour.odom_T_base[at], views[on_sight[0]])
+                )
             else:
                 trip.message = f"not found within {TOUR_METRES:g} m"
     if found:
@@ -177,7 +181,11 @@ def no_memory(
         memories = Memories(method, torch.stack([f.view for f in found]), photos, odometry)
         travellers = [
             Traveller(
-                f.trip, f.explored.robot(f.n, noise, f.map_T_base), f.odom_T_base, partial(memories.ask, which), limits
+                f.trip,
+                f.explored.robot(f.n, noise, f.map_T_base),
+                f.odom_T_base,
+                partial(memories.ask, which),
+                limits,
             )
             for which, f in enumerate(found)
         ]
@@ -216,7 +224,9 @@ class CurrentView:
         estimate = self._network.head(probe, content[:, None])
         likeness = (1.0 + (asked * key[:, None]).sum(-1)) / 2.0
         # A planar Laplace distribution's deviation on one axis is sqrt(3) times its scale.
-        return Answers(estimate.pose, math.sqrt(3.0) * estimate.scale, torch.where(estimate.match > 0.0, likeness, 0.0))
+        return Answers(
+            estimate.pose, math.sqrt(3.0) * estimate.scale, torch.where(estimate.match > 0.0, likeness, 0.0)
+        )
 
     def num_bytes(self, state: Tensor) -> int:
         return 0
@@ -263,10 +273,14 @@ def take_tour(e: Explored, noise: OdometryNoise) -> TourTrack:
             robot.command(*tour.command(robot.snapshot().map_T_base.tolist(), dt), dt)
             robot.step(dt)
         travelled.append(travelled[-1] + math.hypot(*(robot.snapshot().map_T_base[:2] - now.map_T_base[:2])))
-    return TourTrack(np.array(true), np.array(odom), np.array(travelled[: len(true)]), np.array(collisions), keyframes)
+    return TourTrack(
+        np.array(true), np.array(odom), np.array(travelled[: len(true)]), np.array(collisions), keyframes
+    )
 
 
-def _drive(travellers: Sequence[Traveller], memories: Memories, buildings: Sequence[Building], eyes: Eyes) -> None:
+def _drive(
+    travellers: Sequence[Traveller], memories: Memories, buildings: Sequence[Building], eyes: Eyes
+) -> None:
     """``buildings``: where each of the travellers is."""
 
     def see(active: Sequence[int]) -> Tensor:

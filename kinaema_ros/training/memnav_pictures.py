@@ -56,7 +56,9 @@ def sheet(results: Sequence[Result]) -> Pixels:
     image = np.full((rows * HEIGHT, SHEET[0] * WIDTH, 3), PAPER, np.uint8)
     for k, (building, trip) in enumerate(chosen):
         row, column = divmod(k, SHEET[0])
-        image[row * HEIGHT : (row + 1) * HEIGHT, column * WIDTH : (column + 1) * WIDTH] = episode_picture(building, trip)
+        image[row * HEIGHT : (row + 1) * HEIGHT, column * WIDTH : (column + 1) * WIDTH] = episode_picture(
+            building, trip
+        )
     return image
 
 
@@ -100,7 +102,9 @@ def _dot(image: Pixels, plan: FloorPlan, pose: Array, color: tuple[int, int, int
 
 
 def _label(image: Pixels, words: str, x: int, y: int) -> None:
-    image[y : y + 20, x : x + _PHOTO[0]] = (0.55 * image[y : y + 20, x : x + _PHOTO[0]] + 0.45 * 255).astype(np.uint8)
+    image[y : y + 20, x : x + _PHOTO[0]] = (0.55 * image[y : y + 20, x : x + _PHOTO[0]] + 0.45 * 255).astype(
+        np.uint8
+    )
     text(image, words, x + 5, y + 2, 12, INK)
 
 

@@ -111,7 +111,9 @@ class RetrievalPair:
         config = self.network.config
         n = max(state.count, config.num_hypotheses)  # as many as a query wants hypotheses from
         nothing = MemoryState.empty(
-            replace(config, num_embeddings=config.num_hypotheses, context_size=1), len(features), features.device
+            replace(config, num_embeddings=config.num_hypotheses, context_size=1),
+            len(features),
+            features.device,
         )
         kept = (torch.arange(n, device=features.device) < state.count).float()
         memory = replace(
@@ -125,7 +127,9 @@ class RetrievalPair:
         return Answer(*self.network.query(memory, features))
 
     def num_bytes(self, state: Frames) -> int:
-        return state.count * sum(t[0, 0].numel() * t.element_size() for t in (state.key, state.content, state.pose))
+        return state.count * sum(
+            t[0, 0].numel() * t.element_size() for t in (state.key, state.content, state.pose)
+        )
 
 
 class Retrieval(RetrievalPair):

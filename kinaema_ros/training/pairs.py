@@ -19,7 +19,9 @@ WINDOW, WINDOW_QUERIES = 32, 24  # views of a sequence that a step sees: consecu
 NEAR_PAIRS, HARD_PAIRS = 2, 2  # views shown to the head together with each view: by pose, by similarity
 
 
-def pair_batch(sequences: list[Sequence], rng: np.random.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+def pair_batch(
+    sequences: list[Sequence], rng: np.random.Generator, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Views of S scenes: features (S, V, F), true poses (S, V, 3). Each will be compared with all others."""
     features, poses = [], []
     for sequence in sequences:

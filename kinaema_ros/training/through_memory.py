@@ -57,7 +57,9 @@ def drives_batch(
 ) -> Drives:
     """Drives of the given length cut from sequences of at least that length."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    parts: dict[str, list[Tensor]] = {name: [] for name in ("features", "poses", "queries", "query_poses", "source")}
+    parts: dict[str, list[Tensor]] = {
+        name: [] for name in ("features", "poses", "queries", "query_poses", "source")
+    }
     for sequence in sequences:
         total = len(sequence.features) - len(sequence.source)
         start = int(rng.integers(total - frames + 1))

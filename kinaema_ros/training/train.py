@@ -159,7 +159,10 @@ def train(
         batch = make_batch(config, stage, step, pool, process)
         torch.manual_seed((config.seed * 1_000_003 + step) * process.world + process.rank)  # of the dropout
         counter = FlopCounterMode(display=False) if log and log.wants_work(stage) else nullcontext()
-        with counter, torch.autocast(process.device.type, torch.bfloat16, enabled=process.device.type == "cuda"):
+        with (
+            counter,
+            torch.autocast(process.device.type, torch.bfloat16, enabled=process.device.type == "cuda"),
+        ):
             loss, metrics = run(stage, batch, step)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -220,7 +223,9 @@ def fresh_sequences(config: TrainConfig, network: Kinaema, process: Process) -> 
     return fill_pool(data, network, process, 0).sequences
 
 
-def save_state(folder: Path, config: TrainConfig, network: Kinaema, optimiser: dict | None, step: int) -> None:
+def save_state(
+    folder: Path, config: TrainConfig, network: Kinaema, optimiser: dict | None, step: int
+) -> None:
     partial = folder / "state.pt.partial"
     torch.save(
         {
