@@ -74,7 +74,7 @@ def calibrate(
 ) -> dict[str, float]:
     """Fit how ``network`` chooses between hypotheses, its deviations and `seen`, in place.
 
-    Half of the drives have exact odometry, the others noise up to ``config.max_odometry_noise``. Returns accuracy,
+    The odometry of every drive drifts, by up to ``config.max_odometry_noise``, as a robot's does. Returns accuracy,
     coverage and AUROC on a half of the questions that nothing was fitted on.
     """
     network.eval()
@@ -111,7 +111,6 @@ def ask(
     poses = torch.stack([s.poses for s in sequences]).double()
     source = torch.stack([s.source for s in sequences])
     strength = torch.rand(len(sequences), 1, generator=generator, dtype=torch.float64)
-    strength[::2] = 0.0
     odometry = drifting_odometry(
         poses[:, :frames], strength * max_noise[0], strength * max_noise[1], generator
     )

@@ -18,13 +18,13 @@ class TrainConfig:
     """The stages' lengths in optimiser steps, batches in sequences, learning rates at their start."""
 
     seed: int = 0
-    pair_steps: int = 4000
+    pair_steps: int = 7000
     pair_batch: int = 8
     pair_learning_rate: float = 1e-3
-    memory_steps: int = 400
+    memory_steps: int = 60
     memory_batch: int = 8
     memory_learning_rate: float = 2e-4  # 1e-3 destroys the head that the first stage learned
-    memory_frames: tuple[int, ...] = (64, 96, 128)  # curriculum: equal shares of memory_steps
+    memory_frames: tuple[int, ...] = (64,)  # several: a curriculum of equal shares of memory_steps
     memory_queries: int = 32
     frames_per_embedding: float = 2.5  # in the second stage, to learn with merging; N is free afterwards
     max_odometry_noise: tuple[float, float] = (0.03, 0.3)  # fraction of the distance, degrees; per step

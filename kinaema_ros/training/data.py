@@ -46,7 +46,7 @@ class DataConfig:
     narrow_fraction: float = 0.3  # of sequences, and of single queries, seen through a narrower lens
     pool: int = 4000  # sequences kept in memory, 1.5 MB each on a CPU
     pool_start: int = 64  # sequences rendered before the first step
-    new_per_step: float = 0.25  # sequences rendered for each step; the oldest leave the pool
+    new_per_step: float = 0.4  # sequences rendered for each step; the oldest leave the pool
     workers: int = 1
     compile: bool = True  # the trunk; halves its time on a CPU, costs half a minute at the start
 
