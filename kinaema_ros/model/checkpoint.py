@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from kinaema_ros.model.config import KinaemaConfig
@@ -32,8 +32,9 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, An
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_file(tensors, str(partial), {key: json.dumps(value) for key, value in metadata.items()})
-        with open(partial, "rb") as stream:
+        with open(partial, "wb") as stream:  # by the umask; safetensors' own files nobody else may read
+            stream.write(save(tensors, {key: json.dumps(value) for key, value in metadata.items()}))
+            stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, path)
     finally:
