@@ -166,3 +166,8 @@ def test_a_wrong_configuration_is_refused_by_name(tmp_path, values, complaint):
 
 def test_the_recipe_that_ships_is_the_default():
     assert TrainConfig.from_yaml(ROOT / "config" / "train.yaml") == TrainConfig()
+
+
+def test_the_baselines_learn_from_longer_drives_too():
+    recipe = TrainConfig.from_yaml(ROOT / "config" / "train_baselines.yaml")
+    assert recipe == TrainConfig(memory_frames=(64, 96, 128))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinaema_ros.model.config import KinaemaConfig
@@ -99,9 +100,7 @@ def fuse(estimate: PairEstimate, logit: Tensor) -> Fused:
     precision = share[..., None] / estimate.scale**2
     precision = precision / precision.sum(-2, keepdim=True)
     xy = (precision[..., :1] * estimate.xy).sum(-2)
-    unit = estimate.direction / torch.linalg.vector_norm(estimate.direction, dim=-1, keepdim=True).clamp_min(
-        1e-6
-    )
+    unit = F.normalize(estimate.direction, dim=-1, eps=1e-6)
     direction = (precision[..., 1:] * unit).sum(-2)
     yaw = torch.atan2(direction[..., 1], direction[..., 0])
     scale = (precision * estimate.scale).sum(-2)

@@ -158,10 +158,8 @@ def absorb(graph: PoseGraph, gone: Tensor, kept: Tensor, kept_T_gone: Tensor, wh
     stands_there = where & (graph.anchor == gone)
     descends = (where & descends_from(graph, kept, gone))[:, None]
 
-    starts, ends = (
-        (graph.tail == gone[:, None]) & where[:, None],
-        (graph.head == gone[:, None]) & where[:, None],
-    )
+    starts = (graph.tail == gone[:, None]) & where[:, None]
+    ends = (graph.head == gone[:, None]) & where[:, None]
     tail, head = torch.where(starts, kept[:, None], graph.tail), torch.where(ends, kept[:, None], graph.head)
     relation = torch.where(
         starts[..., None], compose(kept_T_gone[:, None], graph.tail_T_head), graph.tail_T_head

@@ -58,7 +58,7 @@ class NavigatorNode(LifecycleNode):
         self._motion = RobotMotion(self, self._parameters_now.goal_frame, self._parameters_now.map_frame)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._marker = self.create_publisher(Marker, "~/goal_marker", latched)
-        # Whoever holds the lock may use Nav2. A newer goal names itself in _newest, which ends the last one.
+        # Whoever holds the lock may use Nav2. A newer goal names itself in _newest and so ends the old one.
         self._driving = threading.Lock()
         self._newest: object = None
         self._is_active = False

@@ -20,7 +20,8 @@ from .spinning import Spinner
 
 EXIT_FAILURE, EXIT_USAGE = 1, 2
 # Python lets a busy thread keep the interpreter for 5 ms when another wants it. A callback changes threads
-# several times: beside a busy network the executor came to 50 odometry messages a second, so to hundreds.
+# several times: beside a busy network the executor came to 50 odometry messages a second, with this to
+# hundreds.
 _SWITCH_INTERVAL = 5e-4
 
 

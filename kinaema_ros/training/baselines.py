@@ -209,10 +209,8 @@ class HistoryAttention(Baseline):
         first = state.first if state.count else odometry.clone()
         pose = between(first, odometry)
         key, value = self._key_value(features[:, None], pose[:, None])
-        state.key[:, :, :, state.count], state.value[:, :, :, state.count] = (
-            key[:, :, :, 0],
-            value[:, :, :, 0],
-        )
+        state.key[:, :, :, state.count] = key[:, :, :, 0]
+        state.value[:, :, :, state.count] = value[:, :, :, 0]
         state.pose[:, state.count] = pose
         return replace(state, first=first, count=state.count + 1)
 
