@@ -47,10 +47,10 @@ setup(
     entry_points={
         "console_scripts": [
             "kinaema = kinaema_ros.cli:main",
-            "memory_node = kinaema_ros.nodes.memory_node:main",
-            "navigator_node = kinaema_ros.nodes.navigator_node:main",
-            "simulator_node = kinaema_ros.nodes.simulator_node:main",
-            "truth_localization = kinaema_ros.nodes.truth_localization:main",
+            "memory_node = kinaema_ros.nodes.memory.node:main",
+            "navigator_node = kinaema_ros.nodes.navigator.node:main",
+            "simulator_node = kinaema_ros.nodes.simulator.node:main",
+            "truth_localization = kinaema_ros.nodes.simulator.truth_localization:main",
         ],
     },
 )

@@ -15,13 +15,13 @@ import torch
 from ablation import measure, show
 from torch import Tensor
 
+from kinaema_ros.evaluation.episodes import EpisodeConfig, episodes
 from kinaema_ros.model.cell import NEVER, MemoryCell, MemoryState
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.reporting import progress, write_json
 from kinaema_ros.sim import OdometryNoise
-from kinaema_ros.training.episodes import EpisodeConfig, episodes
 
 BY_TIME = "N = 128, gated by time, not by address"
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -16,12 +16,12 @@ from typing import Any
 
 from ablation import measure, show
 
+from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, episodes
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.reporting import progress, write_json
 from kinaema_ros.sim import OdometryNoise
 from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.data import DataConfig, Pool, stream
-from kinaema_ros.training.episodes import Episode, EpisodeConfig, episodes
 from kinaema_ros.training.train import train
 
 PAIR_STEPS, MEMORY_STEPS = 400, 40

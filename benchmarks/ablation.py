@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from kinaema_ros import metrics
+from kinaema_ros.baselines.methods import KinaemaMethod
+from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, odometry_of
+from kinaema_ros.evaluation.rpe import ask, record
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.reporting import number, percent, table
 from kinaema_ros.sim import OdometryNoise
-from kinaema_ros.training.episodes import Episode, EpisodeConfig, odometry_of
-from kinaema_ros.training.evaluate import ask, record
-from kinaema_ros.training.methods import KinaemaMethod
 
 
 def measure(

@@ -18,7 +18,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
 from kinaema_interfaces.msg import MemoryStatus
-from kinaema_ros.nodes import messages
+from kinaema_ros.nodes.support import messages
 from kinaema_ros.sim import explore, generate_scene
 
 WORLD = 5

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import torch
 
+from kinaema_ros.evaluation.episodes import Episode
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.encoder import FEATURE_DIM
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.data import Sequence
-from kinaema_ros.training.episodes import Episode
 
 SMALL = KinaemaConfig(
     num_embeddings=24,

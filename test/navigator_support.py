@@ -21,8 +21,8 @@ from ros_support import DISCOVERY, NodeProcess, Ros, frame, image_msg, odometry_
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
-from kinaema_ros.nodes import messages
-from kinaema_ros.nodes.navigator_parameters import NavigatorParameters
+from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
+from kinaema_ros.nodes.support import messages
 
 Code = NavigateToImage.Result
 PHOTO = image_msg(frame(1))

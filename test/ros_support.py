@@ -24,8 +24,9 @@ from std_srvs.srv import Trigger
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
-from kinaema_ros.nodes import messages
-from kinaema_ros.nodes.spinning import Spinner
+from kinaema_ros.nodes.client.processes import NODE_MODULES
+from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.spinning import Spinner
 
 ROOT = Path(__file__).resolve().parents[1]
 DISCOVERY = 120.0  # seconds for a node to come up: importing torch on a busy machine is most of it
@@ -34,9 +35,9 @@ DISCOVERY = 120.0  # seconds for a node to come up: importing torch on a busy ma
 class NodeProcess:
     """One of our nodes, as a user starts it; its log is read from ``log``."""
 
-    def __init__(self, module: str, *arguments: str, ros_arguments: Sequence[str] = ()):
+    def __init__(self, executable: str, *arguments: str, ros_arguments: Sequence[str] = ()):
         self._log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115  lives on
-        command = [sys.executable, "-u", "-m", f"kinaema_ros.nodes.{module}"]
+        command = [sys.executable, "-u", "-m", NODE_MODULES[executable]]
         self.process = subprocess.Popen(
             [*command, "--ros-args", *(a for p in arguments for a in ("-p", p)), *ros_arguments],
             cwd=ROOT,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from kinaema_ros.nodes.client import Feedback, KinaemaClient
+from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
 from kinaema_ros.reporting import write_json
 
 

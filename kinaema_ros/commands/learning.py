@@ -92,7 +92,7 @@ def _evaluate_rpe(kinds: argparse._SubParsersAction) -> None:
     parser = add_command(
         kinds,
         "rpe",
-        "kinaema_ros.training.evaluate:run",
+        "kinaema_ros.evaluation.rpe:run",
         "relative pose of places seen in the past",
         "Drive through unseen scenes of 8 to 20 m and ask, after some numbers of frames, where views of past\n"
         "places lie relative to the robot, and whether views of new places were seen.",
@@ -193,7 +193,7 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
     parser = add_command(
         commands,
         "bench",
-        "kinaema_ros.training.bench:run",
+        "kinaema_ros.evaluation.bench:run",
         "time updates and queries as the drive grows longer",
         "Time an update and a query after 10, 100, 1,000 and 10,000 frames, of the memory and of attention over\n"
         "the whole history, one image at a time on one thread.",

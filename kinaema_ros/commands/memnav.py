@@ -6,12 +6,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from kinaema_ros.evaluation.memnav.episodes import MemnavConfig
+from kinaema_ros.evaluation.memnav.evaluate import episodes_json, evaluate, record, records_table
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.reporting import write_json
 from kinaema_ros.sim import OdometryNoise
-from kinaema_ros.training.memnav import episodes_json, evaluate, record, records_table
-from kinaema_ros.training.memnav_plan import MemnavConfig
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.through_ros:
         if arguments.method != ("kinaema",):
             arguments.parser.error("--through-ros drives by the nodes, which are --method kinaema alone")
-        from kinaema_ros.nodes.memnav import GOALS, drive_through_nodes
+        from kinaema_ros.evaluation.memnav.through_nodes import GOALS, drive_through_nodes
 
         config = MemnavConfig(arguments.seed, goals=GOALS)
         logs = arguments.out / "log" if arguments.out else Path(tempfile.mkdtemp(prefix="kinaema-memnav-"))
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_json(arguments.json, records)
     if arguments.out:
-        from kinaema_ros.training.memnav_pictures import write_pictures
+        from kinaema_ros.evaluation.memnav.pictures import write_pictures
 
         arguments.out.mkdir(parents=True, exist_ok=True)
         details = [entry for name in arguments.method for entry in episodes_json(name, results[name])]

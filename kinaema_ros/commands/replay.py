@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from kinaema_ros import metrics
-from kinaema_ros.bags import Drive, open_drive
 from kinaema_ros.keyframes import KeyframeConfig
-from kinaema_ros.maps import find_map, read_map
 from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.queries import Query, read_queries
-from kinaema_ros.replay import Outcome, evaluate, remember_and_ask
+from kinaema_ros.replay.bag import Drive, open_drive
+from kinaema_ros.replay.maps import find_map, read_map
+from kinaema_ros.replay.queries import Query, read_queries
+from kinaema_ros.replay.replay import Outcome, evaluate, remember_and_ask
 from kinaema_ros.reporting import number, percent, progress, table, write_json
 
 # Far places are harder: what the odometry's heading drifted counts with the distance.
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             write_json(arguments.json, result)
         if arguments.out:
-            from kinaema_ros.plots import write_plots
+            from kinaema_ros.replay.plots import write_plots
 
             arguments.out.mkdir(parents=True, exist_ok=True)
             for path in write_plots(arguments.out, drive, outcome, result, grid):
@@ -76,7 +76,7 @@ def _here(arguments: argparse.Namespace, drive: Drive, queries: Sequence[Query])
 
 
 def _through_ros(arguments: argparse.Namespace, drive: Drive, queries: Sequence[Query]) -> Outcome:
-    from kinaema_ros.nodes.player import play
+    from kinaema_ros.nodes.client.player import play
 
     return play(drive, queries, arguments.node, progress)
 

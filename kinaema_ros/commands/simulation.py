@@ -18,7 +18,7 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
     parser = add_command(
         commands,
         "demo",
-        "kinaema_ros.nodes.demo:run",
+        "kinaema_ros.demo.run:run",
         "see a robot explore a building, then drive to places shown as photos",
         "Start a simulated robot, the memory and the navigator as ROS 2 nodes, drive the robot through a\n"
         "building for three minutes of its time, then show it photos and watch it go to where they were\n"

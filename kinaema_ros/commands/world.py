@@ -6,7 +6,7 @@ import argparse
 
 from kinaema_ros.reporting import write_json
 from kinaema_ros.sim import generate_scene
-from kinaema_ros.sim.sdf import export_world, start_pose
+from kinaema_ros.sim.export.sdf import export_world, start_pose
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinaema_ros.demo import canvas
-from kinaema_ros.demo.canvas import BLUE, GREEN, GREY, INK, ORANGE, PAPER, RED, FloorPlan
+from kinaema_ros import drawing as canvas
 from kinaema_ros.demo.recording import CAMERA, Recording, Visit
+from kinaema_ros.drawing import BLUE, GREEN, GREY, INK, ORANGE, PAPER, RED, FloorPlan
 from kinaema_ros.sim import Camera, render
 
 Pixels = NDArray[np.uint8]

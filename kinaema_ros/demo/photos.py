@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kinaema_ros.demo.tour import CLEARANCE, path_length, room_of
 from kinaema_ros.sim import Camera, Scene, plan_path, render, sample_viewpoints
 from kinaema_ros.sim.space import ray_distance
+from kinaema_ros.sim.tour import CLEARANCE, path_length, room_of
 
 Array = NDArray[np.float64]
 CANDIDATES = 300

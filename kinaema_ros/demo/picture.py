@@ -13,8 +13,8 @@ from matplotlib.gridspec import GridSpecFromSubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
-from kinaema_ros.demo.canvas import BLUE, FURNITURE, GREEN, ORANGE, RED, WALL, ellipse, footprint
 from kinaema_ros.demo.recording import CAMERA, REACHED_DISTANCE, Recording, Visit
+from kinaema_ros.drawing import BLUE, FURNITURE, GREEN, ORANGE, RED, WALL, ellipse, footprint
 from kinaema_ros.sim import render
 
 Rgb = tuple[float, float, float]

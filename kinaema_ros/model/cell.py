@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinaema_ros.model import drift
+from kinaema_ros.model import pose_graph as drift
 from kinaema_ros.model.config import KinaemaConfig
-from kinaema_ros.model.drift import PoseGraph
+from kinaema_ros.model.pose_graph import PoseGraph
 from kinaema_ros.model.rows import pick, put
 from kinaema_ros.model.se2 import between, compose, difference
 

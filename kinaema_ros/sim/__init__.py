@@ -1,7 +1,8 @@
 """Procedural indoor scenes, a renderer, and robot motion in them. No torch, no ROS."""
 
-from kinaema_ros.sim.export import export_map
-from kinaema_ros.sim.generate import generate_scene
+from kinaema_ros.sim.building.generate import generate_scene
+from kinaema_ros.sim.driving import ROBOT_RADIUS, PathFollower, drive, plan_path
+from kinaema_ros.sim.export.map import export_map
 from kinaema_ros.sim.motion import (
     OdometryNoise,
     explore,
@@ -9,7 +10,6 @@ from kinaema_ros.sim.motion import (
     sample_unseen_viewpoints,
     sample_viewpoints,
 )
-from kinaema_ros.sim.navigation import ROBOT_RADIUS, PathFollower, drive, plan_path
 from kinaema_ros.sim.render import Camera, Lighting, random_lighting, render
 from kinaema_ros.sim.scene import Box, OccupancyGrid, Scene, SceneConfig
 

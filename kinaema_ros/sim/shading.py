@@ -1,6 +1,6 @@
 """Numba kernels that colour what the rasteriser has made out: textures, light, exposure.
 
-A pixel's surface is FLOOR, CEILING, OUTSIDE or 8 * box + face (faces as in kinaema_ros.sim.builder.FACES).
+A pixel's surface is FLOOR, CEILING, OUTSIDE or 8 * box + face (faces as in kinaema_ros.sim.building.builder.FACES).
 """
 
 from __future__ import annotations

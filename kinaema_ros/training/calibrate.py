@@ -19,7 +19,7 @@ from kinaema_ros.model.se2 import between
 from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.data import Sequence
 from kinaema_ros.training.losses import pose_distance, pose_log_likelihood
-from kinaema_ros.training.through_memory import drifting_odometry
+from kinaema_ros.training.memory_stage import drifting_odometry
 
 BATCH = 8
 LENGTHS = (0.25, 0.5, 1.0)  # of a drive, after which is asked: short memories and long ones

@@ -27,9 +27,9 @@ from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.calibrate import calibrate
 from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.data import DataConfig, Pool, Sequence, encode, first_in_pool, stream
-from kinaema_ros.training.pairs import pair_batch, pair_loss
+from kinaema_ros.training.memory_stage import Drives, drives_batch, memory_loss
+from kinaema_ros.training.pair_stage import pair_batch, pair_loss
 from kinaema_ros.training.pretrained import load_pretrained_trunk
-from kinaema_ros.training.through_memory import Drives, drives_batch, memory_loss
 
 REPORT_EVERY = 20  # steps
 

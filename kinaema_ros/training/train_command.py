@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         if arguments.device != "cpu":
             arguments.parser.error("the baselines are trained on the CPU")
-        from kinaema_ros.training.baseline_training import BaselineConfig, train_baselines
+        from kinaema_ros.training.train_baselines import BaselineConfig, train_baselines
 
         network, _ = load_network(arguments.checkpoint or default_checkpoint())
         like_ours = BaselineConfig(

@@ -1,0 +1,1 @@
+"""What the memory is compared with."""

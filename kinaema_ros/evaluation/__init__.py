@@ -1,0 +1,1 @@
+"""All that measures and does not train."""

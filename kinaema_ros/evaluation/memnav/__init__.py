@@ -1,0 +1,1 @@
+"""Mem-Nav: drive to photos of places that the memory has seen."""

@@ -1,0 +1,170 @@
+"""Mem-Nav episodes: unseen buildings, a robot's way through each, and photos to go to afterwards.
+
+Several episodes share a building and its exploration: they start where it ended, with the memory as it was then.
+Everything depends on (seed, index of the building) only, and no method has a part in it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinaema_ros.evaluation.episodes import (
+    CAMERA_HEIGHT,
+    FIRST_SEED,
+    SCENES_PER_TEXTURE_POOL,
+    SEEN_ANGLE,
+    SEEN_DISTANCE,
+)
+from kinaema_ros.geometry import Array
+from kinaema_ros.sim import (
+    Camera,
+    Lighting,
+    OdometryNoise,
+    Scene,
+    SceneConfig,
+    explore,
+    generate_scene,
+    integrate_odometry,
+    plan_path,
+    random_lighting,
+    sample_unseen_viewpoints,
+    sample_viewpoints,
+)
+from kinaema_ros.sim.astar import shortest_path
+from kinaema_ros.sim.scene import GRID
+from kinaema_ros.sim.tour import CLEARANCE, path_length, room_of
+
+MIN_WAY = 4.0  # metres of shortest path from start to goal
+OTHER_ROOMS = 1 / 3  # of a building's goals, at least, lie in other rooms than the start
+CANDIDATES = 100  # viewpoints among which a building's goals are looked for
+START_SEED = 0  # of exploration, as simulator_node has it by default: both start the robot at the same place
+
+
+@dataclass(frozen=True)
+class MemnavConfig:
+    """What is explored and asked for."""
+
+    seed: int = 0
+    frames: int = 300  # of exploration, one each 0.25 m or 25 degrees
+    goals: int = 8  # in a building, and as many photos of places never seen
+
+
+@dataclass
+class Building:
+    """One building's episodes. T frames, G goals, U never-seen places; poses are of the robot on the map."""
+
+    scene: Scene
+    elsewhere: Scene  # another building, of the same textures
+    camera: Camera
+    lighting: Lighting
+    walk: Array  # (T, 3) exploration
+    goals: Array  # (G, 3) viewpoints of the photos to go to
+    shortest: Array  # (G,) metres from the walk's end
+    other_room: NDArray[np.bool_]  # (G,) whether the goal lies in another room than the walk's end
+    unseen: Array  # (U, 3) viewpoints of never-seen places
+    outside: NDArray[np.bool_]  # (U,) whether that is a place of the other building
+
+    def odometry(self, noise: OdometryNoise, seed: int, index: int) -> Array:
+        """Of the walk, (T, 3), from identity; the same drift in every run."""
+        return integrate_odometry(self.walk, noise, np.random.default_rng([FIRST_SEED + 2, seed, index]))
+
+
+def plan_building(config: MemnavConfig, index: int) -> Building:
+    """Building ``index``. One that has too few places far enough from the walk's end is replaced by another."""
+    rng = np.random.default_rng([FIRST_SEED + 3, config.seed, index])
+    textures = FIRST_SEED + (config.seed * 65537 + 8191 + index // SCENES_PER_TEXTURE_POOL) % 2**30
+    scenes = SceneConfig(texture_seed=textures)  # each side of a building is 8 to 20 m long
+    while True:
+        scene, elsewhere = (generate_scene(FIRST_SEED + int(rng.integers(2**31)), scenes) for _ in range(2))
+        walk = explore(scene, np.random.default_rng(START_SEED), config.frames)
+        goals = choose_goals(scene, walk, walk[-1], config.goals, rng)
+        if len(goals) == config.goals:
+            break
+    inside = sample_unseen_viewpoints(scene, rng, walk, config.goals // 2)
+    other, _ = sample_viewpoints(elsewhere, rng, explore(elsewhere, rng, 64), config.goals - len(inside))
+    return Building(
+        scene,
+        elsewhere,
+        Camera(z=float(rng.uniform(*CAMERA_HEIGHT))),
+        random_lighting(rng),
+        walk,
+        goals,
+        np.array([shortest_way(scene, walk[-1], goal) for goal in goals]),
+        np.array([room_of(scene, goal) != room_of(scene, walk[-1]) for goal in goals]),
+        np.concatenate([inside, other]),
+        np.arange(config.goals) >= len(inside),
+    )
+
+
+def cut_short(building: Building, episodes: int) -> Building:
+    """The first ``episodes`` goals, and as many of the never-seen places."""
+    some = slice(episodes)
+    return replace(
+        building,
+        goals=building.goals[some],
+        shortest=building.shortest[some],
+        other_room=building.other_room[some],
+        unseen=building.unseen[some],
+        outside=building.outside[some],
+    )
+
+
+def choose_goals(scene: Scene, walk: Array, start: Array, count: int, rng: np.random.Generator) -> Array:
+    """Viewpoints (K, 3), K <= count, of places seen on the walk (T, 3), at least MIN_WAY from ``start``.
+
+    The first third of them, rounded up, is in other rooms than ``start``.
+    """
+    views, _ = sample_viewpoints(scene, rng, walk, CANDIDATES, SEEN_DISTANCE, SEEN_ANGLE)
+    here = room_of(scene, start)
+    wanted = math.ceil(OTHER_ROOMS * count)
+    chosen: list[Array] = []
+    for view in views:
+        if len(chosen) == count:
+            break
+        if len(chosen) < wanted and room_of(scene, view) == here:
+            continue
+        if shortest_way(scene, start, view) >= MIN_WAY:
+            chosen.append(view)
+    return np.array(chosen).reshape(-1, 3)
+
+
+def shortest_way(scene: Scene, start: Array, goal: Array) -> float:
+    """Metres of the shortest path between two poses for a robot that keeps the planner's clearance; NaN: none.
+
+    Planned paths prefer the middle of free space; this one is pulled tight round the corners.
+    """
+    planned = plan_path(scene.occupancy(), start[:2].tolist(), goal[:2].tolist(), CLEARANCE)
+    if planned is None:
+        return math.nan
+    end = planned[-1]
+    passable = scene.clearance >= CLEARANCE
+    indifferent = np.where(passable, np.float32(10.0), np.float32(0.0))
+    cells = shortest_path(indifferent, CLEARANCE, GRID, _cell(scene, start), _cell(scene, end))
+    if len(cells) == 0:  # the planner's finer grid leads through where this one does not
+        return path_length(planned)
+    points = (cells[:, ::-1] + 0.5) * GRID + np.array(scene.grid_origin)
+    points = np.concatenate([start[None, :2], points[1:-1], end[None]])
+    tight, at = [points[0]], 0
+    while at < len(points) - 1:
+        ahead = len(points) - 1
+        while ahead > at + 1 and not _is_clear(scene, passable, points[at], points[ahead]):
+            ahead -= 1
+        tight.append(points[ahead])
+        at = ahead
+    return min(path_length(np.array(tight)), path_length(planned))
+
+
+def _cell(scene: Scene, pose: Array) -> tuple[int, int]:
+    column, row = np.floor((pose[:2] - np.array(scene.grid_origin)) / GRID).astype(int)
+    return int(row), int(column)
+
+
+def _is_clear(scene: Scene, passable: NDArray[np.bool_], a: Array, b: Array) -> bool:
+    steps = int(np.hypot(*(b - a)) / (0.5 * GRID)) + 2
+    line = a + np.linspace(0.0, 1.0, steps)[:, None] * (b - a)
+    columns, rows = np.floor((line - np.array(scene.grid_origin)) / GRID).astype(int).T
+    return bool(passable[rows, columns].all())

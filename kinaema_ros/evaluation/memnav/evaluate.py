@@ -1,0 +1,231 @@
+"""Mem-Nav: does the robot get to places it has seen before, shown to it as photos?
+
+In a building never trained on, a robot explores (phase 1), then is shown photos of places it came by and drives to
+each (phase 2). An episode succeeds if the robot stops by its own decision within 1 m of the viewpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kinaema_ros import metrics
+from kinaema_ros.baselines.methods import KinaemaMethod, Retrieval
+from kinaema_ros.evaluation.episodes import FIRST_SEED
+from kinaema_ros.evaluation.memnav.agents import FOUND, Explored, Eyes, Result, by_memory, no_memory, oracle
+from kinaema_ros.evaluation.memnav.episodes import MemnavConfig, cut_short, plan_building
+from kinaema_ros.model.checkpoint import load_network
+from kinaema_ros.model.network import Kinaema
+from kinaema_ros.navigation.photo_drive import DriveLimits
+from kinaema_ros.reporting import number, percent, progress, table
+from kinaema_ros.sim import OdometryNoise
+
+BUILDINGS_AT_ONCE = 4
+FALSE_REFUSALS = 0.05  # at which methods are compared in what they refuse
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some buildings for one process."""
+
+    config: MemnavConfig
+    episodes: dict[int, int]  # in building
+    methods: tuple[str, ...]
+    noise: OdometryNoise
+
+
+def evaluate(
+    config: MemnavConfig,
+    episodes: int,
+    methods: Sequence[str],
+    noise: OdometryNoise,
+    checkpoint: Path,
+    device: str = "cpu",
+) -> dict[str, list[Result]]:
+    """Results of each method, one a building; by one process a core."""
+    buildings = math.ceil(episodes / config.goals)
+    workers = min(buildings, len(os.sched_getaffinity(0)))
+    size = min(BUILDINGS_AT_ONCE, math.ceil(buildings / workers))
+    tasks = [
+        Task(
+            config,
+            {
+                i: min(config.goals, episodes - i * config.goals)
+                for i in range(start, min(start + size, buildings))
+            },
+            tuple(methods),
+            noise,
+        )
+        for start in range(0, buildings, size)
+    ]
+    done = progress(
+        _by_building(tasks, workers, checkpoint, device), total=buildings, desc="episodes", unit="building"
+    )
+    of_buildings = list(done)
+    results = {name: [of_building[name] for of_building in of_buildings] for name in methods}
+    if "retrieval" in results:
+        refuse_least_sure(results["retrieval"])
+    return results
+
+
+def refuse_least_sure(results: Sequence[Result]) -> None:
+    """Refuses, in hindsight, the FALSE_REFUSALS of the goals that a method without a threshold was least sure of."""
+    trips = [trip for result in results for trip in result.trips]
+    threshold = metrics.refusal_threshold([trip.seen for trip in trips], FALSE_REFUSALS)
+    for trip in trips:
+        if trip.seen < threshold:
+            trip.refused, trip.arrived, trip.message = True, False, ""
+            trip.path, trip.beliefs, trip.length, trip.collisions = trip.path[:1], [], 0.0, 0
+
+
+# -- in worker processes -----------------------------------------------------------------------------------
+
+_network: Kinaema
+
+
+def _by_building(
+    tasks: Sequence[Task], workers: int, checkpoint: Path, device: str
+) -> Iterator[dict[str, Result]]:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(workers, len(tasks)), _start_worker, (checkpoint, device)) as pool:
+        for of_task in pool.imap(run_task, tasks):
+            yield from of_task
+
+
+def _start_worker(checkpoint: Path, device: str) -> None:
+    global _network
+    torch.set_num_threads(1)
+    _network, _ = load_network(checkpoint, device)
+
+
+def run_task(task: Task, network: Kinaema | None = None) -> list[dict[str, Result]]:
+    """Results of each building by method."""
+    network = network or _network
+    eyes, limits, config = Eyes(network), DriveLimits(), task.config
+    with torch.inference_mode():
+        group = []
+        for index, count in task.episodes.items():
+            building = plan_building(config, index)
+            odometry = building.odometry(task.noise, config.seed, index)
+            seeds = np.random.default_rng([FIRST_SEED + 4, config.seed, index]).integers(
+                2**31, size=config.goals
+            )
+            group.append(eyes.explored(cut_short(building, count), odometry, seeds.tolist()))
+        by_method = {name: _drive(name, network, group, task.noise, limits, eyes) for name in task.methods}
+    return [{name: results[i] for name, results in by_method.items()} for i in range(len(group))]
+
+
+def _drive(
+    name: str,
+    network: Kinaema,
+    group: Sequence[Explored],
+    noise: OdometryNoise,
+    limits: DriveLimits,
+    eyes: Eyes,
+) -> list[Result]:
+    if name == "kinaema":
+        return by_memory(KinaemaMethod(network), group, noise, limits, eyes)
+    if name == "retrieval":  # what it refuses is decided once all it was asked is known
+        return by_memory(Retrieval(network), group, noise, replace(limits, min_seen=0.0), eyes)
+    if name == "no_memory":
+        return no_memory(network, group, noise, limits, eyes)
+    return oracle(group, limits)
+
+
+# -- results -----------------------------------------------------------------------------------------------
+
+
+def record(name: str, results: Sequence[Result], seed: int, noise: OdometryNoise) -> dict[str, Any]:
+    """One line of the result; see `kinaema evaluate memnav --help` for what the keys mean."""
+    trips = [trip for result in results for trip in result.trips]
+    unseen = np.array([score for result in results for score in result.unseen])
+    success = np.array([trip.success for trip in trips])
+    driven = np.array([trip.length for trip in trips])
+    stops = [trip.stop_distance for trip in trips if trip.success]
+    other = np.array([trip.other_room for trip in trips])
+    return {
+        "method": name,
+        "episodes": len(trips),
+        "seed": seed,
+        "success_rate": float(success.mean()),
+        "spl": metrics.success_weighted_by_path_length(success, [trip.shortest for trip in trips], driven),
+        "mean_path_m": float(driven.mean()),
+        "refused": sum(trip.refused for trip in trips),
+        "collisions": sum(trip.collisions for trip in trips),
+        "mean_shortest_m": float(np.mean([trip.shortest for trip in trips])),
+        "success_rate_other_rooms": float(success[other].mean()) if other.any() else None,
+        "median_stop_m": float(np.median(stops)) if stops else None,
+        "gave_up": sum(bool(trip.message) for trip in trips),
+        **_refusals(name, [trip.seen for trip in trips], unseen),
+        "odom_noise": [noise.fraction, noise.degrees],
+    }
+
+
+def _refusals(name: str, seen: list[float], unseen: np.ndarray) -> dict[str, Any]:
+    if not len(unseen):
+        return {"unseen_photos": 0, "unseen_refused": None, "unseen_refused_at_5": None, "seen_auroc": None}
+    at_5 = metrics.refusal_threshold(seen, FALSE_REFUSALS)
+    own = {"kinaema": DriveLimits.min_seen, "no_memory": FOUND}.get(name, at_5)
+    return {
+        "unseen_photos": len(unseen),
+        "unseen_refused": float(np.mean(unseen < own)),
+        "unseen_refused_at_5": float(np.mean(unseen < at_5)),
+        "seen_auroc": metrics.auroc([*seen, *unseen], [*(True for _ in seen), *(False for _ in unseen)]),
+    }
+
+
+def episodes_json(name: str, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """One record an episode; poses as x, y (m), yaw (rad) on the map."""
+    return [
+        {
+            "method": name,
+            "building": index,
+            "goal": trip.goal.tolist(),
+            "other_room": trip.other_room,
+            "shortest_m": trip.shortest,
+            "path_m": trip.length,
+            "success": trip.success,
+            "stopped": trip.path[-1].tolist(),
+            "stopped_m": trip.stop_distance,
+            "first_error_m": trip.first_error[0],
+            "first_error_deg": math.degrees(trip.first_error[1]),
+            "seen": trip.seen,
+            "queries": trip.queries,
+            "collisions": trip.collisions,
+            "refused": trip.refused,
+            "message": trip.message,
+        }
+        for index, result in enumerate(results)
+        for trip in result.trips
+    ]
+
+
+def records_table(records: Sequence[dict[str, Any]]) -> str:
+    """For the terminal."""
+    rows = [
+        (
+            entry["method"],
+            str(entry["episodes"]),
+            percent(entry["success_rate"]),
+            percent(entry["success_rate_other_rooms"]),
+            number(entry["spl"], 3),
+            number(entry["mean_path_m"], 1, " m"),
+            number(entry["median_stop_m"], 2, " m"),
+            str(entry["refused"]),
+            str(entry["gave_up"]),
+            str(entry["collisions"]),
+            percent(entry["unseen_refused"]),
+            percent(entry["unseen_refused_at_5"]),
+        )
+        for entry in records
+    ]
+    header = ("method", "episodes", "success", "other rooms", "SPL", "path", "stops at", "refused", "gave up")
+    return table(rows, (*header, "collisions", "unseen refused", "at 5 % false"))

@@ -1,0 +1,220 @@
+"""Driving Mem-Nav episodes without ROS: the navigator's PhotoDrive on the simulated robot, many robots in lockstep.
+
+Each robot drives until its next keyframe; then all keyframes are encoded and folded into the memories in one batch,
+so that an update costs a fraction of one made alone. A memory gets what it would get if its robot drove alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinaema_ros import geometry
+from kinaema_ros.baselines.methods import Frames, Method
+from kinaema_ros.geometry import Array
+from kinaema_ros.keyframes import KeyframeSelector
+from kinaema_ros.metrics import pose_errors
+from kinaema_ros.model.cell import MemoryState
+from kinaema_ros.navigation.photo_drive import DriveLimits, DriveTimeout, NotSeen, PhotoDrive
+from kinaema_ros.sim import PathFollower
+from kinaema_ros.sim.simulated_robot import SimulatedRobot
+
+SUCCESS_DISTANCE = 1.0  # metres from the goal viewpoint
+STEPS_PER_SECOND, STEPS_PER_LOOK, STEPS_PER_IMAGE = 20, 2, 4  # as simulator_node and navigator_node have them
+# Of a method that says nothing of its certainty: a seen place is up to 1 m and 40 degrees from the nearest frame.
+TYPICAL_STD = (0.5, math.radians(15.0))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a memory says of a photo; poses in the odom frame. See kinaema_ros.navigation.photo_drive.Answer."""
+
+    pose: Array
+    covariance: Array
+    seen: float
+
+
+@dataclass
+class Trip:
+    """How one episode went. Poses are true ones on the map, unless they say otherwise."""
+
+    goal: Array  # (3,)
+    shortest: float  # metres
+    other_room: bool
+    beliefs: list[Array] = field(default_factory=list)  # (3,) goals driven to, on the true map, when sent
+    path: list[Array] = field(default_factory=list)  # (3,) robot, five a second
+    length: float = 0.0  # metres driven
+    collisions: int = 0
+    seen: float = math.nan  # the first answer's
+    queries: int = 0
+    arrived: bool = False  # by the robot's own word
+    refused: bool = False
+    message: str = ""  # why the robot neither arrived nor refused
+
+    @property
+    def stop_distance(self) -> float:
+        """Metres between goal and robot at the end."""
+        return math.hypot(*(self.path[-1][:2] - self.goal[:2]))
+
+    @property
+    def success(self) -> bool:
+        """True if the robot says that it is there, and is."""
+        return self.arrived and self.stop_distance <= SUCCESS_DISTANCE
+
+    @property
+    def first_error(self) -> tuple[float, float]:
+        """Metres and radians of the answer from afar; NaN where there was none."""
+        if not self.beliefs:
+            return math.nan, math.nan
+        position, yaw = pose_errors(self.beliefs[0], self.goal)
+        return float(position), float(yaw)
+
+
+class NoWay(Exception):
+    """The planner found no path, or the robot is stuck: what Nav2 would give up for."""
+
+
+class Traveller:
+    """One robot on its way to one photo; time passes in ``advance``. Its odometry goes on from ``odom_T_start``."""
+
+    def __init__(
+        self,
+        trip: Trip,
+        robot: SimulatedRobot,
+        odom_T_start: Array,
+        ask: Callable[[], Answer],
+        limits: DriveLimits,
+    ):
+        self.trip, self.robot = trip, robot
+        self._odom_T_start = odom_T_start
+        self._follower: PathFollower | None = None
+        self._keyframes = KeyframeSelector()
+        self._keyframes.reason_to_skip(0, odom_T_start)  # the exploration's last frame
+        self._travelled, self._steps = 0.0, 0
+        self.map_T_base = robot.snapshot().map_T_base
+        self.odom_T_base = odom_T_start
+        trip.path.append(self.map_T_base)
+        self._ask_memory = ask
+        self._looks = PhotoDrive(
+            ask=self._ask,
+            send=self._send,
+            arrived=self._arrived,
+            travelled=lambda: self._travelled,
+            now=lambda: robot.snapshot().seconds,
+        ).run(limits)
+
+    def advance(self) -> bool:
+        """Drives on; True at the next keyframe, False once the episode has ended."""
+        while True:
+            if self._steps % STEPS_PER_LOOK == 0 and not self._look():
+                self._finish()
+                return False
+            self._step()
+            if self._steps % STEPS_PER_IMAGE == 0:
+                self.trip.path.append(self.map_T_base)
+                stamp = self._steps * (1_000_000_000 // STEPS_PER_SECOND)
+                if self._keyframes.reason_to_skip(stamp, self.odom_T_base) is None:
+                    return True
+
+    def _look(self) -> bool:
+        try:
+            next(self._looks)
+        except StopIteration:
+            self.trip.arrived = True
+        except NotSeen:
+            self.trip.refused = True
+        except (NoWay, DriveTimeout) as error:
+            self.trip.message = str(error)
+        else:
+            return True
+        return False
+
+    def _step(self) -> None:
+        now = self.robot.step(1.0 / STEPS_PER_SECOND)
+        self.trip.length += math.hypot(*(now.map_T_base[:2] - self.map_T_base[:2]))
+        odom_T_base = geometry.compose(self._odom_T_start, now.odom_T_base)
+        self._travelled += math.hypot(*(odom_T_base[:2] - self.odom_T_base[:2]))
+        self.map_T_base, self.odom_T_base = now.map_T_base, odom_T_base
+        self._steps += 1
+
+    def _finish(self) -> None:
+        self.trip.path.append(self.map_T_base)
+        self.trip.collisions += self.robot.collisions
+
+    def _ask(self) -> Answer:
+        answer = self._ask_memory()
+        if math.isnan(self.trip.seen):
+            self.trip.seen = answer.seen
+        self.trip.queries += 1
+        return answer
+
+    def _send(self, odom_T_goal: Array) -> None:
+        start_T_goal = geometry.between(self._odom_T_start, odom_T_goal)
+        base_T_goal = geometry.between(self.odom_T_base, odom_T_goal)
+        self.trip.beliefs.append(geometry.compose(self.map_T_base, base_T_goal))
+        self._follower = self.robot.go_to(geometry.compose(self.robot.map_T_odom(), start_T_goal))
+        if self._follower is None:
+            raise NoWay("no path leads there on the map")
+
+    def _arrived(self) -> bool:
+        assert self._follower is not None
+        if self._follower.stuck:
+            raise NoWay("the robot makes no progress")
+        return self._follower.done
+
+
+class Memories:
+    """The memories of several robots, side by side; robot ``n`` is on its way to photo ``n``."""
+
+    def __init__(self, method: Method, state: Any, photos: Tensor, odometry: Array):
+        """State of B robots, photos (B, FEATURE_DIM), odometry (B, 3) at the last update."""
+        self._method, self._state, self._photos = method, state, photos
+        self._odometry = odometry.copy()
+        self._row = {n: n for n in range(len(photos))}
+
+    def ask(self, n: int) -> Answer:
+        """What robot ``n``'s memory says of its photo."""
+        row = self._row[n]
+        answer = self._method.query(rows(self._state, slice(row, row + 1)), self._photos[n][None, None])
+        pose = answer.pose[0, 0].double().cpu().numpy()
+        position, yaw = TYPICAL_STD if answer.std is None else answer.std[0, 0].tolist()
+        covariance = np.diag([position**2, position**2, yaw**2])
+        return Answer(geometry.compose(self._odometry[n], pose), covariance, float(answer.seen[0, 0]))
+
+    def update(self, numbers: Sequence[int], features: Tensor, odometry: Array) -> None:
+        """Folds a frame into each of these robots' memories and forgets the other robots for good."""
+        if list(numbers) != list(self._row):
+            kept = torch.tensor([self._row[n] for n in numbers], device=features.device)
+            self._state = rows(self._state, kept)
+            self._row = {n: row for row, n in enumerate(numbers)}
+        self._state = self._method.update(
+            self._state, features, torch.from_numpy(odometry).to(features.device)
+        )
+        self._odometry[list(numbers)] = odometry
+
+
+def rows(state: Any, index: Tensor | slice) -> Any:
+    """Some of the drives that a method's state holds."""
+    if isinstance(state, MemoryState):
+        return MemoryState.from_tensors({name: tensor[index] for name, tensor in state.tensors().items()})
+    if isinstance(state, Frames):
+        return replace(state, key=state.key[index], content=state.content[index], pose=state.pose[index])
+    return state[index]
+
+
+def drive_together(
+    travellers: Sequence[Traveller], memories: Memories, see: Callable[[Sequence[int]], Tensor]
+) -> None:
+    """Drives all to their ends. ``see``: features (B, FEATURE_DIM) of what these robots see now."""
+    active = list(range(len(travellers)))
+    while active:
+        active = [n for n in active if travellers[n].advance()]
+        if active:
+            odometry = np.stack([travellers[n].odom_T_base for n in active])
+            memories.update(active, see(active), odometry)

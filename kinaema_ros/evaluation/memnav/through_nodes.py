@@ -1,0 +1,184 @@
+"""Mem-Nav through the real nodes: simulator_node, memory_node and navigator_node do what is measured.
+
+The walk is that of the evaluation without ROS, driven by cmd_vel. The photos come one after the other: each drive
+begins where the one before ended, and is told the robot's true pose as RViz would tell AMCL.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinaema_interfaces.action import NavigateToImage
+from kinaema_ros import geometry
+from kinaema_ros.evaluation.episodes import FIRST_SEED
+from kinaema_ros.evaluation.memnav.agents import Result
+from kinaema_ros.evaluation.memnav.episodes import (
+    START_SEED,
+    Building,
+    MemnavConfig,
+    choose_goals,
+    cut_short,
+    plan_building,
+    shortest_way,
+)
+from kinaema_ros.evaluation.memnav.rollout import Trip
+from kinaema_ros.geometry import Array
+from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
+from kinaema_ros.nodes.client.joystick import DemoRobot
+from kinaema_ros.nodes.client.processes import NodeProcesses, own_domain
+from kinaema_ros.reporting import progress
+from kinaema_ros.sim import Lighting, OdometryNoise, render
+from kinaema_ros.sim.tour import path_length, room_of
+
+GOALS = 5  # in a building
+SPEED = 8.0  # the robot's seconds a second, where the machine keeps up
+_REACHED, _REACHED_YAW = 0.06, 0.1  # metres, radians from a pose of the walk
+
+
+def drive_through_nodes(
+    config: MemnavConfig, episodes: int, noise: OdometryNoise, checkpoint: Path, device: str, logs: Path
+) -> list[Result]:
+    """Results, one a building; the nodes log into ``logs``. Raises RuntimeError if a node fails.
+
+    Collisions are those of the whole time in a building, exploration included, counted with its last trip.
+    """
+    buildings = math.ceil(episodes / config.goals)
+    results = []
+    for index in progress(range(buildings), desc="episodes", unit="building"):
+        planned = cut_short(plan_building(config, index), min(config.goals, episodes - index * config.goals))
+        camera = replace(planned.camera, width=320, height=240)
+        building = replace(planned, camera=camera, lighting=Lighting())  # the simulator's light stays
+        folder = logs / f"{index:02}"
+        rng = np.random.default_rng([FIRST_SEED + 5, config.seed, index])
+        result = _drive_in(building, _nodes(building, noise, checkpoint, device), folder, rng)
+        result.trips[-1].collisions = _collisions(folder / "simulator_node.log")
+        results.append(result)
+    return results
+
+
+def _nodes(building: Building, noise: OdometryNoise, checkpoint: Path, device: str) -> dict[str, list[str]]:
+    """Their parameters."""
+    scene, camera = building.scene, building.camera
+    simulator = [
+        f"world:={scene.seed}",
+        f"texture_seed:={scene.config.texture_seed}",
+        f"start_seed:={START_SEED}",
+        f"camera_z:={camera.z}",
+        f"image_width:={camera.width}",
+        f"image_height:={camera.height}",
+        f"odom_noise_fraction:={noise.fraction}",
+        f"odom_noise_deg:={noise.degrees}",
+        "localization:=odometry",
+        "publish_clock:=true",
+        f"real_time_factor:={SPEED}",
+        "lockstep:=true",
+    ]
+    memory = [f"device:={device}", f"checkpoint:={checkpoint.resolve()}"]
+    nodes = {"simulator_node": simulator, "memory_node": memory, "navigator_node": []}
+    return {name: [*parameters, "use_sim_time:=true"] for name, parameters in nodes.items()}
+
+
+def _drive_in(
+    building: Building, nodes: dict[str, list[str]], logs: Path, rng: np.random.Generator
+) -> Result:
+    track: list[Array] = []
+    result = Result(building, [], [])
+    with ExitStack() as stack:
+        stack.enter_context(own_domain())
+        processes = stack.enter_context(NodeProcesses(logs, nodes))
+        robot = stack.enter_context(DemoRobot(lambda _, pose: track.append(pose), processes.check))
+        robot.wait_until_ready()
+        kinaema = stack.enter_context(KinaemaClient())
+        walk = Walk(building.walk)
+        while not walk.done:
+            robot.drive(walk.command, 1.0, lambda: None)
+        for view, outside in zip(building.unseen, building.outside, strict=True):
+            result.unseen.append(kinaema.query(_photo(building, view, bool(outside))).seen)
+        for _ in building.goals:
+            goals = choose_goals(building.scene, building.walk, robot.pose, 1, rng)
+            if len(goals) == 0:
+                raise RuntimeError(f"no place of building {building.scene.seed} is far enough from the robot")
+            result.trips.append(_visit(building, goals[0], robot, kinaema, track))
+    return result
+
+
+def _photo(building: Building, view: Array, outside: bool = False) -> NDArray[np.uint8]:
+    scene = building.elsewhere if outside else building.scene
+    return render(scene, view[None], building.camera, building.lighting)[0]
+
+
+def _visit(
+    building: Building, goal: Array, robot: DemoRobot, kinaema: KinaemaClient, track: Sequence[Array]
+) -> Trip:
+    start, scene = robot.pose, building.scene
+    trip = Trip(goal, shortest_way(scene, start, goal), room_of(scene, goal) != room_of(scene, start))
+    photo = _photo(building, goal)
+    trip.seen = kinaema.query(photo).seen
+    robot.localise()
+
+    def on_feedback(feedback: Feedback) -> None:
+        if feedback.num_queries != trip.queries:
+            trip.beliefs.append(robot.on_map(feedback.goal, feedback.covariance)[0])
+            trip.queries = feedback.num_queries
+
+    began = len(track)
+    arrival = kinaema.go_to(photo, on_feedback=on_feedback)
+    trip.path = [start, *track[began:]]
+    trip.length = path_length(np.array(trip.path))
+    trip.arrived = arrival.reached
+    trip.refused = arrival.error_code == NavigateToImage.Result.NOT_SEEN
+    trip.message = "" if trip.arrived or trip.refused else arrival.message
+    return trip
+
+
+def _collisions(log: Path) -> int:
+    """What simulator_node says when it ends."""
+    said = re.findall(r"(\d+) collisions", log.read_text(errors="replace"))
+    if not said:
+        raise RuntimeError(f"{log} does not say how often the robot collided")
+    return int(said[-1])
+
+
+class Walk:
+    """Drives along the poses (T, 3) of a walk, as ``explore`` makes it: turns, then straight steps.
+
+    ``command`` is asked for speeds like a PathFollower.
+    """
+
+    def __init__(self, poses: Array):
+        self._poses, self._next = poses, 0
+
+    @property
+    def done(self) -> bool:
+        """True once the last pose was reached."""
+        return self._next == len(self._poses)
+
+    def command(self, pose: Sequence[float], dt: float) -> tuple[float, float]:
+        """Speeds (m/s, rad/s) for the next dt seconds at the true pose x, y, yaw."""
+        while not self.done:
+            target = geometry.between(pose, self._poses[self._next])
+            distance = math.hypot(target[0], target[1])
+            if distance > _REACHED and not (abs(target[1]) < 0.2 and -0.2 < target[0] < 0.0):
+                bearing = math.atan2(target[1], target[0])
+                return (0.5 if abs(bearing) < 0.4 else 0.0), _turn(bearing)
+            if abs(target[2]) > _REACHED_YAW and self._stays():
+                return 0.0, _turn(float(target[2]))
+            self._next += 1
+        return 0.0, 0.0
+
+    def _stays(self) -> bool:
+        """Whether the walk turns on the spot next, or ends: then this pose's heading matters."""
+        after = self._poses[self._next : self._next + 2, :2]
+        return bool(np.hypot(*(after[-1] - after[0])) < 1e-6)
+
+
+def _turn(angle: float) -> float:
+    return min(max(2.5 * angle, -1.5), 1.5)

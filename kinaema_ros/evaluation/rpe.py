@@ -1,0 +1,272 @@
+"""`kinaema evaluate rpe`: how well places are located and recognised, by length of the drive, method by method."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kinaema_ros import geometry, metrics
+from kinaema_ros.baselines.learned import KINDS, load_baseline
+from kinaema_ros.baselines.methods import KinaemaMethod, Method, OwnPose, Retrieval, RetrievalPair
+from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, episodes, odometry_of
+from kinaema_ros.model.checkpoint import CheckpointError, load_network
+from kinaema_ros.model.encoder import Trunk
+from kinaema_ros.model.network import Kinaema
+from kinaema_ros.paths import default_checkpoint
+from kinaema_ros.reporting import number, percent, progress, table, write_json
+from kinaema_ros.sim import OdometryNoise
+
+Array = NDArray[np.float64]
+METHODS = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
+DRIVES_AT_ONCE = 16
+TIMED = 15  # updates and queries that a cost is the median of
+DISTANCES_M = (0.0, 3.0, 6.0, 9.0, math.inf)
+QUARTERS = ("newest quarter", "second", "third", "oldest quarter")
+
+
+@dataclass
+class Answers:
+    """What a method answered at one length: S drives, Q questions about seen places, then Q about unseen ones."""
+
+    pose: Array  # (S, 2 Q, 3) robot_T_query
+    std: Array | None  # (S, 2 Q, 2) of position and yaw
+    seen: Array  # (S, 2 Q) probability
+    truth: Array  # (S, Q, 3)
+    age: Array  # (S, Q) in [0, 1): how long ago the place was last near, as a fraction of the drive
+
+    @property
+    def located(self) -> Array:
+        """The answers about seen places, (S, Q, 3)."""
+        return self.pose[:, : self.truth.shape[1]]
+
+    @property
+    def is_seen(self) -> NDArray[np.bool_]:
+        """(S, 2 Q)."""
+        return np.broadcast_to(np.arange(self.seen.shape[1]) < self.truth.shape[1], self.seen.shape)
+
+    def levels(self) -> Array | None:
+        """Confidence level of the ellipse on whose border each truth lies, (S, Q)."""
+        if self.std is None:
+            return None
+        covariance = np.zeros((*self.truth.shape[:2], 3, 3))
+        std = self.std[:, : self.truth.shape[1]]
+        for axis, column in enumerate((0, 0, 1)):
+            covariance[..., axis, axis] = std[..., column] ** 2
+        return metrics.ellipse_levels(self.located, self.truth, covariance)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit status; raises what `cli.main` tells the user."""
+    checkpoint = arguments.checkpoint or default_checkpoint()
+    network, _ = load_network(checkpoint, arguments.device)
+    baselines = arguments.baselines or default_checkpoint().parent
+    methods = {name: make_method(name, network, baselines) for name in arguments.method}
+    config = EpisodeConfig(arguments.seed, tuple(sorted(arguments.lengths)), arguments.queries)
+    noise = OdometryNoise(*arguments.odom_noise)
+    drives = list(
+        progress(
+            episodes(config, arguments.scenes, network.trunk.cpu(), cache=arguments.cache),
+            total=arguments.scenes,
+            desc="drives rendered and encoded",
+            unit="drive",
+        )
+    )
+    odometry = np.stack([odometry_of(drive, noise, config.seed, i) for i, drive in enumerate(drives)])
+    records, answers = [], {}
+    for name, method in methods.items():
+        answers[name] = ask(method, drives, odometry, config.lengths, arguments.device, name)
+        costs = measure_costs(method, network.trunk, drives[0], odometry[0], config.lengths)
+        for length, answer, cost in zip(config.lengths, answers[name], costs, strict=True):
+            records.append(record(name, length, answer, cost, config, noise))
+    print(f"\n{_table(records)}\n\n{_groups_table(answers, config.lengths)}")
+    if arguments.json:
+        write_json(arguments.json, records)
+    if arguments.out:
+        from kinaema_ros.evaluation.rpe_plots import write_plots
+
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        details = [entry for name in answers for entry in groups(name, answers[name], config.lengths)]
+        write_json(arguments.out / "groups.json", details)
+        for path in write_plots(arguments.out, answers, config.lengths):
+            print(f"wrote {path}")
+    return 0
+
+
+def make_method(name: str, network: Kinaema, baselines: Path) -> Method:
+    """``CheckpointError`` where a learned baseline is missing in the folder ``baselines``."""
+    if name in KINDS:
+        path = baselines / f"baseline-{name}.safetensors"
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such file; train it: kinaema train --method {name}")
+        return load_baseline(path, name).to(network.temperature.device)  # type: ignore[return-value]
+    with_network: dict[str, Callable[[Kinaema], Method]] = {
+        "kinaema": KinaemaMethod,
+        "retrieval": Retrieval,
+        "retrieval_pair": RetrievalPair,
+    }
+    return with_network[name](network) if name in with_network else OwnPose()
+
+
+@torch.inference_mode()
+def ask(
+    method: Method,
+    drives: list[Episode],
+    odometry: Array,
+    lengths: Sequence[int],
+    device: str,
+    name: str = "",
+) -> list[Answers]:
+    """Drive all drives through the method and ask it at each length; ``name`` stands before the progress bar."""
+    collected: list[list[Answers]] = [[] for _ in lengths]
+    starts = range(0, len(drives), DRIVES_AT_ONCE)
+    tick = iter(progress(range(len(starts) * max(lengths)), desc=name, unit="frame"))
+    for start in starts:
+        batch = drives[start : start + DRIVES_AT_ONCE]
+        features = torch.stack([drive.features for drive in batch])
+        poses = torch.from_numpy(odometry[start : start + DRIVES_AT_ONCE]).to(device)
+        state = method.start(len(batch), max(lengths))
+        for t in range(max(lengths)):
+            state = method.update(state, features[:, t].float().to(device), poses[:, t])
+            next(tick)
+            if t + 1 in lengths:
+                which = list(lengths).index(t + 1)
+                questions = torch.stack([drive.queries[which] for drive in batch]).float().to(device)
+                answer = method.query(state, questions)
+                collected[which].append(
+                    Answers(
+                        answer.pose.double().cpu().numpy(),
+                        None if answer.std is None else answer.std.double().cpu().numpy(),
+                        answer.seen.double().cpu().numpy(),
+                        np.stack([_truth(drive, which, t) for drive in batch]),
+                        np.stack([(t - drive.last_seen(which, t + 1)) / (t + 1) for drive in batch]),
+                    )
+                )
+    return [_joined(parts) for parts in collected]
+
+
+def _truth(drive: Episode, which: int, last: int) -> Array:
+    return geometry.between(drive.poses[last], drive.views[which, : drive.num_seen])
+
+
+def _joined(parts: list[Answers]) -> Answers:
+    def join(name: str) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    return Answers(*(join(name) for name in ("pose", "std", "seen", "truth", "age")))
+
+
+@torch.inference_mode()
+def measure_costs(
+    method: Method, trunk: Trunk, drive: Episode, odometry: Array, lengths: Sequence[int]
+) -> list[dict[str, float]]:
+    """At each length the median time of an update and of a query, one image at a time on one thread, and the size."""
+    device = next(trunk.parameters()).device
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    image = torch.randint(0, 256, (1, 3, 120, 160), dtype=torch.uint8, device=device)
+    poses = torch.from_numpy(odometry)[:, None].to(device)
+    state, costs = method.start(1, max(lengths) + 1), []
+    for t in range(max(lengths)):
+        state = method.update(state, drive.features[t : t + 1].float().to(device), poses[t])
+        if t + 1 in lengths:
+            update, query = [], []
+            for _ in range(TIMED):
+                tick = time.perf_counter()
+                method.update(state, trunk(image), poses[t])
+                update.append(1000.0 * (time.perf_counter() - tick))
+                tick = time.perf_counter()
+                method.query(state, trunk(image)[None]).pose.cpu()
+                query.append(1000.0 * (time.perf_counter() - tick))
+            costs.append(
+                {
+                    "update_ms": float(np.median(update)),
+                    "query_ms": float(np.median(query)),
+                    "state_bytes": method.num_bytes(state),
+                }
+            )
+    torch.set_num_threads(threads)
+    return costs
+
+
+def record(
+    name: str,
+    length: int,
+    answers: Answers,
+    cost: dict[str, float],
+    config: EpisodeConfig,
+    noise: OdometryNoise,
+) -> dict[str, Any]:
+    """One line of the result. Accuracies are over seen places; ``queries`` counts these."""
+    levels = answers.levels()
+    coverage = metrics.coverage_summary([] if levels is None else levels)
+    return {
+        "method": name,
+        "length": length,
+        "scenes": len(answers.truth),
+        "queries": answers.truth[..., 0].size,
+        "seed": config.seed,
+        **metrics.accuracy_summary(*metrics.pose_errors(answers.located, answers.truth)),
+        "seen_auroc": metrics.auroc(answers.seen, answers.is_seen),
+        **coverage,
+        **cost,
+        "odom_noise": [noise.fraction, noise.degrees],
+    }
+
+
+def groups(name: str, answers: Sequence[Answers], lengths: Sequence[int]) -> list[dict[str, Any]]:
+    """Accuracy by how long ago the place was last near, in quarters of the drive, and by its distance."""
+    entries = []
+    for length, answer in zip(lengths, answers, strict=True):
+        position, yaw = metrics.pose_errors(answer.located, answer.truth)
+        quarter = np.minimum((4 * answer.age).astype(int), 3)
+        distance = np.hypot(answer.truth[..., 0], answer.truth[..., 1])
+        chosen = [("age", QUARTERS[q], quarter == q) for q in range(4)]
+        for near, far in zip(DISTANCES_M, DISTANCES_M[1:], strict=False):
+            text = f"{near:.0f} to {far:.0f} m" if math.isfinite(far) else f"beyond {near:.0f} m"
+            chosen.append(("distance", text, (near <= distance) & (distance < far)))
+        for kind, group, mask in chosen:
+            summary = metrics.accuracy_summary(position[mask], yaw[mask])
+            entry = {"method": name, "length": length, "by": kind, "group": group, "queries": int(mask.sum())}
+            entries.append({**entry, **summary})
+    return entries
+
+
+def _table(records: list[dict[str, Any]]) -> str:
+    rows = [
+        (
+            entry["method"],
+            str(entry["length"]),
+            number(entry["median_position_m"], 2, " m"),
+            number(entry["median_yaw_deg"], 1, " deg"),
+            *(percent(entry[key]) for key in metrics.ACCURACY_LEVELS),
+            number(entry["seen_auroc"], 3),
+            percent(entry["inside_50_ellipse"]),
+            percent(entry["inside_90_ellipse"]),
+            number(entry["update_ms"], 1, " ms"),
+            number(entry["query_ms"], 1, " ms"),
+            number(entry["state_bytes"] / 1e6, 2, " MB"),
+        )
+        for entry in records
+    ]
+    header = ("method", "frames", "median", "", "0.5 m & 10 deg", "1 m & 20 deg", "2 m & 30 deg", "AUROC")
+    return table(rows, (*header, "in 50 %", "in 90 %", "update", "query", "state"))
+
+
+def _groups_table(answers: dict[str, list[Answers]], lengths: Sequence[int]) -> str:
+    """Accuracy within 1 m and 20 degrees at the longest length."""
+    rows, header = [], ("method", "frames")
+    for name, of_lengths in answers.items():
+        entries = groups(name, of_lengths[-1:], lengths[-1:])
+        header = ("1 m & 20 deg", "frames", *(entry["group"] for entry in entries))
+        rows.append((name, str(lengths[-1]), *(percent(entry["acc_1m_20deg"]) for entry in entries)))
+    return table(rows, header)

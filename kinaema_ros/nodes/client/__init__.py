@@ -1,0 +1,1 @@
+"""What programs use to talk to the nodes."""

@@ -1,0 +1,183 @@
+"""A program's way to running nodes: where was this photo taken, and drive there.
+
+with KinaemaClient() as kinaema:
+    print(kinaema.query("sofa.jpg").pose)
+    print(kinaema.go_to("sofa.jpg", on_feedback=print).message)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.action import ActionClient
+from sensor_msgs.msg import CompressedImage, Image
+
+from kinaema_interfaces.action import NavigateToImage
+from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.memory_client import PhotoPose, PhotoQuery
+from kinaema_ros.nodes.support.spinning import SpinningNode
+from kinaema_ros.nodes.support.waiting import wait_for, wait_until
+
+Array = NDArray[np.float64]
+Photo = str | Path | NDArray[np.uint8]
+_CANCEL_TIMEOUT = 10.0
+
+
+class NavigatorUnavailable(RuntimeError):
+    """No navigator_node takes goals; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """How a drive to a photo goes."""
+
+    goal: Array  # (3,) x, y, yaw in frame_id
+    covariance: Array  # (3, 3)
+    frame_id: str
+    seen: float
+    distance_remaining: float  # metres, NaN before Nav2 said any
+    num_queries: int
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """How a drive to a photo ended. ``error_code``: those of kinaema_interfaces/action/NavigateToImage, 0
+    is success."""
+
+    error_code: int
+    message: str
+    goal: Array  # (3,) x, y, yaw in frame_id: the last goal Nav2 was given
+    frame_id: str  # "" where Nav2 was given none
+    num_queries: int
+
+    @property
+    def reached(self) -> bool:
+        """True if the robot got there."""
+        return self.error_code == NavigateToImage.Result.NONE
+
+
+class KinaemaClient:
+    """Talks to the nodes of one robot, in its namespace. Blocking; its own thread serves ROS meanwhile."""
+
+    def __init__(self, namespace: str = ""):
+        self._ros = SpinningNode("kinaema_client", namespace)
+        self._query = PhotoQuery(self._ros.node)
+        self._drive: ActionClient = ActionClient(self._ros.node, NavigateToImage, "navigate_to_image")
+
+    def __enter__(self) -> KinaemaClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leaves ROS."""
+        self._ros.close()
+
+    def query(self, photo: Photo, frame_id: str = "", timeout: float = 15.0) -> PhotoPose:
+        """Where was the robot when it would have seen this?
+
+        photo: an image file, or an array (H, W, 3) uint8 RGB. frame_id: "" for the robot's base, its
+        odometry's frame, or one that TF reaches. Raises MemoryUnavailable, QueryRefused, OSError for an unreadable file.
+        """
+        image, compressed = _messages(photo)
+        request = QueryPose.Request(image=image, compressed_image=compressed, frame_id=frame_id)
+        return self._query.ask(request, timeout)
+
+    def go_to(
+        self,
+        photo: Photo,
+        min_seen: float = 0.0,
+        position_tolerance: float = 0.0,
+        yaw_tolerance: float = 0.0,
+        on_feedback: Callable[[Feedback], object] | None = None,
+        timeout: float = 15.0,
+    ) -> Arrival:
+        """Drives to where the photo was taken; returns when the drive has ended, however long it takes.
+
+        Zeros stand for the navigator's defaults; ``timeout`` (seconds) is how long the navigator may take to
+        accept. An exception, KeyboardInterrupt included, cancels the drive. Raises NavigatorUnavailable.
+        """
+        image, compressed = _messages(photo)
+        goal = NavigateToImage.Goal(image=image, compressed_image=compressed, min_seen=min_seen)
+        goal.position_tolerance, goal.yaw_tolerance = position_tolerance, yaw_tolerance
+        name = self._ros.node.resolve_service_name("navigate_to_image")
+        absent = NavigatorUnavailable(
+            f"no answer from the action {name} within {timeout:g} s; start navigator_node"
+        )
+        try:
+            wait_until(self._drive.server_is_ready, timeout)
+        except TimeoutError:
+            raise absent from None
+        sending = self._drive.send_goal_async(goal, _unpacked(on_feedback))
+        try:
+            handle: Any = wait_for(sending, timeout)
+            if not handle.accepted:
+                raise NavigatorUnavailable(f"the action {name} took no goal; see navigator_node's log")
+            response: Any = wait_for(handle.get_result_async(), float("inf"), self._check_alive)
+        except BaseException as error:
+            _cancel(sending)
+            if isinstance(error, TimeoutError):
+                raise absent from None
+            raise
+        result: NavigateToImage.Result = response.result
+        return Arrival(
+            result.error_code,
+            result.error_msg,
+            messages.planar_pose(result.final_goal.pose),
+            result.final_goal.header.frame_id,
+            result.num_queries,
+        )
+
+    def _check_alive(self) -> None:
+        if not self._drive.server_is_ready():
+            raise NavigatorUnavailable(
+                "navigator_node ended on the way; Nav2's goal is canceled by its guard"
+            )
+
+
+def _unpacked(on_feedback: Callable[[Feedback], object] | None) -> Callable[[Any], None] | None:
+    if on_feedback is None:
+        return None
+
+    def receive(message: Any) -> None:
+        f = message.feedback
+        on_feedback(
+            Feedback(
+                messages.planar_pose(f.current_goal.pose.pose),
+                messages.planar_covariance(f.current_goal),
+                f.current_goal.header.frame_id,
+                f.seen,
+                f.distance_remaining,
+                f.num_queries,
+            )
+        )
+
+    return receive
+
+
+def _messages(photo: Photo) -> tuple[Image, CompressedImage]:
+    """The two fields of a request; a file goes as it is, so that what it holds is decoded in one place."""
+    if isinstance(photo, np.ndarray):
+        return messages.rgb_msg(photo), CompressedImage()
+    path = Path(photo)
+    return Image(), CompressedImage(format=path.suffix.lstrip(".").lower(), data=path.read_bytes())
+
+
+def _cancel(sending: Any) -> None:
+    """Cancel the drive whose goal was sent, also one that is accepted only now: no drive outlives its caller."""
+    try:
+        handle = wait_for(sending, _CANCEL_TIMEOUT)
+        if handle.accepted:
+            wait_for(handle.cancel_goal_async(), _CANCEL_TIMEOUT)
+    except TimeoutError:
+        pass  # nobody is there to be told

@@ -1,0 +1,149 @@
+"""The demo's hand on the joystick and its eyes on the robot, over ROS."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist
+from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
+
+from kinaema_interfaces.msg import MemoryStatus
+from kinaema_ros import geometry
+from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.spinning import SpinningNode
+
+Array = NDArray[np.float64]
+Steer = Callable[[Sequence[float], float], tuple[float, float]]
+_START_TIMEOUT = 180.0  # seconds: on a new machine the renderer is compiled first
+_SILENCE = 30.0  # seconds without any news from the simulator
+_TICK = 0.1
+
+
+class DemoRobot:
+    """Listens to the simulator's truth and odometry, and drives by cmd_vel while told to.
+
+    on_pose: called with the robot's seconds and true pose (3,) at every step, in a thread of its own. check:
+    called while waiting; raises when the demo must end.
+    """
+
+    def __init__(self, on_pose: Callable[[float, Array], object], check: Callable[[], None]):
+        self._on_pose, self._check = on_pose, check
+        self._steer: Steer | None = None
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+        self._odometry: dict[int, Array] = {}  # by stamp; the newest few
+        self._status: MemoryStatus | None = None
+        self.seconds = 0.0
+        self.pose: Array = np.full(3, np.nan)
+        self._map_T_odom: Array | None = None
+        self._ros = SpinningNode("kinaema_demo")
+        node = self._ros.node
+        self._cmd_vel = node.create_publisher(Twist, "cmd_vel", 1)
+        self._initial_pose = node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
+        node.create_subscription(Odometry, "odom", self._on_odometry, 20)
+        node.create_subscription(PoseStamped, "ground_truth/pose", self._on_truth, 20)
+        node.create_subscription(MemoryStatus, "kinaema_memory/status", self._on_status, 5)
+
+    def __enter__(self) -> DemoRobot:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ros.close()
+
+    def wait_until_ready(self) -> None:
+        """Returns when the simulator moves and the memory remembers; raises RuntimeError if they do not."""
+        deadline = time.monotonic() + _START_TIMEOUT
+
+        def ready() -> bool:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the nodes were not ready after {_START_TIMEOUT:g} s; see their logs")
+            status = self._status
+            return (
+                self._map_T_odom is not None
+                and status is not None
+                and status.state == MemoryStatus.REMEMBERING
+                and status.num_updates > 0
+            )
+
+        self._wait_until(ready, lambda: None, _START_TIMEOUT)
+
+    def drive(self, steer: Steer, seconds: float, on_tick: Callable[[], object]) -> None:
+        """Lets ``steer(pose, dt) -> (v, omega)`` drive for so many of the robot's seconds."""
+        end = self.seconds + seconds
+        self._steer = steer
+        try:
+            self._wait_until(lambda: self.seconds >= end, on_tick, _SILENCE)
+        finally:
+            self._steer = None
+            self._cmd_vel.publish(Twist())
+
+    def localise(self) -> None:
+        """Tells the simulator's localisation where the robot is, for one that goes by odometry."""
+        message = PoseWithCovarianceStamped()
+        message.header.frame_id, message.pose.pose = "map", messages.pose_msg(self.pose)
+        self._initial_pose.publish(message)
+
+    @property
+    def state_bytes(self) -> int:
+        """Of the memory."""
+        return 0 if self._status is None else self._status.state_bytes
+
+    def on_map(self, odom_pose: Array, odom_covariance: Array) -> tuple[Array, Array]:
+        """A pose (3,) of the odometry's frame and its covariance (3, 3), where they truly lie now."""
+        assert self._map_T_odom is not None
+        pose = geometry.compose(self._map_T_odom, odom_pose)
+        return pose, geometry.rotate_covariance(odom_covariance, self._map_T_odom[2])
+
+    def _wait_until(
+        self, condition: Callable[[], bool], on_tick: Callable[[], object], silence: float
+    ) -> None:
+        heard, heard_at = self.seconds, time.monotonic()
+        while not condition():
+            self._check()
+            if self._error is not None:
+                raise self._error
+            if self.seconds != heard:
+                heard, heard_at = self.seconds, time.monotonic()
+            elif time.monotonic() - heard_at > silence:
+                raise RuntimeError(f"nothing was heard from simulator_node for {silence:g} s; see its log")
+            on_tick()
+            with self._changed:
+                self._changed.wait(_TICK)
+
+    # -- callbacks, in the executor's thread -----------------------------------------------------------------
+
+    def _on_odometry(self, message: Odometry) -> None:
+        self._odometry[messages.stamp_ns(message.header.stamp)] = messages.odometry_to_pose(message)
+        while len(self._odometry) > 20:
+            del self._odometry[next(iter(self._odometry))]
+
+    def _on_truth(self, message: PoseStamped) -> None:
+        stamp, pose = messages.stamp_ns(message.header.stamp), messages.planar_pose(message.pose)
+        before, self.seconds, self.pose = self.seconds, stamp / messages.NANOSECONDS, pose
+        # The two topics may lose or delay different messages; only equal stamps belong together.
+        odometry = self._odometry.get(stamp)
+        if odometry is not None:
+            self._map_T_odom = geometry.compose(pose, geometry.inverse(odometry))
+        steer = self._steer
+        if steer is not None and self._error is None:
+            try:
+                v, omega = steer(pose.tolist(), self.seconds - before)
+            except Exception as error:  # told to the thread that waits
+                self._error = error
+                return
+            command = Twist()
+            command.linear.x, command.angular.z = v, omega
+            self._cmd_vel.publish(command)
+        self._on_pose(self.seconds, pose)
+
+    def _on_status(self, status: MemoryStatus) -> None:
+        self._status = status
+        with self._changed:
+            self._changed.notify_all()

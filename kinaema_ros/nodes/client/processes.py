@@ -1,0 +1,134 @@
+"""The demo's nodes as processes: started together, in a ROS domain of their own, and never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+_STOP_TIMEOUT = 5.0  # seconds until a node that does not end is killed
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@contextlib.contextmanager
+def own_domain() -> Iterator[int]:
+    """A ROS domain on this machine in which nobody else is, for this process and those it starts meanwhile.
+
+    The user's own would let the demo's cmd_vel drive the user's own robot.
+    """
+    domain = _free_domain()
+    settings = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield domain
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _free_domain() -> int:
+    """Of those whose ports lie outside every system's range for outgoing connections."""
+    domains = random.sample(range(1, 102), 101)
+    return next((domain for domain in domains if _is_free(domain)), domains[0])
+
+
+def _is_free(domain: int) -> bool:
+    """No first participant listens in it. The port is RTPS's: 7400 + 250 * domain + 10."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", 7410 + 250 * domain))
+        except OSError:
+            return False
+    return True
+
+NODE_MODULES = {
+    "memory_node": "kinaema_ros.nodes.memory.node",
+    "navigator_node": "kinaema_ros.nodes.navigator.node",
+    "simulator_node": "kinaema_ros.nodes.simulator.node",
+    "truth_localization": "kinaema_ros.nodes.simulator.truth_localization",
+}
+
+
+class NodeProcesses:
+    """``with NodeProcesses(logs, {"memory_node": ["device:=cpu"]}):`` runs nodes of this package with parameters.
+
+    Each logs to a file of its name in the folder. On leaving they are interrupted, last one first, and killed if
+    that does not help. They also end when this process dies.
+    """
+
+    def __init__(self, logs: Path, nodes: Mapping[str, Sequence[str]]):
+        self._logs, self._nodes = logs, nodes
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> NodeProcesses:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        try:
+            for name, parameters in self._nodes.items():
+                self._processes[name] = self._start(name, parameters)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def check(self) -> None:
+        """Raises RuntimeError, with the last words of its log, if a node has ended."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                log = self._log(name)
+                words = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+                raise RuntimeError(f"{name} ended with status {process.returncode}: {words[-1]} (see {log})")
+
+    def _start(self, name: str, parameters: Sequence[str]) -> subprocess.Popen[bytes]:
+        arguments = [word for parameter in parameters for word in ("-p", parameter)]
+        with self._log(name).open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-u", "-m", NODE_MODULES[name], "--ros-args", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "RCUTILS_LOGGING_USE_STDOUT": "1"},
+                # Ctrl-C in the terminal is for the demo alone, which stops the nodes in order.
+                start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            )
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def _stop(self) -> None:
+        for process in reversed(list(self._processes.values())):
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+        for process in self._processes.values():
+            try:
+                process.wait(_STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes.clear()
+
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _end_with_parent() -> None:
+    """Asks the kernel for a SIGTERM at the parent's death, SIGKILL included."""
+    assert _libc is not None
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""memory_node: the spatial memory as a lifecycle node."""

@@ -1,0 +1,280 @@
+"""What flows into the memory: odometry, camera_info and images, from their topics to
+``SpatialMemory.update``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from nav_msgs.msg import Odometry
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from kinaema_ros.camera import Intrinsics
+from kinaema_ros.errors import BadInput
+from kinaema_ros.keyframes import KeyframeSelector
+from kinaema_ros.nodes.memory.frames import Frames
+from kinaema_ros.nodes.memory.monitor import MemoryMonitor
+from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.memory.worker import NewestWorker
+from kinaema_ros.nodes.mount import Mount, level
+from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
+from kinaema_ros.odometry import OdometryTracker
+
+if TYPE_CHECKING:  # torch takes seconds to load; a node that refuses its parameters should not take that long
+    from kinaema_ros.memory import SpatialMemory
+
+AnyImage: TypeAlias = Image | CompressedImage
+
+
+class MemoryInputs:
+    """Between ``start`` and ``stop``, every usable image becomes an update, the newest first.
+
+    The callbacks run in the executor's threads and only look at headers; pairing, decoding and updating
+    happen in a worker thread. ``tracker`` knows where the robot is.
+    """
+
+    def __init__(self, node: Node, parameters: MemoryParameters, monitor: MemoryMonitor):
+        self._node, self._monitor = node, monitor
+        self.parameters = parameters
+        self.memory: SpatialMemory | None = None
+        self.tracker = OdometryTracker(parameters.odometry)
+        self.frames = Frames(node)
+        self.odom_frame = ""
+        self.base_frame = parameters.base_frame
+        self._selector = KeyframeSelector(parameters.keyframes)
+        self._camera_info: Intrinsics | None = None
+        self.camera_in_use: Intrinsics | None = None
+        self._tf_mount: Mount | None = None
+        self._last_stamp = 0
+        # Held while an image goes in and while the memory is emptied or replaced. The generation tells an
+        # image whose pose was found before that it belongs to what is gone.
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._worker: NewestWorker[AnyImage] | None = None
+        self._subscriptions: list[MatchedSubscription] = []
+        self._image_group, self._odometry_group = (
+            MutuallyExclusiveCallbackGroup(),
+            MutuallyExclusiveCallbackGroup(),
+        )
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    @property
+    def active(self) -> bool:
+        """True while images are taken in."""
+        return self._worker is not None
+
+    def start(self, memory: SpatialMemory) -> None:
+        """Subscribes. Odometry and what was remembered before a ``stop`` still count."""
+        if memory is not self.memory:
+            self.camera_in_use = None
+        self.memory = memory
+        self._worker = NewestWorker(self._remember, "memory update")
+        topics = [
+            (Odometry, "odom", self._on_odometry, 100, self._odometry_group),
+            (CameraInfo, "camera_info", self._on_camera_info, 1, self._image_group),
+        ]
+        if self.parameters.image_transport != "compressed":
+            topics.append((Image, "image", self._on_image, 5, self._image_group))
+        if self.parameters.image_transport != "raw":
+            topics.append((CompressedImage, "image/compressed", self._on_compressed, 5, self._image_group))
+        self._subscriptions = [MatchedSubscription(self._node, *topic) for topic in topics]
+
+    def stop(self) -> None:
+        """Unsubscribes and lets the image in hand finish; safe to call twice."""
+        worker, self._worker = self._worker, None
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            subscription.destroy()
+        if worker is not None:
+            worker.stop()
+
+    def refresh(self) -> None:
+        """Follows publishers that came or changed their quality of service."""
+        for subscription in self._subscriptions:
+            subscription.refresh()
+
+    def apply(self, parameters: MemoryParameters) -> None:
+        """Takes changed parameters; a held jump of the odometry is settled by a new policy."""
+        self.parameters = parameters
+        self.tracker.limits = parameters.odometry
+        self._selector.config = parameters.keyframes
+        self._tf_mount = None
+        if self.tracker.resolve(parameters.on_odom_jump) and parameters.on_odom_jump == "reset":
+            self.forget()
+
+    def forget(self) -> None:
+        """Empties the memory; odometry goes on."""
+        with self._lock:
+            self._generation += 1
+            self._selector.reset()
+            if self.memory is not None:
+                self.memory.reset()
+
+    def start_over(self) -> None:
+        """Empties the memory and takes the next odometry as the first."""
+        self.tracker.restart()
+        self.odom_frame, self._last_stamp = "", 0
+        self.forget()
+
+    def replace(self, path: Path) -> None:
+        """Loads a saved memory; raises what ``SpatialMemory.load`` raises and then changes nothing."""
+        assert self.memory is not None
+        with self._lock:
+            self.memory.load(path)
+            self._generation += 1
+            self._selector.reset()
+        self.tracker.adopt()
+
+    def missing(self) -> str:
+        """What the next update waits for, in words; "" if nothing."""
+        if self.tracker.held:
+            return "a decision on the odometry's jump (call ~/reset or set on_odom_jump)"
+        lacks = [
+            f"{what} on {self._node.resolve_topic_name(topic)}"
+            for what, topic, rate in (
+                ("images", "image", self._monitor.tally.image_rate),
+                ("odometry", "odom", self._monitor.tally.odometry_rate),
+            )
+            if rate.per_second(self._node.get_clock().now().nanoseconds * 1e-9) == 0.0
+        ]
+        return " and ".join(lacks)
+
+    # -- callbacks -------------------------------------------------------------------------------------------
+
+    def _on_odometry(self, message: Odometry) -> None:
+        tally, now = self._monitor.tally, self._node.get_clock().now().nanoseconds
+        tally.add("odometry")
+        tally.odometry_rate.tick(now * 1e-9)
+        try:
+            stamp = messages.check_stamp(
+                message.header.stamp, now, self.parameters.stamp_tolerance, "odometry"
+            )
+            pose = messages.odometry_to_pose(message)
+            self._check_frames(message)
+            event = self.tracker.add(stamp, pose)
+        except BadInput as error:
+            tally.add("odometry_rejected")
+            self._monitor.problem(error.reason, str(error))
+            return
+        if event is not None:
+            self._monitor.discontinuity(event)
+            if event.action == "reset":
+                self.forget()
+
+    def _check_frames(self, message: Odometry) -> None:
+        frame = message.header.frame_id or "odom"
+        if not self.odom_frame:
+            self.odom_frame = frame
+        elif frame != self.odom_frame:
+            raise BadInput(
+                "odometry_frame",
+                f"odometry came in frame '{frame}' after '{self.odom_frame}'; the message is ignored. Two "
+                "publishers on one topic do this; call ~/reset if the frame changed for good",
+            )
+        if not self.base_frame:
+            self.base_frame = message.child_frame_id or "base_link"
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        try:
+            self._camera_info = messages.camera_info_to_intrinsics(message)
+        except BadInput as error:
+            self._monitor.problem(error.reason, str(error))
+            return
+        if messages.is_distorted(message):
+            self._monitor.problem(
+                "camera_distorted",
+                "camera_info describes a lens with distortion, which the memory does not model; remap image "
+                "to the rectified one (image_rect of image_proc)",
+            )
+
+    def _on_compressed(self, message: CompressedImage) -> None:
+        # image_transport publishes both; the same picture twice would only cost time.
+        raw = next((s for s in self._subscriptions if s.message_type is Image), None)
+        if raw is None or not raw.publishers():
+            self._on_image(message)
+
+    def _on_image(self, message: AnyImage) -> None:
+        worker, now = self._worker, self._node.get_clock().now().nanoseconds
+        if worker is None:
+            return
+        self._monitor.tally.add("received")
+        self._monitor.tally.image_rate.tick(now * 1e-9)
+        try:
+            stamp = messages.check_stamp(message.header.stamp, now, self.parameters.stamp_tolerance, "image")
+            behind = (self._last_stamp - stamp) / messages.NANOSECONDS
+            if 0 <= behind < 2.0:  # further back is a clock that started over
+                raise BadInput(
+                    "image_stamp_backwards",
+                    f"the image's stamp is {behind:.3f} s older than the one before, or the same; it is "
+                    "ignored. Two publishers on one topic do this: check with 'ros2 topic info -v'",
+                )
+        except BadInput as error:
+            self._monitor.dropped(error)
+            return
+        self._last_stamp = stamp
+        if worker.submit(message) is not None:
+            self._monitor.skipped("newer_image")
+
+    # -- worker ----------------------------------------------------------------------------------------------
+
+    def _remember(self, message: AnyImage) -> None:
+        try:
+            self._update(message)
+        except BadInput as error:
+            self._monitor.dropped(error)
+        except Exception as error:  # noqa: BLE001  one image must not end the thread that takes all others
+            what = f"the memory did not take the image: {type(error).__name__}: {error}"
+            self._monitor.dropped(BadInput("update_failed", what))
+
+    def _update(self, message: AnyImage) -> None:
+        generation, stamp = self._generation, messages.stamp_ns(message.header.stamp)
+        memory_T_base = self.tracker.wait_for_pose(stamp, self.parameters.odom_wait)
+        rgb = messages.image_to_rgb(message)
+        camera, mount = self.camera(rgb.shape[1], rgb.shape[0]), self.mount(message.header.frame_id)
+        with self._lock:
+            if generation != self._generation or self.memory is None:
+                self._monitor.skipped("memory_replaced")
+                return
+            reason = self._selector.reason_to_skip(stamp, memory_T_base)
+            if reason is not None:
+                self._monitor.skipped(reason)
+                return
+            started = time.perf_counter()
+            if camera != self.camera_in_use:
+                self._use(camera)
+            self.memory.update(level(rgb, camera, mount), mount.camera_pose(memory_T_base))
+            self._monitor.used(time.perf_counter() - started)
+
+    def _use(self, camera: Intrinsics) -> None:
+        assert self.memory is not None
+        self.memory.set_camera(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
+        self.camera_in_use = camera
+        self._monitor.camera(camera, "parameter" if self._camera_info is None else "camera_info")
+
+    # -- camera ----------------------------------------------------------------------------------------------
+
+    def camera(self, width: int, height: int) -> Intrinsics:
+        """The robot's camera at an image size: camera_info's, else that of the parameter hfov_deg."""
+        if self._camera_info is not None:
+            return self._camera_info.scaled_to(width, height)
+        return Intrinsics.from_hfov(width, height, self.parameters.hfov)
+
+    def mount(self, optical_frame: str = "") -> Mount:
+        """The camera's pose on the base, by parameters or TF; ``optical_frame`` is that of an image."""
+        if self.parameters.camera_mount == "parameters":
+            return self.parameters.mount
+        if self._tf_mount is None:  # a mount does not move, so one look is enough
+            if not optical_frame:
+                raise BadInput(
+                    "frame_unknown",
+                    "no image has named the camera's frame in header.frame_id yet; the driver must set it, "
+                    "or set camera_mount to 'parameters'",
+                )
+            self._tf_mount = self.frames.mount(self.base_frame, optical_frame)
+        return self._tf_mount

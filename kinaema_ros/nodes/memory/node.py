@@ -1,0 +1,205 @@
+"""memory_node: camera and odometry go in, the answer to "where was this photo taken?" comes out.
+
+One way for the data: message -> array (messages.py) -> pose at its stamp (odometry.py) -> SpatialMemory
+(memory_inputs.py) -> pose in the frame asked for (locating.py) -> message. This file is the node around it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
+
+from kinaema_interfaces.msg import MemoryStatus
+from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
+from kinaema_ros.errors import BadInput
+from kinaema_ros.nodes.memory.inputs import MemoryInputs
+from kinaema_ros.nodes.memory.locating import Answer, locate
+from kinaema_ros.nodes.memory.monitor import MemoryMonitor
+from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.support.markers import estimate_markers, status_marker
+from kinaema_ros.nodes.support.parameters import declare, watch
+from kinaema_ros.nodes.support.runtime import run
+from kinaema_ros.paths import default_checkpoint
+
+if TYPE_CHECKING:
+    from kinaema_ros.memory import SpatialMemory
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class MemoryNode(LifecycleNode):
+    """The lifecycle node ``kinaema_memory``; DESIGN.md holds its interface."""
+
+    def __init__(self) -> None:
+        super().__init__("kinaema_memory")
+        self._parameters_now = declare(self, MemoryParameters)
+        self._monitor = MemoryMonitor(self)
+        self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
+        watch(self, lambda: self._parameters_now, self._apply)
+        self._memory: SpatialMemory | None = None
+        self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
+        self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)
+        # Queries run beside everything else, but one after the other: many at once would take all the
+        # executor's threads and starve the odometry.
+        queries, commands = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
+        self.create_service(QueryPose, "~/query_pose", self._on_query, callback_group=queries)
+        self.create_service(Trigger, "~/reset", self._on_reset, callback_group=commands)
+        self.create_service(SaveMemory, "~/save", self._on_save, callback_group=commands)
+        self.create_service(LoadMemory, "~/load", self._on_load, callback_group=commands)
+        # By the steady clock: with use_sim_time and no /clock the node must still say what is missing.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(0.2, self._inputs.refresh, clock=steady)
+        self.create_timer(1.0, self._on_second, clock=steady)
+
+    def _apply(self, parameters: MemoryParameters) -> None:
+        self._parameters_now = parameters
+        self._inputs.apply(parameters)
+
+    # -- lifecycle -------------------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads the network."""
+        import torch  # not before it is needed: it takes seconds
+
+        from kinaema_ros.memory import SpatialMemory
+
+        parameters = self._parameters_now
+        path = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
+        try:
+            torch.set_num_threads(parameters.threads)
+            self._memory = SpatialMemory.from_checkpoint(path, device=parameters.device)
+        except (OSError, ValueError, RuntimeError) as error:
+            self._monitor.problem(
+                "checkpoint",
+                f"cannot load '{path}': {error}. Set the parameters checkpoint and device, then configure "
+                "again",
+            )
+            return FAILURE
+        self._monitor.configured(str(path), parameters.device, self._memory)
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribes; what was remembered before a deactivation is still there."""
+        assert self._memory is not None
+        self._monitor.clear()
+        self._inputs.start(self._memory)
+        self._on_second()  # players wait for the first status of an active node
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribes after the image in hand."""
+        self._inputs.stop()
+        self._on_second()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Frees the network and what was remembered."""
+        self._inputs.start_over()
+        self._memory = self._inputs.memory = None
+        self._monitor.configured("", "", None)
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Ends the work from whatever state."""
+        self._inputs.stop()
+        return super().on_shutdown(state)
+
+    def close(self) -> None:
+        """Ends the worker thread before the process ends."""
+        self._inputs.stop()
+
+    def _on_second(self) -> None:
+        monitor, inputs = self._monitor, self._inputs
+        monitor.odom_frame = inputs.odom_frame
+        monitor.waiting_for = inputs.missing() if inputs.active else ""
+        if not inputs.active:
+            monitor.state = MemoryStatus.INACTIVE
+        elif monitor.waiting_for:
+            monitor.state = MemoryStatus.WAITING
+        else:
+            monitor.state = MemoryStatus.REMEMBERING
+        status = monitor.publish_all()
+        now = inputs.tracker.now()
+        if now is not None:
+            text = f"{status.num_updates} updates" + (
+                f", waiting for {status.waiting_for}" if status.waiting_for else ""
+            )
+            marker = status_marker(text, now[1], inputs.odom_frame, status.header.stamp)
+            self._markers.publish(MarkerArray(markers=[marker]))
+
+    # -- services --------------------------------------------------------------------------------------------
+
+    def _on_query(self, request: QueryPose.Request, response: QueryPose.Response) -> QueryPose.Response:
+        started = time.perf_counter()
+        try:
+            answer = locate(self._inputs, request)
+        except BadInput as error:
+            self._monitor.query_failed(error)
+            response.message = f"{error.reason}: {error}"
+            return response
+        self._monitor.query_answered(time.perf_counter() - started)
+        self._show(answer)
+        response.success, response.pose = True, answer.message()
+        response.seen, response.num_updates = answer.seen, answer.num_updates
+        response.message = f"seen with probability {answer.seen:.2f}, after {answer.num_updates} updates"
+        return response
+
+    def _show(self, answer: Answer) -> None:
+        self._estimates.publish(answer.message())
+        self._markers.publish(
+            estimate_markers(
+                answer.pose, answer.covariance, answer.seen, answer.frame_id, answer.message().header.stamp
+            )
+        )
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._inputs.start_over()
+        response.success, response.message = True, "the memory is empty"
+        return response
+
+    def _on_save(self, request: SaveMemory.Request, response: SaveMemory.Response) -> SaveMemory.Response:
+        try:
+            path = self._file(request.path)
+            self._memory.save(path)  # type: ignore[union-attr]
+        except (OSError, ValueError, RuntimeError) as error:
+            response.message = f"nothing was saved: {error}"
+            return response
+        response.success, response.message = True, f"saved to {path}"
+        return response
+
+    def _on_load(self, request: LoadMemory.Request, response: LoadMemory.Response) -> LoadMemory.Response:
+        try:
+            path = self._file(request.path)
+            self._inputs.replace(path)
+        except (OSError, ValueError, RuntimeError) as error:
+            response.message = f"nothing was loaded, the memory is as it was: {error}"
+            return response
+        response.success, response.message = True, f"loaded from {path}"
+        return response
+
+    def _file(self, path: str) -> Path:
+        if self._memory is None:
+            raise RuntimeError("the node is not configured; configure it first")
+        if not path:
+            raise ValueError("the request names no path")
+        return Path(path).expanduser()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node; returns the exit status."""
+    return run(MemoryNode, args, threads=6)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""navigator_node: drives to a photo by Nav2."""

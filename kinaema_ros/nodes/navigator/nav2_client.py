@@ -1,0 +1,148 @@
+"""One goal at a time in Nav2: sent, watched, replaced, and never left behind."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from action_msgs.msg import GoalStatus
+from geometry_msgs.msg import PoseStamped
+from nav2_msgs.action import NavigateToPose
+from rclpy.action import ActionClient
+from rclpy.action.client import ClientGoalHandle
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.task import Future
+from unique_identifier_msgs.msg import UUID
+
+from kinaema_interfaces.action import NavigateToImage
+from kinaema_ros.nodes.navigator.goal_guard import GoalGuard
+from kinaema_ros.nodes.support.waiting import wait_for, wait_until
+
+Code = NavigateToImage.Result
+
+
+class NavigationError(Exception):
+    """An end of ``navigate_to_image`` other than success: the action's error code, and what to do."""
+
+    def __init__(self, code: int, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+class Nav2Client:
+    """``send`` replaces whatever goal of ours is running; ``cancel`` ends it."""
+
+    def __init__(self, node: Node, group: CallbackGroup, timeout: Callable[[], float]):
+        self._client: ActionClient = ActionClient(
+            node, NavigateToPose, "navigate_to_pose", callback_group=group
+        )
+        self._name = node.resolve_service_name("navigate_to_pose")
+        self._timeout = timeout  # seconds Nav2 may be absent, silent or undecided
+        self._guard: GoalGuard | None = None
+        self._goal: uuid.UUID | None = None
+        self._handle: ClientGoalHandle | None = None
+        self._result: Future | None = None
+        self._heard = 0.0
+        self.distance_remaining = float("nan")
+
+    def open(self) -> None:
+        """Before the first goal."""
+        self._guard = GoalGuard(self._name)
+
+    def close(self) -> None:
+        """After the last goal."""
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
+
+    def send(self, pose: PoseStamped, behavior_tree: str, check: Callable[[], None]) -> None:
+        """Returns when Nav2 has accepted the goal. Raises NavigationError, as does ``check``."""
+        timeout = self._timeout()
+        try:
+            wait_until(self._client.server_is_ready, timeout, check)
+        except TimeoutError:
+            raise NavigationError(
+                Code.NAV2_UNAVAILABLE,
+                f"no action server {self._name} within {timeout:g} s; start Nav2, or remap navigate_to_pose",
+            ) from None
+        goal = uuid.uuid4()
+        assert self._guard is not None
+        self._guard.began(goal)
+        future = self._client.send_goal_async(
+            NavigateToPose.Goal(pose=pose, behavior_tree=behavior_tree),
+            feedback_callback=lambda message: self._on_feedback(goal, message.feedback),
+            goal_uuid=UUID(uuid=list(goal.bytes)),
+        )
+        try:
+            handle = wait_for(future, timeout, check)
+        except (NavigationError, TimeoutError) as error:
+            # The answer may still come, and must not leave a robot driving for nobody.
+            future.add_done_callback(lambda late: self._disown(goal, late.result()))
+            if isinstance(error, TimeoutError):
+                raise NavigationError(
+                    Code.NAV2_LOST, f"{self._name} did not answer a goal within {timeout:g} s; is Nav2 alive?"
+                ) from None
+            raise
+        if not handle.accepted:
+            self._guard.ended(goal)
+            raise NavigationError(
+                Code.NAV2_REJECTED,
+                f"{self._name} rejected the goal; is Nav2 active, localised, and the frame "
+                f"'{pose.header.frame_id}' in TF?",
+            )
+        self._goal, self._handle = goal, handle  # Nav2 has preempted the goal before this one
+        self._heard, self.distance_remaining = time.monotonic(), float("nan")
+        self._result = handle.get_result_async()
+        guard = self._guard
+        self._result.add_done_callback(lambda _: guard.ended(goal))
+
+    def arrived(self) -> bool:
+        """False while Nav2 drives, True once it says that it is there. Raises NavigationError for other
+        ends."""
+        assert self._result is not None
+        if not self._result.done():
+            silent = time.monotonic() - self._heard
+            if silent > self._timeout():
+                raise NavigationError(
+                    Code.NAV2_LOST,
+                    f"nothing was heard from {self._name} for {silent:.1f} s while driving; check that Nav2 "
+                    "is alive",
+                )
+            return False
+        response: Any = self._result.result()
+        if response.status == GoalStatus.STATUS_SUCCEEDED:
+            return True
+        what = "canceled by someone else" if response.status == GoalStatus.STATUS_CANCELED else "aborted"
+        # Nav2 before Jazzy reports neither code nor message.
+        code, text = getattr(response.result, "error_code", 0), getattr(response.result, "error_msg", "")
+        raise NavigationError(
+            Code.NAV2_ABORTED,
+            f"the goal was {what} in {self._name} with error code {code}"
+            + (f": {text}" if text else "")
+            + "; see Nav2's log, and whether the goal lies in free space",
+        )
+
+    def cancel(self) -> None:
+        """Ends the goal, if one runs; returns when Nav2 confirmed or after the time limit."""
+        handle, result = self._handle, self._result
+        self._handle = None
+        if handle is None or result is None or result.done():
+            return
+        try:
+            wait_for(handle.cancel_goal_async(), self._timeout())
+            wait_for(result, self._timeout())
+        except TimeoutError:  # Nav2 is gone, or will hear from the guard when this process ends
+            pass
+
+    def _on_feedback(self, goal: uuid.UUID, feedback: NavigateToPose.Feedback) -> None:
+        if goal == self._goal:
+            self._heard, self.distance_remaining = time.monotonic(), feedback.distance_remaining
+
+    def _disown(self, goal: uuid.UUID, handle: ClientGoalHandle | None) -> None:
+        if handle is not None and handle.accepted:
+            handle.cancel_goal_async()
+        if self._guard is not None:
+            self._guard.ended(goal)

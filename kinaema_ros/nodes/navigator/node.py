@@ -1,0 +1,244 @@
+"""navigator_node: shows Nav2 the way to a photo.
+
+The action ``navigate_to_image`` runs a NavigatorDrive (photo_drive.py) with a PhotoQuery (photo_query.py) towards
+memory_node and a Nav2Client (nav2_client.py) towards Nav2; ``~/send_goal`` asks once and forwards once. This
+file is the node around them: one goal at a time, and none that outlives the node's activity.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from visualization_msgs.msg import Marker
+
+from kinaema_interfaces.action import NavigateToImage
+from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.navigation.photo_drive import DriveLimits
+from kinaema_ros.nodes.navigator.drive import NavigatorDrive, first_answer
+from kinaema_ros.nodes.navigator.nav2_client import Code, Nav2Client, NavigationError
+from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
+from kinaema_ros.nodes.navigator.robot_motion import RobotMotion
+from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.markers import goal_marker
+from kinaema_ros.nodes.support.memory_client import PhotoQuery
+from kinaema_ros.nodes.support.parameters import declare, watch
+from kinaema_ros.nodes.support.runtime import run
+from kinaema_ros.nodes.support.waiting import wait_until
+
+Array = NDArray[np.float64]
+Check = Callable[[], None]
+_LOOK = 0.1  # seconds between two looks at Nav2
+
+
+class NavigatorNode(LifecycleNode):
+    """The lifecycle node ``kinaema_navigator``; DESIGN.md holds its interface."""
+
+    def __init__(self) -> None:
+        super().__init__("kinaema_navigator")
+        self._parameters_now = declare(self, NavigatorParameters)
+        watch(self, lambda: self._parameters_now, self._apply)
+        group = ReentrantCallbackGroup()
+        self._memory = PhotoQuery(self, group)
+        self._nav2 = Nav2Client(self, group, lambda: self._parameters_now.nav2_timeout)
+        self._motion = RobotMotion(self, self._parameters_now.goal_frame, self._parameters_now.map_frame)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._marker = self.create_publisher(Marker, "~/goal_marker", latched)
+        # Whoever holds the lock may use Nav2. A newer goal names itself in _newest and so ends the old one.
+        self._driving = threading.Lock()
+        self._newest: object = None
+        self._is_active = False
+        self.create_service(QueryPose, "~/send_goal", self._on_send_goal, callback_group=group)
+        self._server = ActionServer(
+            self,
+            NavigateToImage,
+            "navigate_to_image",
+            execute_callback=self._execute,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            callback_group=group,
+        )
+        self.create_timer(0.5, self._motion.refresh, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _apply(self, parameters: NavigatorParameters) -> None:
+        self._parameters_now = parameters
+
+    # -- lifecycle -------------------------------------------------------------------------------------------
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Goals are taken from now on."""
+        self._nav2.open()
+        self._motion.start()
+        self._is_active = True
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Ends the goal, here and in Nav2, before it returns."""
+        self.close()
+        return super().on_deactivate(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As a deactivation, from whatever state."""
+        self.close()
+        return super().on_shutdown(state)
+
+    def close(self) -> None:
+        """Leaves nothing running in Nav2; safe to call twice."""
+        if not self._is_active:
+            return
+        self._is_active = False
+        with self._driving:  # the drive notices within a tick, and cancels in Nav2 before it lets go
+            self._nav2.cancel()  # a goal of ~/send_goal, which nobody waits for
+        self._nav2.close()
+        self._motion.stop()
+
+    # -- the action ------------------------------------------------------------------------------------------
+
+    def _execute(self, handle: ServerGoalHandle) -> NavigateToImage.Result:
+        """Runs in one of the executor's threads until the goal has ended."""
+        goal: NavigateToImage.Goal = handle.request
+        result = NavigateToImage.Result()
+        check = self._takes_over(handle, lambda: handle.is_cancel_requested)
+        drive = NavigatorDrive(
+            self._memory, self._nav2, self._motion, self._now, check, self.get_logger().warning
+        )
+        try:
+            limits = self._limits(goal.min_seen, goal.position_tolerance, goal.yaw_tolerance)
+            with self._alone(check):
+                request = self._request(goal, check)
+                for _ in drive.drive(request, limits, self._parameters_now.query_timeout, goal.behavior_tree):
+                    self._report(handle, drive)
+                    time.sleep(_LOOK)
+            handle.succeed()
+        except NavigationError as error:
+            result.error_code, result.error_msg = error.code, str(error)
+            self.get_logger().warning(f"goal ended with error {error.code}: {error}")
+            if error.code == Code.CANCELED:
+                handle.canceled()
+            else:
+                handle.abort()
+        except Exception as error:  # noqa: BLE001  rclpy would abort with error code 0, which means success
+            result.error_code = Code.UNKNOWN
+            result.error_msg = f"{type(error).__name__}: {error}; please report it with the navigator's log"
+            self.get_logger().error(traceback.format_exc())
+            handle.abort()
+        result.num_queries = drive.queries
+        if drive.sent is not None:
+            result.final_goal = drive.sent
+        return result
+
+    def _report(self, handle: ServerGoalHandle, drive: NavigatorDrive) -> None:
+        feedback = NavigateToImage.Feedback(seen=drive.seen, num_queries=drive.queries)
+        stamp = self.get_clock().now().to_msg()
+        feedback.current_goal = messages.pose_with_covariance(
+            drive.goal.pose, drive.goal.covariance, self._motion.fixed_frame, stamp
+        )
+        feedback.distance_remaining = self._nav2.distance_remaining
+        handle.publish_feedback(feedback)
+        self._marker.publish(goal_marker(drive.goal.pose, self._motion.fixed_frame, stamp))
+
+    # -- the service -----------------------------------------------------------------------------------------
+
+    def _on_send_goal(self, request: QueryPose.Request, response: QueryPose.Response) -> QueryPose.Response:
+        """Asks once and forwards once; the robot drives on after the response."""
+        check = self._takes_over(object(), lambda: False)
+        try:
+            limits = self._limits(0.0, 0.0, 0.0)
+            with self._alone(check, keep=True):
+                timeout = self._parameters_now.query_timeout
+                request = self._request(request, check)
+                answer = first_answer(self._memory, request, limits.min_seen, timeout, check)
+                self._nav2.send(self._motion.goal(answer.pose), "", check)
+        except NavigationError as error:
+            response.message = f"error {error.code}: {error}"
+            return response
+        answer.response.message = f"sent to Nav2; {answer.response.message}"
+        return answer.response
+
+    # -- what both share -------------------------------------------------------------------------------------
+
+    def _takes_over(self, token: object, cancel_requested: Callable[[], bool]) -> Check:
+        """Ends whatever goal is running; returns the check that the new one must make all the time."""
+        self._newest = token
+
+        def check() -> None:
+            if not self._is_active:
+                raise NavigationError(
+                    Code.DEACTIVATED,
+                    "the navigator is not active; activate it (ros2 lifecycle set, or autostart)",
+                )
+            if self._newest is not token:
+                raise NavigationError(Code.PREEMPTED, "a newer goal took over")
+            if cancel_requested():
+                raise NavigationError(Code.CANCELED, "canceled on request")
+
+        return check
+
+    @contextmanager
+    def _alone(self, check: Check, keep: bool = False) -> Iterator[None]:
+        """Waits for the goal before to end. Whatever way this one ends, Nav2 is stopped; ``keep``: on
+        errors only."""
+        wait_until(lambda: self._driving.acquire(blocking=False), math.inf, check)
+        done = False
+        try:
+            self._nav2.cancel()  # a goal of ~/send_goal may still be driving
+            yield
+            done = True
+        finally:
+            if not (keep and done):
+                self._nav2.cancel()
+            self._driving.release()
+
+    def _request(self, goal: NavigateToImage.Goal | QueryPose.Request, check: Check) -> QueryPose.Request:
+        """The question to the memory about a goal's photo, in the frame in which answers are fused."""
+        timeout = self._parameters_now.query_timeout
+        try:
+            wait_until(self._motion.known, timeout, check)
+        except TimeoutError:
+            raise NavigationError(
+                Code.TF_ERROR,
+                f"no odometry on {self.resolve_topic_name('odom')} within {timeout:g} s, so the goal's frame "
+                "is not known; remap odom",
+            ) from None
+        return QueryPose.Request(
+            image=goal.image, compressed_image=goal.compressed_image, frame_id=self._motion.fixed_frame
+        )
+
+    def _limits(self, min_seen: float, position_tolerance: float, yaw_tolerance: float) -> DriveLimits:
+        """What a goal asks for, zeros replaced by the node's parameters. Raises NavigationError."""
+        p = self._parameters_now
+        try:
+            return DriveLimits(
+                min_seen or p.min_seen,
+                position_tolerance or p.position_tolerance,
+                yaw_tolerance or p.yaw_tolerance,
+                p.requery_period,
+                p.goal_timeout,
+                p.max_corrections,
+            )
+        except ValueError as error:
+            raise NavigationError(Code.INVALID_GOAL, str(error)) from error
+
+    def _now(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node; returns the exit status."""
+    return run(NavigatorNode, args, threads=8)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""simulator_node: a procedural building as a robot."""

@@ -1,0 +1,216 @@
+"""simulator_node: a procedural scene as a robot with camera, odometry and Nav2's action.
+
+A thread lets time pass (SimulatedRobot.step) and publishes; /clock and odometry always before the image of
+the same stamp. ``navigate_to_pose`` is in simulated_nav2.py.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped, Twist
+from nav_msgs.msg import OccupancyGrid, Odometry
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
+
+from kinaema_interfaces.msg import MemoryStatus
+from kinaema_ros.nodes.mount import optical_quaternion
+from kinaema_ros.nodes.simulator.nav2 import SimulatedNav2
+from kinaema_ros.nodes.simulator.parameters import SimulatorParameters
+from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.parameters import declare, watch
+from kinaema_ros.nodes.support.runtime import run
+from kinaema_ros.sim import render
+from kinaema_ros.sim.simulated_robot import SimulatedRobot, Snapshot
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+OPTICAL_FRAME = "camera_optical_frame"
+_EPOCH = 1.0  # seconds of simulated time at the start: a stamp of 0 means "none"
+_LOCKSTEP_TIMEOUT = 2.0  # a memory that is gone must not stop the world
+
+
+class SimulatorNode(Node):
+    """The node ``kinaema_simulator``; DESIGN.md holds its interface."""
+
+    def __init__(self) -> None:
+        super().__init__("kinaema_simulator")
+        self._parameters_now = p = declare(self, SimulatorParameters)
+        watch(self, lambda: self._parameters_now, self._apply)
+        self._robot = SimulatedRobot(p.scene, p.start_seed, p.noise, p.localization)
+        self._image_publisher = self.create_publisher(Image, "image", 5)
+        self._camera_info = self.create_publisher(CameraInfo, "camera_info", 5)
+        self._odom = self.create_publisher(Odometry, "odom", 50)
+        self._truth = self.create_publisher(PoseStamped, "ground_truth/pose", 50)
+        self._map = self.create_publisher(OccupancyGrid, "map", LATCHED)
+        self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if p.publish_clock else None
+        self._tf = self.create_publisher(TFMessage, "/tf", 50)
+        self.create_subscription(Twist, "cmd_vel", self._on_cmd_vel, 10)
+        self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1)
+        self._memory: MemoryStatus | None = None
+        self._heard = threading.Condition()
+        if p.lockstep:
+            self.create_subscription(MemoryStatus, "kinaema_memory/status", self._on_memory, 50)
+        self._nav2 = SimulatedNav2(
+            self, self._robot, {"map": p.map_frame, "odom": p.odom_frame, "base": p.base_frame}
+        )
+        self._started = _EPOCH if p.publish_clock else self.get_clock().now().nanoseconds * 1e-9
+        self._map.publish(self._map_msg())
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="simulation", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops time."""
+        self._nav2.close()
+        self._stopping.set()
+        self._thread.join()
+        self.get_logger().info(f"{self._robot.collisions} collisions")
+
+    def _apply(self, parameters: SimulatorParameters) -> None:
+        self._parameters_now = parameters
+
+    def _on_cmd_vel(self, message: Twist) -> None:
+        v, omega = message.linear.x, message.angular.z
+        if np.isfinite([v, omega]).all():
+            self._robot.command(v, omega, self._parameters_now.cmd_timeout)
+
+    def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
+        """As AMCL does; it matters where the robot is localised by its odometry only."""
+        if message.header.frame_id != self._parameters_now.map_frame:
+            self.get_logger().warning(
+                f"initial pose in frame '{message.header.frame_id}' ignored; it must be in "
+                f"'{self._parameters_now.map_frame}'"
+            )
+            return
+        self._robot.localise(messages.planar_pose(message.pose.pose))
+
+    def _on_memory(self, status: MemoryStatus) -> None:
+        with self._heard:
+            self._memory = status
+            self._heard.notify_all()
+
+    # -- time ------------------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        p = self._parameters_now
+        dt, per_image = 1.0 / p.step_hz, max(1, round(p.step_hz / p.image_hz))
+        self._publish(self._robot.snapshot(), image=True)  # also compiles what numba has not yet
+        steps, due = 0, time.monotonic()
+        while not self._stopping.is_set():
+            steps += 1
+            self._publish(self._robot.step(dt), image=steps % per_image == 0)
+            factor = self._parameters_now.real_time_factor
+            if factor > 0.0:
+                # Time that was lost to a busy machine is not caught up with: that would be a burst.
+                due = max(due + dt / factor, time.monotonic() - dt)
+                self._stopping.wait(max(0.0, due - time.monotonic()))
+
+    def _publish(self, now: Snapshot, image: bool) -> None:
+        stamp = messages.time_msg(round((self._started + now.seconds) * 1e9))
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(Clock(clock=stamp))
+        self._odom.publish(self._odometry_msg(now, stamp))
+        self._truth.publish(messages.pose_stamped(now.map_T_base, self._parameters_now.map_frame, stamp))
+        self._tf.publish(self._tf_msg(now, stamp))
+        if image:
+            memory = self._memory
+            self._camera_info.publish(self._camera_info_msg(stamp))
+            self._image_publisher.publish(self._image_msg(now, stamp))
+            if self._parameters_now.lockstep:
+                self._wait_for_memory(memory)
+
+    def _wait_for_memory(self, before: MemoryStatus | None) -> None:
+        """Until memory_node is done with the image just sent; not at all while there is none, or it
+        sleeps."""
+        if before is None or before.state == MemoryStatus.INACTIVE:
+            return
+
+        def done() -> bool:
+            now = self._memory
+            assert now is not None
+            handled = now.frames_used + now.frames_skipped + now.frames_dropped
+            # A number that fell: the node was activated anew.
+            return self._stopping.is_set() or handled == now.frames_received != before.frames_received
+
+        with self._heard:
+            self._heard.wait_for(done, _LOCKSTEP_TIMEOUT)
+
+    # -- messages --------------------------------------------------------------------------------------------
+
+    def _odometry_msg(self, now: Snapshot, stamp: messages.Time) -> Odometry:
+        message = Odometry(child_frame_id=self._parameters_now.base_frame)
+        message.header.stamp, message.header.frame_id = stamp, self._parameters_now.odom_frame
+        message.pose.pose = messages.pose_msg(now.odom_T_base)
+        message.twist.twist.linear.x, message.twist.twist.angular.z = now.speed
+        return message
+
+    def _image_msg(self, now: Snapshot, stamp: messages.Time) -> Image:
+        rgb: NDArray[np.uint8] = render(self._robot.scene, now.map_T_base[None], self._parameters_now.camera)[
+            0
+        ]
+        message = messages.rgb_msg(rgb)
+        message.header.stamp, message.header.frame_id = stamp, OPTICAL_FRAME
+        return message
+
+    def _camera_info_msg(self, stamp: messages.Time) -> CameraInfo:
+        camera = self._parameters_now.camera
+        message = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob")
+        message.header.stamp, message.header.frame_id = stamp, OPTICAL_FRAME
+        f, cx, cy = camera.focal, (camera.width - 1) / 2, (camera.height - 1) / 2
+        message.d = [0.0] * 5
+        message.k = [f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0]
+        message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+        message.p = [f, 0.0, cx, 0.0, 0.0, f, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+        return message
+
+    def _map_msg(self) -> OccupancyGrid:
+        grid = self._robot.grid
+        message = OccupancyGrid()
+        message.header.frame_id = self._parameters_now.map_frame
+        message.header.stamp = messages.time_msg(round(self._started * 1e9))
+        message.info.resolution = grid.resolution
+        message.info.height, message.info.width = grid.data.shape
+        message.info.origin = messages.pose_msg((*grid.origin, 0.0))
+        message.data = (grid.data.astype(np.int8) * 100).ravel().tolist()
+        return message
+
+    def _tf_msg(self, now: Snapshot, stamp: messages.Time) -> TFMessage:
+        p = self._parameters_now
+        transforms = []
+        for parent, child, pose in (
+            (p.map_frame, p.odom_frame, self._robot.map_T_odom()),
+            (p.odom_frame, p.base_frame, now.odom_T_base),
+        ):
+            transform = TransformStamped(child_frame_id=child)
+            transform.header.frame_id, transform.header.stamp = parent, stamp
+            transform.transform.translation.x, transform.transform.translation.y = pose[0], pose[1]
+            transform.transform.rotation = messages.pose_msg(pose).orientation
+            transforms.append(transform)
+        transforms.append(self._camera_tf(stamp))
+        return TFMessage(transforms=transforms)
+
+    def _camera_tf(self, stamp: messages.Time) -> TransformStamped:
+        """base <- optical frame: z along the view, x right, y down."""
+        p = self._parameters_now
+        transform = TransformStamped(child_frame_id=OPTICAL_FRAME)
+        transform.header.frame_id, transform.header.stamp = p.base_frame, stamp
+        t, q = transform.transform.translation, transform.transform.rotation
+        t.x, t.y, t.z = p.camera_x, p.camera_y, p.camera_z
+        q.x, q.y, q.z, q.w = optical_quaternion(p.camera_yaw, p.camera_pitch)
+        return transform
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node; returns the exit status."""
+    return run(SimulatorNode, args, threads=6)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Asking a memory_node where a photo was taken; used by the navigator and by the command line's client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.callback_groups import CallbackGroup
+from rclpy.client import Client
+from rclpy.node import Node
+
+from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.waiting import go_on, wait_for, wait_until
+
+Array = NDArray[np.float64]
+
+
+class MemoryUnavailable(RuntimeError):
+    """No memory_node answers; the message says what to do."""
+
+
+class QueryRefused(RuntimeError):
+    """memory_node answered that it has no pose; ``reason`` is its key, such as "query_before_update"."""
+
+    def __init__(self, message: str):
+        super().__init__(message)
+        self.reason = message.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class PhotoPose:
+    """Where the robot was when it would have seen the photo: metres, radians."""
+
+    pose: Array  # (3,) x, y, yaw in frame_id
+    covariance: Array  # (3, 3)
+    frame_id: str
+    seen: float
+    num_updates: int
+    response: QueryPose.Response
+
+
+class PhotoQuery:
+    """A client of ``kinaema_memory/query_pose`` in the node's namespace."""
+
+    def __init__(self, node: Node, group: CallbackGroup | None = None, memory: str = "kinaema_memory"):
+        self._client: Client = node.create_client(QueryPose, f"{memory}/query_pose", callback_group=group)
+
+    def ask(self, request: QueryPose.Request, timeout: float, check: Callable[[], None] = go_on) -> PhotoPose:
+        """Blocks for up to ``timeout`` seconds. Raises MemoryUnavailable, QueryRefused, or what ``check``
+        does."""
+        name = self._client.service_name
+        try:
+            wait_until(self._client.service_is_ready, timeout, check)
+        except TimeoutError:
+            raise MemoryUnavailable(
+                f"no service {name} within {timeout:g} s; start memory_node, or remap the service"
+            ) from None
+        future = self._client.call_async(request)
+        try:
+            response: QueryPose.Response = wait_for(future, timeout, check)
+        except TimeoutError:
+            self._client.remove_pending_request(future)
+            raise MemoryUnavailable(
+                f"{name} did not answer within {timeout:g} s; is memory_node alive?"
+            ) from None
+        if not response.success:
+            raise QueryRefused(response.message)
+        return PhotoPose(
+            messages.planar_pose(response.pose.pose.pose),
+            messages.planar_covariance(response.pose),
+            response.pose.header.frame_id,
+            float(response.seen),
+            int(response.num_updates),
+            response,
+        )

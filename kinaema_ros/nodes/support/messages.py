@@ -1,0 +1,215 @@
+"""ROS messages to arrays and back: the one place where either is taken apart or put together.
+
+Every function that reads a message checks it and raises ``BadInput`` with a reason to count by and a remedy
+to show; what passes is safe to hand to the memory.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Pose, PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from numpy.typing import ArrayLike, NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from kinaema_ros import geometry, images
+from kinaema_ros.camera import Intrinsics
+from kinaema_ros.errors import BadInput
+
+Array = NDArray[np.float64]
+NANOSECONDS = 1_000_000_000
+# Quaternions are sent in float64 and normalised by every sane publisher; half a percent is a broken one.
+_QUATERNION_TOLERANCE = 5e-3
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Nanoseconds since the epoch of the stamp's clock."""
+    return stamp.sec * NANOSECONDS + stamp.nanosec
+
+
+def time_msg(nanoseconds: int) -> Time:
+    """The stamp of so many nanoseconds."""
+    return Time(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
+
+
+def check_stamp(stamp: Time, now: int, tolerance: float, kind: str) -> int:
+    """The stamp in nanoseconds if it can be used; ``now`` is the node's clock, ``tolerance`` in seconds.
+
+    An old stamp is fine (a bag is old). One from the future would make every later message look late.
+    """
+    nanoseconds = stamp_ns(stamp)
+    if nanoseconds <= 0:
+        raise BadInput(
+            f"{kind}_stamp_zero",
+            f"the {kind} message has no time in header.stamp; its publisher must fill it, or it cannot be "
+            "paired",
+        )
+    ahead = (nanoseconds - now) / NANOSECONDS
+    if ahead > tolerance:
+        raise BadInput(
+            f"{kind}_stamp_future",
+            f"the {kind} message's stamp is {ahead:.3f} s ahead of the node's clock (tolerance {tolerance:g} "
+            "s). Synchronise the machines' clocks (chrony); in simulation set use_sim_time and publish "
+            "/clock",
+        )
+    return nanoseconds
+
+
+def image_to_rgb(message: Image | CompressedImage, kind: str = "image") -> NDArray[np.uint8]:
+    """The pixels as RGB uint8 (H, W, 3). ``kind`` begins the reason of a ``BadInput``: "image" or "query"."""
+    try:
+        if isinstance(message, CompressedImage):
+            if len(message.data) == 0:
+                raise BadInput(f"{kind}_empty", "the compressed image has no data; check the camera's driver")
+            return images.decode_compressed(message.format, np.frombuffer(message.data, dtype=np.uint8))
+        _check_layout(message, kind)
+        return images.decode_image(
+            message.encoding,
+            message.height,
+            message.width,
+            message.step,
+            bool(message.is_bigendian),
+            np.frombuffer(message.data, dtype=np.uint8),
+        )
+    except BadInput:
+        raise
+    except ValueError as error:
+        raise BadInput(f"{kind}_undecodable", f"{error}; re-encode it as rgb8, jpeg or png") from error
+
+
+def rgb_msg(rgb: NDArray[np.uint8]) -> Image:
+    """An rgb8 message of an array (H, W, 3)."""
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise ValueError(f"image of shape {rgb.shape} and type {rgb.dtype}: it must be (H, W, 3) uint8 RGB")
+    message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=3 * rgb.shape[1])
+    message.data = array("B", rgb.tobytes())  # of bytes, rclpy would check every single one
+    return message
+
+
+def _check_layout(message: Image, kind: str) -> None:
+    """Names what is wrong with the fields of an image, each kind by a reason of its own."""
+    if message.height == 0 or message.width == 0:
+        raise BadInput(
+            f"{kind}_empty",
+            f"the image has no pixels ({message.width} x {message.height}); check the camera's driver",
+        )
+    if message.encoding not in images.ENCODINGS:
+        raise BadInput(
+            f"{kind}_encoding",
+            f"image encoding '{message.encoding}' is not supported; use one of {', '.join(images.ENCODINGS)} "
+            "(image_proc converts)",
+        )
+    if message.is_bigendian not in (0, 1):
+        raise BadInput(
+            f"{kind}_endianness",
+            f"is_bigendian is {message.is_bigendian}, must be 0 or 1; the driver must be fixed",
+        )
+    row = message.width * images.bytes_per_pixel(message.encoding)
+    if message.step < row:
+        raise BadInput(
+            f"{kind}_step",
+            f"step is {message.step} bytes, but {message.width} pixels of {message.encoding} take {row}; the "
+            "driver must be fixed",
+        )
+    if len(message.data) < message.step * message.height:
+        raise BadInput(
+            f"{kind}_truncated",
+            f"the image has {len(message.data)} bytes where step * height is "
+            f"{message.step * message.height}; the driver must be fixed",
+        )
+
+
+def query_to_rgb(request: Any) -> NDArray[np.uint8]:
+    """The photo of a request that carries ``image`` and ``compressed_image``, of which one is filled."""
+    raw = bool(len(request.image.data) or request.image.width or request.image.height)
+    compressed = bool(len(request.compressed_image.data))
+    if raw and compressed:
+        raise BadInput("query_two_images", "both image and compressed_image are filled; fill exactly one")
+    if not raw and not compressed:
+        raise BadInput("query_empty", "the query has no image; fill image or compressed_image")
+    return image_to_rgb(request.compressed_image if compressed else request.image, "query")
+
+
+def odometry_to_pose(message: Odometry) -> Array:
+    """``odom_T_base`` (3,): x, y, yaw."""
+    p, q = message.pose.pose.position, message.pose.pose.orientation
+    values = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
+    if not np.isfinite(values).all():
+        raise BadInput(
+            "odometry_not_finite",
+            "the odometry's pose holds NaN or infinity; the message is ignored. Check the wheel driver or "
+            "filter",
+        )
+    norm = float(np.linalg.norm(values[3:]))
+    if abs(norm - 1.0) > _QUATERNION_TOLERANCE:
+        raise BadInput(
+            "odometry_quaternion",
+            f"the odometry's quaternion has length {norm:.4f}, not 1; the message is ignored. Its publisher "
+            "must normalise it (an orientation that was never set has length 0)",
+        )
+    return np.array([p.x, p.y, geometry.yaw_from_quaternion(*(values[3:] / norm))])
+
+
+def camera_info_to_intrinsics(message: CameraInfo) -> Intrinsics:
+    """The pinhole model of a calibrated camera."""
+    k = message.k
+    try:
+        return Intrinsics(message.width, message.height, fx=k[0], fy=k[4], cx=k[2], cy=k[5])
+    except ValueError as error:
+        raise BadInput(
+            "camera_info_uncalibrated",
+            f"{error} The parameter hfov_deg is used instead; set it to the camera's horizontal field of "
+            "view",
+        ) from error
+
+
+def is_distorted(message: CameraInfo) -> bool:
+    """True if the lens bends straight lines enough to matter: the memory assumes a pinhole."""
+    return bool(np.abs(np.array(message.d, dtype=np.float64)).max(initial=0.0) > 0.02)
+
+
+def pose_msg(pose: ArrayLike) -> Pose:
+    """A planar pose (x, y, yaw) as a message."""
+    x, y, yaw = (float(v) for v in np.asarray(pose))
+    message = Pose()
+    message.position.x, message.position.y = x, y
+    q = message.orientation
+    q.x, q.y, q.z, q.w = geometry.quaternion_from_yaw(yaw)
+    return message
+
+
+def pose_stamped(pose: ArrayLike, frame_id: str, stamp: Time) -> PoseStamped:
+    """A planar pose in a frame."""
+    message = PoseStamped(pose=pose_msg(pose))
+    message.header.frame_id, message.header.stamp = frame_id, stamp
+    return message
+
+
+def pose_with_covariance(
+    pose: ArrayLike, covariance: ArrayLike, frame_id: str, stamp: Time
+) -> PoseWithCovarianceStamped:
+    """A planar pose and its covariance (3, 3) over x, y, yaw in a frame; z, roll and pitch are exact."""
+    message = PoseWithCovarianceStamped()
+    message.header.frame_id, message.header.stamp = frame_id, stamp
+    message.pose.pose = pose_msg(pose)
+    full = np.zeros((6, 6))
+    full[np.ix_((0, 1, 5), (0, 1, 5))] = covariance
+    message.pose.covariance = full.ravel().tolist()
+    return message
+
+
+def planar_pose(message: Pose) -> Array:
+    """x, y, yaw (3,) of a pose message."""
+    q = message.orientation
+    return np.array(
+        [message.position.x, message.position.y, geometry.yaw_from_quaternion(q.x, q.y, q.z, q.w)]
+    )
+
+
+def planar_covariance(message: PoseWithCovarianceStamped) -> Array:
+    """Covariance (3, 3) over x, y, yaw."""
+    return np.array(message.pose.covariance).reshape(6, 6)[np.ix_((0, 1, 5), (0, 1, 5))]

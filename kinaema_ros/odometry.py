@@ -1,0 +1,238 @@
+"""The robot's pose at the stamp of an image, from a stream of odometry messages. No ROS in here.
+
+Two frames appear. The *odom frame* is what the messages are given in. The *memory frame* is the one that the
+memory was built in; it starts as the odom frame, and differs from it by ``memory_T_odom`` after the
+odometry's origin moved under a robot that did not (a driver or filter that restarted).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kinaema_ros import geometry
+from kinaema_ros.errors import BadInput
+
+NANOSECONDS = 1_000_000_000
+JUMP_POLICIES = ("hold", "continue", "reanchor", "reset")
+# A restarted odometry begins at its origin, up to what the robot moved before the first message.
+_ORIGIN_RADIUS = 0.5
+_ORIGIN_ANGLE = math.radians(20.0)
+# Clocks of a replayed bag or a restarted simulation go back by more than transport can reorder messages.
+_CLOCK_RESTART = 2 * NANOSECONDS
+
+Pose = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OdometryLimits:
+    """What counts as a discontinuity, and what to do then (see config/kinaema.yaml)."""
+
+    # Between two messages; per second where they are more than a second apart.
+    max_jump: float = 1.0  # metres
+    max_jump_yaw: float = math.pi / 2  # radians
+    max_gap: float = 1.0  # seconds over which an image's pose is still interpolated
+    on_jump: str = "hold"
+    on_reset: str = "reanchor"
+
+
+@dataclass(frozen=True)
+class Discontinuity:
+    """A jump of the odometry and what was done about it."""
+
+    reason: str  # "odometry_jump", "odometry_reset" or "clock_restart": the key to count it by
+    action: str  # one of JUMP_POLICIES; "reset" asks the caller to forget the memory
+    distance: float
+    angle: float
+
+
+class OdometryTracker:
+    """Keeps the last seconds of odometry; thread-safe.
+
+    ``add`` takes messages in the order of their stamps; ``pose_at`` gives the interpolated pose in the memory
+    frame. A jump under policy "hold" freezes both until the odometry returns to where it was, or
+    ``resolve`` is called with another policy.
+    """
+
+    def __init__(self, limits: OdometryLimits | None = None, history: int = 1000):
+        self.limits = limits or OdometryLimits()
+        self._changed = threading.Condition()
+        self._track: deque[tuple[int, Pose]] = deque(maxlen=history)  # stamps, poses in the memory frame
+        self._anchor: Pose = np.zeros(3)  # memory_T_odom
+        self._last: tuple[int, Pose] | None = None  # newest message, in the odom frame
+        self._before_jump: Pose | None = None  # odom frame; set while a jump is held
+
+    # -- input -----------------------------------------------------------------------------------------------
+
+    def add(self, stamp: int, odom_T_base: ArrayLike) -> Discontinuity | None:
+        """Takes a pose (x, y, yaw) at ``stamp`` (nanoseconds).
+
+        Returns what happened if the odometry was not continuous. Raises ``BadInput`` for a stamp that is not
+        newer than the last one.
+        """
+        pose = np.array(odom_T_base, dtype=np.float64)
+        with self._changed:
+            restart = None
+            if self._last is not None and stamp <= self._last[0]:
+                if self._last[0] - stamp < _CLOCK_RESTART:
+                    raise BadInput(
+                        "odometry_stamp_backwards",
+                        f"odometry's stamp is {(self._last[0] - stamp) / NANOSECONDS:.3f} s older than the "
+                        "one before; the message is ignored. Two publishers on one topic do this: check "
+                        "with 'ros2 topic info -v'",
+                    )
+                # A bag that loops or a simulation that starts over puts the robot back too: no jump to judge.
+                # Poses paired by the old clock mean nothing to images stamped by the new one.
+                self._track.clear()
+                restart = Discontinuity("clock_restart", "continue", 0.0, 0.0)
+            event = restart or self._compare(stamp, pose)
+            self._last = (stamp, pose)
+            if self._before_jump is None:
+                self._track.append((stamp, geometry.compose(self._anchor, pose)))
+            self._changed.notify_all()
+            return event
+
+    def _compare(self, stamp: int, pose: Pose) -> Discontinuity | None:
+        """Looks for a jump between the last accepted pose and this one; applies the policy."""
+        if self._before_jump is not None:
+            if not self._is_jump(self._before_jump, pose, 0.0):
+                self._before_jump = None  # a glitch: the odometry is back where it was
+            return None
+        if self._last is None:
+            return None
+        if not self._is_jump(self._last[1], pose, (stamp - self._last[0]) / NANOSECONDS):
+            return None
+        at_origin = math.hypot(pose[0], pose[1]) < _ORIGIN_RADIUS and abs(pose[2]) < _ORIGIN_ANGLE
+        reason, policy = ("reset", self.limits.on_reset) if at_origin else ("jump", self.limits.on_jump)
+        step = geometry.between(self._last[1], pose)
+        self._apply(policy, self._last[1], pose)
+        return Discontinuity(
+            f"odometry_{reason}", policy, float(math.hypot(step[0], step[1])), abs(float(step[2]))
+        )
+
+    def _is_jump(self, a: Pose, b: Pose, seconds: float) -> bool:
+        step, scale = geometry.between(a, b), max(1.0, seconds)
+        return bool(
+            math.hypot(step[0], step[1]) > self.limits.max_jump * scale
+            or abs(step[2]) > self.limits.max_jump_yaw * scale
+        )
+
+    def _apply(self, policy: str, before: Pose, after: Pose) -> None:
+        self._before_jump = before if policy == "hold" else None
+        if policy == "reanchor":  # the robot stood still, the origin moved: same memory frame, new anchor
+            self._anchor = geometry.compose(geometry.compose(self._anchor, before), geometry.inverse(after))
+        elif policy in ("continue", "reset"):  # nothing between the two poses was driven
+            self._track.clear()
+            if policy == "reset":
+                self._anchor = np.zeros(3)
+
+    def resolve(self, policy: str) -> bool:
+        """Ends a held jump by another policy; returns whether there was one."""
+        with self._changed:
+            if self._before_jump is None or self._last is None or policy == "hold":
+                return False
+            self._apply(policy, self._before_jump, self._last[1])
+            self._changed.notify_all()
+            return True
+
+    def adopt(self) -> None:
+        """The memory was replaced by one that was built in the odom frame as it is now."""
+        with self._changed:
+            self._track.clear()
+            self._anchor, self._before_jump = np.zeros(3), None
+
+    def restart(self) -> None:
+        """Forgets all, as if no odometry had ever arrived."""
+        with self._changed:
+            self._track.clear()
+            self._anchor, self._last, self._before_jump = np.zeros(3), None, None
+            self._changed.notify_all()
+
+    # -- output ----------------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """True while a jump waits for a decision: neither updates nor answers make sense."""
+        return self._before_jump is not None
+
+    @property
+    def received(self) -> bool:
+        """True once there was odometry."""
+        return self._last is not None
+
+    def now(self) -> tuple[int, Pose, Pose] | None:
+        """Stamp, ``odom_T_base`` and ``memory_T_odom`` of the newest message; None before the first."""
+        with self._changed:
+            return None if self._last is None else (self._last[0], self._last[1], self._anchor)
+
+    def pose_at(self, stamp: int) -> Pose | None:
+        """``memory_T_base`` (3,) at ``stamp`` (nanoseconds); None if the odometry has not got there yet.
+
+        Raises ``BadInput`` for a stamp that no later message can help.
+        """
+        with self._changed:
+            return self._pose_at(stamp)
+
+    def wait_for_pose(self, stamp: int, timeout: float) -> Pose:
+        """As ``pose_at``, waiting up to ``timeout`` seconds of wall time for the odometry to arrive.
+
+        Raises ``BadInput`` if it does not.
+        """
+        found: list[Pose] = []
+
+        def arrived() -> bool:
+            pose = self._pose_at(stamp)
+            if pose is not None:
+                found.append(pose)
+            return bool(found)
+
+        with self._changed:
+            if self._changed.wait_for(arrived, timeout):
+                return found[0]
+            if self._last is None:
+                raise BadInput("image_without_odometry", "no odometry has arrived yet")
+            late = (stamp - self._last[0]) / NANOSECONDS
+            raise BadInput(
+                "image_without_odometry",
+                f"no odometry for the image: the newest is {late:.3f} s older than the image's stamp, after "
+                f"waiting {timeout:g} s. Is the odometry's publisher alive, and do both stamps come from one "
+                "clock?",
+            )
+
+    def _pose_at(self, stamp: int) -> Pose | None:
+        if self._before_jump is not None:
+            raise BadInput(
+                "odometry_held",
+                "the odometry jumped and where the robot is now is not known, so images are not used. Call "
+                "~/reset to start anew, or set the parameter on_odom_jump to 'reanchor' (the robot did not "
+                "move) or 'continue' (the odometry is right, the robot was moved)",
+            )
+        track = self._track
+        if not track or stamp > track[-1][0]:
+            return None
+        if stamp < track[0][0]:
+            raise BadInput(
+                "image_before_odometry",
+                f"the image is {(track[0][0] - stamp) / NANOSECONDS:.3f} s older than the oldest odometry "
+                "kept. At start this is normal; if it goes on, image and odometry are not stamped by the "
+                "same clock",
+            )
+        # From the newest end: an image is nearly always about as new as the newest odometry.
+        after = len(track) - 1
+        while after > 0 and track[after - 1][0] >= stamp:
+            after -= 1
+        if track[after][0] == stamp:
+            return track[after][1]
+        (t0, a), (t1, b) = track[after - 1], track[after]
+        if t1 - t0 > self.limits.max_gap * NANOSECONDS:
+            raise BadInput(
+                "odometry_gap",
+                f"the odometry was silent for {(t1 - t0) / NANOSECONDS:.2f} s around the image's stamp "
+                f"(limit {self.limits.max_gap:g} s, parameter odom_max_gap)",
+            )
+        return geometry.interpolate(a, b, (stamp - t0) / (t1 - t0))

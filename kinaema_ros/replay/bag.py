@@ -1,0 +1,215 @@
+"""Recorded drives: any rosbag2 (MCAP or sqlite3) with a camera and an odometry topic, read without ROS.
+
+`open_drive` finds the topics, reads odometry, ground truth and camera, and hands out the images one by one,
+each with the odometry interpolated at its stamp. Poses are planar (x, y, yaw), metres and radians, REP 103.
+Stamps are those of the headers, integer nanoseconds; a message whose header was never stamped counts from
+the time at which it was recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+
+from kinaema_ros import geometry
+from kinaema_ros.camera import Intrinsics
+from kinaema_ros.images import RGB, decode_compressed, decode_image
+from kinaema_ros.replay.topics import BagError, Topic, choose_topics
+
+# Odometry is not interpolated across a longer hole: a robot can have turned round in it.
+MAX_ODOM_GAP_S = 1.0
+# How far a quaternion's norm may be from 1; rounding in a driver stays well below, a broken one does not.
+QUATERNION_TOLERANCE = 5e-3
+
+# The message types read here are the same in every ROS 2 distribution, so that bags without type
+# definitions (sqlite3 before Iron) and with newer ones are read alike.
+_TYPES = get_typestore(Stores.ROS2_KILTED)
+
+
+@dataclass(frozen=True)
+class Track:
+    """Poses of the robot over time. stamps_ns: (T,) int64, rising; poses: (T, 3), in the frame frame_id."""
+
+    stamps_ns: NDArray[np.int64]
+    poses: geometry.Array
+    frame_id: str
+    rejected: int = 0  # messages left out: NaN, infinite, no rotation
+
+    def at(self, stamp_ns: int) -> geometry.Array | None:
+        """The pose (3,) at a stamp, or None before the first, after the last, or in a hole of the track."""
+        after = int(np.searchsorted(self.stamps_ns, stamp_ns))
+        if after == len(self.stamps_ns) or (after == 0 and self.stamps_ns[0] != stamp_ns):
+            return None
+        if self.stamps_ns[after] == stamp_ns:
+            return self.poses[after]
+        gap_ns = int(self.stamps_ns[after] - self.stamps_ns[after - 1])
+        if gap_ns > MAX_ODOM_GAP_S * 1e9:
+            return None
+        fraction = (stamp_ns - int(self.stamps_ns[after - 1])) / gap_ns
+        return geometry.interpolate(self.poses[after - 1], self.poses[after], fraction)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a drive, with the odometry (3,) at its stamp. `serialized` is the message as recorded."""
+
+    stamp_ns: int
+    odom_pose: geometry.Array
+    serialized: bytes
+    _message: Any
+
+    def rgb(self) -> RGB:
+        """The pixels, (H, W, 3) uint8. Raises ValueError if the image is broken or its encoding unknown."""
+        m = self._message
+        if hasattr(m, "format"):
+            return decode_compressed(m.format, m.data)
+        return decode_image(m.encoding, m.height, m.width, m.step, bool(m.is_bigendian), m.data)
+
+
+@dataclass
+class Drive:
+    """A recorded drive, open for reading. `camera` and `truth` are None where the bag has none.
+
+    `dropped` counts, while `frames` runs, the images that it left out, by reason.
+    """
+
+    path: Path
+    topics: list[Topic]
+    image_topic: Topic
+    odom_topic: Topic
+    truth_topic: Topic | None
+    camera: Intrinsics | None
+    odom: Track
+    truth: Track | None
+    _reader: Reader = field(repr=False)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def frames(self) -> Iterator[Frame]:
+        """The images in the order of recording. Raises BagError where the bag turns out to be broken."""
+        self.dropped.clear()
+        last_ns = -1
+        for stamp_ns, message, serialized in _messages(self._reader, self.path, self.image_topic):
+            odom_pose = self.odom.at(stamp_ns)
+            if stamp_ns <= last_ns:
+                self.dropped["stamp not after the one before"] += 1
+            elif odom_pose is None:
+                self.dropped["no odometry at the image's stamp"] += 1
+            else:
+                last_ns = stamp_ns
+                yield Frame(stamp_ns, odom_pose, serialized, message)
+
+
+@contextmanager
+def open_drive(
+    path: str | Path,
+    image_topic: str | None = None,
+    odom_topic: str | None = None,
+    truth_topic: str | None = None,
+) -> Iterator[Drive]:
+    """Open a bag (its folder, or a single .mcap or .db3 file) and read all but its images.
+
+    Topics that are not named are found by type (`topics.choose_topics`). Raises BagError, with what the
+    bag has, if a topic is missing or the choice is not clear; and if the bag is missing or broken.
+    """
+    path = Path(path)
+    reader = _open(path)
+    try:
+        topics = [
+            Topic(name, info.msgtype or "several types", info.msgcount)
+            for name, info in sorted(reader.topics.items())
+        ]
+        chosen = choose_topics(topics, image_topic, odom_topic, truth_topic)
+        odom = _read_track(reader, path, chosen.odom)
+        if not len(odom.stamps_ns):
+            raise BagError(f"none of the {odom.rejected} messages of {chosen.odom.name} holds a valid pose")
+        camera = _read_camera(reader, path, chosen.camera) if chosen.camera else None
+        truth = _read_track(reader, path, chosen.truth) if chosen.truth else None
+        yield Drive(path, topics, chosen.image, chosen.odom, chosen.truth, camera, odom, truth, reader)
+    finally:
+        reader.close()
+
+
+@contextmanager
+def _blame_the_bag(path: Path) -> Iterator[None]:
+    """Turn what the parsers raise on broken bytes (struct, zstd, sqlite, memory ...) into BagError."""
+    try:
+        yield
+    except BagError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        raise BagError(f"{path} is broken or was cut off while recording: {reason}") from error
+
+
+def _open(path: Path) -> Reader:
+    if not path.exists():
+        raise BagError(f"{path} does not exist")
+    if path.is_dir() and not (path / "metadata.yaml").exists():
+        raise BagError(
+            f"{path} has no metadata.yaml: it is not a rosbag2, or one whose recording was cut off "
+            f"(then `ros2 bag reindex {path}` writes it)"
+        )
+    if path.is_file() and path.suffix not in (".mcap", ".db3"):
+        raise BagError(f"{path} is not a rosbag2: give its folder, or a single .mcap or .db3 file")
+    with _blame_the_bag(path):
+        reader = Reader(path)
+        reader.open()
+    return reader
+
+
+def _messages(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, Any, bytes]]:
+    """(stamp in nanoseconds, message, serialized) of a topic."""
+    connections: list[Connection] = [c for c in reader.connections if c.topic == topic.name]
+    with _blame_the_bag(path):
+        source = iter(reader.messages(connections=connections))
+    while True:
+        with _blame_the_bag(path):
+            record = next(source, None)
+            if record is None:
+                return
+            _, recorded_ns, serialized = record
+            message: Any = _TYPES.deserialize_cdr(serialized, topic.type)
+        stamp = message.header.stamp
+        yield stamp.sec * 1_000_000_000 + stamp.nanosec or recorded_ns, message, bytes(serialized)
+
+
+def _read_track(reader: Reader, path: Path, topic: Topic) -> Track:
+    stamps: list[int] = []
+    poses: list[tuple[float, float, float]] = []
+    frame_id, rejected = "", 0
+    for stamp_ns, message, _ in _messages(reader, path, topic):
+        pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
+        p, q = pose.position, pose.orientation
+        norm = math.hypot(q.x, q.y, q.z, q.w)
+        if not (math.isfinite(p.x + p.y) and abs(norm - 1) <= QUATERNION_TOLERANCE):  # NaN fails both
+            rejected += 1
+            continue
+        frame_id = message.header.frame_id
+        stamps.append(stamp_ns)
+        yaw = geometry.yaw_from_quaternion(q.x / norm, q.y / norm, q.z / norm, q.w / norm)
+        poses.append((p.x, p.y, yaw))
+    # Of messages with the same stamp the first stays: one instant has one pose.
+    stamps_ns, first = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
+    return Track(stamps_ns, np.array(poses, dtype=np.float64).reshape(-1, 3)[first], frame_id, rejected)
+
+
+def _read_camera(reader: Reader, path: Path, topic: Topic) -> Intrinsics | None:
+    """The first camera_info; None from a camera that was never calibrated (K all zero)."""
+    for _, message, _ in _messages(reader, path, topic):
+        fx, fy, cx, cy = (float(message.k[i]) for i in (0, 4, 2, 5))
+        try:
+            return Intrinsics(message.width, message.height, fx, fy, cx, cy)
+        except ValueError:
+            return None
+    return None

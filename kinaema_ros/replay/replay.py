@@ -1,0 +1,198 @@
+"""Replaying a recorded drive: every frame into the memory, every query to it, and the answers against truth.
+
+`remember_and_ask` does it with a `SpatialMemory` in this process; `nodes.player.play` does the same with a
+running memory_node. Both return an `Outcome`, which `evaluate` turns into the result that `kinaema replay`
+prints, plots and writes. All answers are in the robot's frame at the drive's last frame, `robot_T_query`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kinaema_ros import geometry, metrics
+from kinaema_ros.geometry import Array
+from kinaema_ros.images import read_image
+from kinaema_ros.keyframes import KeyframeConfig, KeyframeSelector
+from kinaema_ros.replay.bag import BagError, Drive, Frame
+from kinaema_ros.replay.queries import Query
+
+if TYPE_CHECKING:
+    from kinaema_ros.memory import SpatialMemory
+
+# A progress bar: takes the items, their number and what is done with them, as tqdm does; yields the items.
+Progress = Callable[..., Iterable[Any]]
+
+
+def no_progress(items: Iterable[Any], **_: object) -> Iterable[Any]:
+    """The `Progress` that shows nothing."""
+    return items
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the memory says to a query. pose: (3,), robot_T_query; covariance: (3, 3) in the robot's axes."""
+
+    pose: Array
+    covariance: Array
+    seen: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a replay. Latencies are medians in milliseconds; counts are of frames."""
+
+    answers: list[Answer]
+    last_stamp_ns: int
+    last_odom_pose: Array
+    used: int
+    skipped: int
+    dropped: dict[str, int]
+    update_ms: float
+    query_ms: float
+    state_bytes: int
+
+
+def remember_and_ask(
+    drive: Drive,
+    queries: Sequence[Query],
+    memory: SpatialMemory,
+    keyframes: KeyframeConfig | None = None,
+    progress: Progress = no_progress,
+) -> Outcome:
+    """Stream the drive through an empty memory and ask it the queries at the end.
+
+    The camera's intrinsics are set from the bag where it has them. Raises BagError if no frame can be used.
+    """
+    if drive.camera is not None:
+        memory.set_camera(**dataclasses.asdict(drive.camera))
+    selector = KeyframeSelector(keyframes)
+    skipped = 0
+    undecodable: Counter[str] = Counter()
+    update_ms: list[float] = []
+    last: Frame | None = None
+    for frame in progress(drive.frames(), total=drive.image_topic.count, desc="remembering", unit="frame"):
+        try:
+            rgb = frame.rgb()
+        except ValueError as error:
+            undecodable[str(error)] += 1
+            continue
+        last = frame
+        if selector.reason_to_skip(frame.stamp_ns, frame.odom_pose) is not None:
+            skipped += 1
+            continue
+        start = time.perf_counter()
+        memory.update(rgb, frame.odom_pose)
+        update_ms.append(1e3 * (time.perf_counter() - start))
+    dropped = dict(drive.dropped + undecodable)
+    if last is None:
+        raise BagError(f"no image of {drive.image_topic.name} can be used: {_reasons(dropped)}")
+
+    answers: list[Answer] = []
+    query_ms: list[float] = []
+    for query in progress(queries, total=len(queries), desc="asking", unit="query"):
+        rgb = read_image(query.path)
+        start = time.perf_counter()
+        estimate = memory.locate(rgb)
+        query_ms.append(1e3 * (time.perf_counter() - start))
+        answers.append(
+            answer_at(last.odom_pose, estimate.odom_pose, estimate.pose, estimate.covariance, estimate.seen)
+        )
+    return Outcome(
+        answers,
+        last.stamp_ns,
+        last.odom_pose,
+        used=len(update_ms),
+        skipped=skipped,
+        dropped=dropped,
+        update_ms=float(np.median(update_ms)),
+        query_ms=float(np.median(query_ms)),
+        state_bytes=memory.state_bytes,
+    )
+
+
+def answer_at(
+    odom_T_robot: Array,
+    odom_T_query: Iterable[float],
+    updated_T_query: Iterable[float],
+    covariance: Array,
+    seen: float,
+) -> Answer:
+    """An estimate, given in the robot's frame at its last update, in the robot's frame at odom_T_robot.
+
+    The last frame of a drive is seldom an update: the robot may have moved on by less than a keyframe's step.
+    """
+    robot_T_query = geometry.between(odom_T_robot, tuple(odom_T_query))
+    turned = robot_T_query[2] - tuple(updated_T_query)[2]
+    return Answer(robot_T_query, geometry.rotate_covariance(covariance, turned), float(seen))
+
+
+def evaluate(drive: Drive, queries: Sequence[Query], outcome: Outcome) -> dict[str, Any]:
+    """Compare the answers with the truth: `{"summary": {...}, "queries": [...]}`, ready for JSON.
+
+    A query holds the file, the predicted robot_T_query as x, y, yaw (metres, radians) with its covariance,
+    the predicted probability `seen`, the truth as true_x, true_y, true_yaw, true_seen, and error_m and
+    error_deg. Truth of pose and errors are None for unseen queries and where the bag has no ground truth.
+    """
+    truth = drive.truth.at(outcome.last_stamp_ns) if drive.truth is not None else None
+    records = [_record(query, answer, truth) for query, answer in zip(queries, outcome.answers, strict=True)]
+    located = [i for i, record in enumerate(records) if record["error_m"] is not None]
+    covariances = np.array([outcome.answers[i].covariance for i in located]).reshape(-1, 3, 3)
+    predicted = np.array([outcome.answers[i].pose for i in located]).reshape(-1, 3)
+    true = np.array([_true_pose(records[i]) for i in located]).reshape(-1, 3)
+    seen = np.array([query.seen for query in queries])
+    probabilities = np.array([answer.seen for answer in outcome.answers])
+    summary = {
+        "bag": str(drive.path),
+        "image_topic": drive.image_topic.name,
+        "odom_topic": drive.odom_topic.name,
+        "truth_topic": drive.truth_topic.name if drive.truth_topic else None,
+        "queries": len(queries),
+        "queries_seen": int(seen.sum()),
+        **metrics.accuracy_summary(*metrics.pose_errors(predicted, true)),
+        **metrics.coverage_summary(metrics.ellipse_levels(predicted, true, covariances)),
+        "seen_auroc": metrics.auroc(probabilities, seen),
+        "seen_ece": metrics.expected_calibration_error(probabilities, seen),
+        "frames": drive.image_topic.count,
+        "frames_used": outcome.used,
+        "frames_skipped": outcome.skipped,
+        "frames_dropped": sum(outcome.dropped.values()),
+        "dropped": outcome.dropped,
+        "update_ms": outcome.update_ms,
+        "query_ms": outcome.query_ms,
+        "state_bytes": outcome.state_bytes,
+    }
+    return {"summary": summary, "queries": records}
+
+
+def _record(query: Query, answer: Answer, map_T_robot: Array | None) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "file": query.file,
+        "x": float(answer.pose[0]),
+        "y": float(answer.pose[1]),
+        "yaw": float(answer.pose[2]),
+        "seen": answer.seen,
+        "covariance": answer.covariance.tolist(),
+        "true_seen": query.seen,
+        **dict.fromkeys(("true_x", "true_y", "true_yaw", "error_m", "error_deg")),
+    }
+    if query.seen and map_T_robot is not None:
+        true = geometry.between(map_T_robot, query.pose)
+        position, yaw = metrics.pose_errors(answer.pose, true)
+        record.update(true_x=float(true[0]), true_y=float(true[1]), true_yaw=float(true[2]))
+        record.update(error_m=float(position), error_deg=float(np.degrees(yaw)))
+    return record
+
+
+def _true_pose(record: dict[str, Any]) -> list[float]:
+    return [record["true_x"], record["true_y"], record["true_yaw"]]
+
+
+def _reasons(dropped: dict[str, int]) -> str:
+    return "; ".join(f"{count} x {reason}" for reason, count in dropped.items()) or "the topic is empty"

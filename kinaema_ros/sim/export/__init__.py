@@ -1,0 +1,1 @@
+"""A scene as files: map, SDF world, meshes, robot."""

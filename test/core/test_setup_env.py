@@ -1,0 +1,276 @@
+"""`make setup`: what it refuses, what it repeats and what it leaves when it is interrupted."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def setup_env(tmp_path, monkeypatch):
+    """The script as a module, at work in an empty folder."""
+    spec = importlib.util.spec_from_file_location("setup_env", ROOT / "tools/setup_env.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    venv = tmp_path / ".venv"
+    site = venv / "lib" / module.PYTHON_NAME / "site-packages"
+    site.mkdir(parents=True)
+    for name, value in {
+        "ROOT": tmp_path,
+        "VENV": venv,
+        "STAMPS": venv / "stamps",
+        "OVERLAY": venv / "ros",
+        "LOG": venv / "setup.log",
+        "PYTHON": venv / "bin/python",
+        "SITE": site,
+    }.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.delenv("ROS_DISTRO", raising=False)
+    handler = signal.getsignal(signal.SIGTERM)  # main() sets its own
+    yield module
+    signal.signal(signal.SIGTERM, handler)
+
+
+def run_with_tools(tmp_path: Path, **tools: str) -> subprocess.CompletedProcess:
+    """Runs the script where only these tools are found (name: what it links to, or a script's text)."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, content in tools.items():
+        path = folder / {"cxx": "c++"}.get(name, name)
+        path.write_text(content)
+        path.chmod(0o755)
+    (tmp_path / "tools").mkdir()
+    script = tmp_path / "tools/setup_env.py"
+    script.write_text((ROOT / "tools/setup_env.py").read_text())
+    environment = {k: v for k, v in os.environ.items() if k not in ("ROS_DISTRO", "CC", "CXX")}
+    environment["PATH"] = str(folder)
+    return subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+TOOL = "#!/bin/sh\necho cmake version 3.28.3\n"
+
+
+@pytest.mark.parametrize(
+    ("tools", "remedy"),
+    [
+        ({"cmake": TOOL, "cc": TOOL}, "apt install build-essential"),
+        ({"cmake": TOOL, "cxx": TOOL}, "apt install build-essential"),
+        ({"cc": TOOL, "cxx": TOOL}, "apt install cmake"),
+        ({"cc": TOOL, "cxx": TOOL, "cmake": TOOL.replace("3.28.3", "3.16.3")}, "pip install cmake"),
+    ],
+)
+def test_a_missing_tool_is_one_line_that_says_what_to_install(tmp_path, tools, remedy):
+    result = run_with_tools(tmp_path, **tools)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert remedy in result.stderr
+
+
+@pytest.mark.parametrize(("version", "ros", "fine"), [
+    ((3, 9), "", False), ((3, 10), "", True), ((3, 13), "", True), ((3, 14), "", False), ((3, 14), "lyrical", True),
+])  # fmt: skip
+def test_a_python_without_wheels_is_refused(setup_env, monkeypatch, version, ros, fine):
+    fake = SimpleNamespace(version_info=version, executable="/usr/bin/python3")
+    monkeypatch.setattr(setup_env, "sys", fake)
+    if fine:
+        setup_env.check_python(ros)
+    else:
+        with pytest.raises(setup_env.SetupError, match="needed is 3.10 to 3.13.*PYTHON="):
+            setup_env.check_python(ros)
+
+
+def test_a_sourced_ros_of_another_python_is_refused(setup_env, monkeypatch):
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    monkeypatch.setattr(setup_env.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(setup_env.SetupError, match="ROS jazzy is sourced.*PYTHON=/usr/bin/python3"):
+        setup_env.sourced_ros()
+
+
+def test_with_a_sourced_ros_no_wheel_is_installed(setup_env):
+    wheels = (ROOT / "requirements/ros.txt").read_text()
+    assert "ros-rclpy==" in wheels
+    assert "ros" in setup_env.requirement_names("")
+    for name in setup_env.requirement_names("jazzy"):
+        assert "ros-" not in (ROOT / f"requirements/{name}.txt").read_text()
+
+
+def test_a_disk_too_small_is_refused_before_anything_is_written(setup_env, monkeypatch):
+    setup_env.SITE.rmdir()
+    monkeypatch.setattr(setup_env.shutil, "disk_usage", lambda path: SimpleNamespace(free=1.5e9))
+    with pytest.raises(setup_env.SetupError, match="1.5 GB free: make room"):
+        setup_env.check_tools("")
+
+
+def test_a_disk_that_fills_up_on_the_way_is_told_in_one_line(setup_env, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(setup_env, "set_up", full)
+    assert setup_env.main() == 1
+    assert re.fullmatch(r"setup: the disk of .* is full: make room there\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (["copying", "OSError: [Errno 28] No space left on device"], "is full: make room"),
+        (
+            ["WARNING: Retrying: NewConnectionError(...)", "ERROR: No matching distribution"],
+            "check the network",
+        ),
+        (
+            ["ERROR: Cannot install a", "ERROR: ResolutionImpossible", "WARNING: new pip"],
+            "ResolutionImpossible",
+        ),
+        (["a.c:3:1: error: unknown type", "make: *** Error 2"], "unknown type"),
+        ([], "no output"),
+    ],
+)
+def test_a_failed_command_is_told_in_one_line(setup_env, output, told):
+    program = "import sys; print(*sys.argv[1:], sep='\\n'); sys.exit(1)"
+    command = [sys.executable, "-c", program, *output]
+    if not output:
+        command[2] = "raise SystemExit(1)"
+    with open(os.devnull) as lock, pytest.raises(setup_env.SetupError) as failure:
+        setup_env.run(command, lock.fileno())
+    assert told in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_an_interrupt_ends_the_command_and_its_children(setup_env, tmp_path):
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)  # open for writing as long as the grandchild lives
+    command = ["sh", "-c", f"sleep 100 > {alive} & wait"]
+
+    def interrupt() -> None:
+        with open(alive) as end:
+            os.kill(os.getpid(), signal.SIGINT)
+            ended.append(end.read())
+
+    ended: list[str] = []
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with open(os.devnull) as lock, pytest.raises(KeyboardInterrupt):
+        setup_env.run(command, lock.fileno())
+    thread.join(10)
+    assert ended == [""]
+
+
+class Steps:
+    """Stands for the steps: remembers which ran, and breaks where asked to."""
+
+    FUNCTIONS = {
+        "venv": "make_venv",
+        "pip": "install",
+        "interfaces": "build_interfaces",
+        "package": "build_package",
+    }
+
+    def __init__(self, setup_env, monkeypatch):
+        self.ran: list[str] = []
+        self.setup_env, self.broken = setup_env, ""
+        monkeypatch.setattr(setup_env, "check_tools", lambda ros: None)
+        for name, function in self.FUNCTIONS.items():
+            monkeypatch.setattr(setup_env, function, lambda *_, name=name: self.step(name))
+        for folder in ("requirements", "kinaema_interfaces", "launch", "tools"):
+            (setup_env.ROOT / folder).mkdir()
+        (setup_env.ROOT / "requirements/runtime.txt").write_text("numpy==2.2.6\n")
+        (setup_env.ROOT / "tools/setup_env.py").touch()
+        monkeypatch.setattr(setup_env, "__file__", str(setup_env.ROOT / "tools/setup_env.py"))
+
+    def step(self, name: str) -> None:
+        if self.broken == name:
+            raise KeyboardInterrupt
+        self.setup_env.PYTHON.parent.mkdir(exist_ok=True)
+        self.setup_env.PYTHON.touch()
+        self.ran.append(name)
+
+    def run(self, broken: str = "") -> list[str]:
+        self.ran, self.broken = [], broken
+        try:
+            self.setup_env.set_up("", 0)
+        except KeyboardInterrupt:
+            pass
+        return self.ran
+
+
+def test_only_what_changed_is_done_again(setup_env, monkeypatch):
+    steps = Steps(setup_env, monkeypatch)
+    assert steps.run() == ["venv", "pip", "interfaces", "package"]
+    assert steps.run() == []
+    (setup_env.ROOT / "launch/new.launch.py").touch()
+    assert steps.run() == ["package"]
+    (setup_env.ROOT / "kinaema_interfaces/New.srv").write_text("---\n")
+    assert steps.run() == ["interfaces", "package"]
+    (setup_env.ROOT / "requirements/runtime.txt").write_text("numpy==2.2.5\n")
+    assert steps.run() == ["pip", "interfaces", "package"]
+    setup_env.PYTHON.unlink()
+    assert steps.run() == ["venv", "pip", "interfaces", "package"]
+
+
+def test_an_interrupted_setup_goes_on_where_it_was(setup_env, monkeypatch):
+    steps = Steps(setup_env, monkeypatch)
+    assert steps.run(broken="pip") == ["venv"]
+    assert steps.run(broken="interfaces") == ["pip"]
+    assert steps.run(broken="package") == ["interfaces"]
+    assert steps.run() == ["package"]
+    assert steps.run() == []
+
+
+def test_a_package_that_pip_was_interrupted_at_is_installed_anew(setup_env):
+    whole, half = (setup_env.SITE / f"{name}-1.0.dist-info" for name in ("whole", "half"))
+    for info in (whole, half):
+        info.mkdir()
+        (info / "METADATA").touch()
+        (info / "RECORD").touch()  # comes with the wheel, so it says nothing
+    (whole / "INSTALLER").touch()
+    setup_env.drop_half_installed()
+    assert whole.is_dir() and not half.exists()
+
+
+def test_wheels_name_this_machine_after_the_repair_and_stay_so(setup_env):
+    short = "cp{}{}".format(*sys.version_info[:2])
+    theirs, name = f"/opt/python/{short}-{short}", setup_env.PYTHON_NAME
+    cmake = setup_env.VENV / "share/a/cmake/export.cmake"
+    cmake.parent.mkdir(parents=True)
+    cmake.write_text(f"{theirs}/include/{name};{theirs}/lib/{name}/site-packages/numpy/_core/include")
+    prefix = setup_env.VENV / "share/ament_index/a"
+    prefix.parent.mkdir()
+    prefix.write_text(theirs)
+    for _ in range(2):
+        setup_env.repair_wheels()
+        include, numpy = cmake.read_text().split(";")
+        assert Path(include, "Python.h").is_file()
+        assert numpy == f"{setup_env.SITE}/numpy/_core/include"
+        assert prefix.read_text() == str(setup_env.VENV)
+
+
+@pytest.mark.skipif("ROS_DISTRO" in os.environ, reason="a sourced ROS needs its own variables")
+def test_ros_is_found_without_sourcing_anything():
+    program = (
+        "import rclpy, cv_bridge, kinaema_interfaces.srv, nav2_msgs.action, tf2_msgs.msg\n"
+        "from rclpy.type_support import check_for_type_support\n"
+        "check_for_type_support(kinaema_interfaces.srv.QueryPose)\n"
+        "from ament_index_python import get_package_share_directory\n"
+        "print(get_package_share_directory('kinaema_ros'))"
+    )
+    bare = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=bare, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert Path(result.stdout.strip(), "package.xml").is_file()

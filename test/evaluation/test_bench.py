@@ -1,0 +1,87 @@
+"""`kinaema bench`: its contract, and that the work of the memory does not grow with the drive."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from evaluation_support import small_network
+from torch.utils.flop_counter import FlopCounterMode
+
+from kinaema_ros import cli
+from kinaema_ros.baselines.learned import new_baseline
+from kinaema_ros.baselines.methods import KinaemaMethod
+from kinaema_ros.evaluation import bench as bench_module
+from kinaema_ros.evaluation.bench import _driven, _operations, bench, matrix_rate, operations_of
+from kinaema_ros.model.checkpoint import save_network
+
+LENGTHS = (30, 60, 120)  # the small memory holds 24 embeddings: it is full from the start
+
+
+def flops(method: object, network: object, lengths: tuple[int, ...]) -> dict[str, list[int]]:
+    counts: dict[str, list[int]] = {}
+    for _, state in _driven(method, network, lengths, ""):  # type: ignore[arg-type]
+        for name, work in _operations(method, network, state).items():  # type: ignore[arg-type]
+            with FlopCounterMode(display=False) as counter, torch.inference_mode():
+                work()
+            counts.setdefault(name, []).append(counter.get_total_flops())
+    return counts
+
+
+def test_the_work_of_ours_does_not_grow_with_the_drive_and_that_of_attention_does() -> None:
+    network = small_network(context_layers=1)
+    for name, counts in flops(KinaemaMethod(network), network, LENGTHS).items():
+        assert len(set(counts)) == 1 and counts[0] > 0, name
+    attention = new_baseline("attention", network).requires_grad_(False).eval()
+    short, longer, long = flops(attention, network, LENGTHS)["query, memory alone"]
+    assert short < longer < long
+
+
+def test_records_are_as_promised() -> None:
+    records = bench(small_network(), rounds=10, lengths=(5, 10))
+    assert {(r["what"], r["length"]) for r in records} == {
+        (f"{method} {operation}{alone}", length)
+        for method in ("kinaema", "attention")
+        for operation in ("update", "query")
+        for alone in ("", ", memory alone")
+        for length in (5, 10)
+    }
+    for entry in records:
+        assert set(entry) == {"what", "length", "p50_ms", "p99_ms", "ratio_to_length_10", "bytes"}
+        assert 0.0 < entry["p50_ms"] <= entry["p99_ms"]
+        assert entry["length"] != 5 or entry["ratio_to_length_10"] == 1.0
+    size = {(r["what"].split()[0], r["length"]): r["bytes"] for r in records}
+    assert size["kinaema", 5] == size["kinaema", 10]
+    assert size["attention", 10] == 2 * size["attention", 5]
+
+
+def test_most_of_the_operations_are_the_encoders() -> None:
+    update, query = operations_of(small_network())
+    with FlopCounterMode(display=False) as counter:
+        small_network().trunk(torch.zeros(1, 3, 120, 160, dtype=torch.uint8))
+    assert counter.get_total_flops() < min(update, query) < 1.2 * counter.get_total_flops()
+
+
+def test_the_machines_rate_is_that_of_a_machine() -> None:
+    assert 1e8 < matrix_rate(torch.device("cpu")) < 1e13
+
+
+def test_the_command_prints_and_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench_module, "bench", functools.partial(bench, lengths=(10, 20)))
+    save_network(tmp_path / "small.safetensors", small_network(), {})
+    arguments = ["bench", "--rounds", "10", "--checkpoint", str(tmp_path / "small.safetensors")]
+    assert cli.main([*arguments, "--json", str(tmp_path / "bench.json")]) == 0
+    assert len(json.loads((tmp_path / "bench.json").read_text())) == 16
+    printed = capsys.readouterr().out
+    assert "GFLOP/s" in printed and "kinaema update" in printed
+
+
+def test_too_few_rounds_are_wrong_usage() -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["bench", "--rounds", "1"])
+    assert stopped.value.code == 2

@@ -1,0 +1,106 @@
+"""The drive to a photo, without ROS: when it refuses, asks, corrects itself, and ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from kinaema_ros.navigation.photo_drive import DriveLimits, DriveTimeout, NoAnswer, NotSeen, PhotoDrive
+
+
+@dataclass(frozen=True)
+class Said:
+    pose: np.ndarray
+    covariance: np.ndarray
+    seen: float
+
+
+def said(x: float, metres: float = 0.1, seen: float = 0.9) -> Said:
+    return Said(np.array([x, 0.0, 0.0]), np.diag([metres**2, metres**2, 0.01]), seen)
+
+
+class World:
+    """A robot that is at its goal ``seconds_to_goal`` after it was sent there; the clock ticks once a look."""
+
+    def __init__(self, *answers: Said | NoAnswer, seconds_to_goal: float = 5.0):
+        self.answers, self.seconds_to_goal = list(answers), seconds_to_goal
+        self.seconds, self.sent_at, self.sent, self.warnings = 0.0, 0.0, [], []
+        self.drive = PhotoDrive(
+            self.ask, self.send, lambda: self.seconds >= self.sent_at + self.seconds_to_goal, lambda: 0.0,
+            lambda: self.seconds, warn=self.warnings.append,
+        )  # fmt: skip
+
+    def ask(self) -> Said:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, NoAnswer):
+            raise answer
+        return answer
+
+    def send(self, pose: np.ndarray) -> None:
+        self.sent.append(float(pose[0]))
+        self.sent_at = self.seconds
+
+    def run(self, **limits: float) -> PhotoDrive:
+        for _ in self.drive.run(DriveLimits(**limits)):  # type: ignore[arg-type]
+            self.seconds += 1.0
+        return self.drive
+
+
+def test_it_asks_at_first_every_few_seconds_and_on_arrival():
+    world = World(said(4.0), seconds_to_goal=8.0)
+    drive = world.run(requery_period=3.0)
+    assert world.sent == [4.0] and world.seconds == 8.0
+    assert drive.queries == 1 + 2 + 1
+
+
+def test_a_photo_of_an_unseen_place_moves_nothing():
+    world = World(said(4.0, seen=0.49))
+    with pytest.raises(NotSeen, match="0.49"):
+        world.run()
+    assert not world.sent
+
+
+def test_a_goal_that_moved_by_more_than_its_tolerance_is_sent_again():
+    assert World(said(4.0, 0.5), said(4.2)).run(position_tolerance=0.25).queries == 3
+    world = World(said(4.0, 0.5), said(4.6))
+    world.run(position_tolerance=0.25)
+    assert len(world.sent) == 2 and world.sent[1] == pytest.approx(4.6, abs=0.1)
+
+
+def test_corrections_after_arrival_come_to_an_end():
+    """Answers that grow sharper and move on each time would send a robot round for ever."""
+    answers = [said(4.0 + 0.4 * k, 1.0 / 2**k) for k in range(8)]
+    world = World(*answers, seconds_to_goal=1.0)
+    world.run(max_corrections=2, requery_period=60.0, position_tolerance=0.1)
+    assert len(world.sent) == 3
+    assert any("after 2 corrections" in words for words in world.warnings)
+
+
+def test_the_robot_drives_on_while_the_memory_is_silent_and_past_answers_that_do_not_know_the_photo():
+    world = World(said(4.0), NoAnswer("restarting"), said(9.0, seen=0.1), said(4.0))
+    drive = world.run(requery_period=1.0)
+    assert world.sent == [4.0]
+    assert drive.seen == 0.9
+    assert ["restarting" in words or "0.10" in words for words in world.warnings] == [True, True]
+
+
+def test_a_memory_that_is_silent_at_first_is_the_callers_affair():
+    with pytest.raises(NoAnswer):
+        World(NoAnswer("empty")).run()
+
+
+def test_a_drive_that_takes_too_long_is_ended():
+    world = World(said(4.0), seconds_to_goal=1e9)
+    with pytest.raises(DriveTimeout, match="20 s"):
+        world.run(goal_timeout=20.0)
+    assert world.seconds == 21.0
+
+
+@pytest.mark.parametrize(
+    "limits", [{"min_seen": 1.5}, {"position_tolerance": -0.1}, {"yaw_tolerance": float("nan")}]
+)
+def test_limits_that_make_no_sense_are_refused(limits):
+    with pytest.raises(ValueError, match=next(iter(limits))):
+        DriveLimits(**limits)

@@ -1,0 +1,243 @@
+"""Recorded drives: what is read, and what is said of a recording that cannot be."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+from bag_support import (
+    START_NS,
+    camera_info,
+    compressed,
+    drive_poses,
+    image,
+    ns,
+    odometry,
+    picture,
+    pose_stamped,
+    pose_with_covariance,
+    recording,
+    write_drive,
+)
+
+from kinaema_ros import geometry
+from kinaema_ros.replay.bag import Track, open_drive
+from kinaema_ros.replay.topics import BagError
+
+STORAGES = pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+
+
+@pytest.fixture
+def bag(tmp_path):
+    write_drive(tmp_path / "bag")
+    return tmp_path / "bag"
+
+
+@STORAGES
+def test_a_drive_is_read_from_either_storage(tmp_path, storage):
+    write_drive(tmp_path / "bag", storage, frames=6, map_T_odom=(4.0, 3.0, 1.0))
+    with open_drive(tmp_path / "bag") as drive:
+        frames = list(drive.frames())
+        assert [f.stamp_ns for f in frames] == [ns(i) for i in range(6)]
+        odom = geometry.between((4.0, 3.0, 1.0), drive_poses(6))
+        np.testing.assert_allclose([f.odom_pose for f in frames], odom, atol=1e-9)
+        np.testing.assert_allclose(drive.truth.at(ns(5)), drive_poses(6)[5], atol=1e-9)
+        assert all(np.array_equal(f.rgb(), picture(i)) for i, f in enumerate(frames))
+        assert (drive.camera.width, drive.camera.fx, drive.camera.cx) == (160, 80.0, 79.5)
+        assert (drive.odom.frame_id, drive.truth.frame_id) == ("odom", "map")
+
+
+def test_a_single_storage_file_is_a_bag_too(bag):
+    with open_drive(next(bag.glob("*.mcap"))) as drive:
+        assert len(list(drive.frames())) == 12
+
+
+def test_frames_can_be_read_twice(bag):
+    with open_drive(bag) as drive:
+        assert [f.stamp_ns for f in drive.frames()] == [f.stamp_ns for f in drive.frames()]
+
+
+@pytest.mark.parametrize("message", [pose_stamped, pose_with_covariance, odometry])
+def test_every_type_of_pose_can_be_the_odometry(tmp_path, message):
+    with recording(tmp_path / "bag") as recorder:
+        for second in range(3):
+            recorder.write(
+                "/pose", message(ns(second), (second, 2.0, math.pi - 0.1 + 0.2 * second)), ns(second)
+            )
+            recorder.write("/image", image(ns(second + 0.5), picture(second)), ns(second))
+    with open_drive(tmp_path / "bag", odom_topic="/pose") as drive:
+        first, second = drive.frames()  # the third image has no pose after it
+        np.testing.assert_allclose(first.odom_pose, [0.5, 2.0, -math.pi], atol=1e-9)
+        np.testing.assert_allclose(second.odom_pose[:2], [1.5, 2.0], atol=1e-9)
+        assert drive.dropped == {"no odometry at the image's stamp": 1}
+        assert drive.camera is None
+        assert drive.truth is None
+
+
+def test_images_are_paired_by_their_own_stamp_not_by_when_they_were_recorded(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        for second in range(4):
+            recorder.write("/odom", odometry(ns(second), (second, 0, 0)), ns(second))
+        recorder.write("/image", image(ns(0.25), picture(0)), ns(3))  # a slow camera
+    with open_drive(tmp_path / "bag") as drive:
+        (frame,) = drive.frames()
+        assert frame.odom_pose[0] == pytest.approx(0.25)
+
+
+def test_a_message_that_was_never_stamped_counts_from_when_it_was_recorded(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        for second in range(2):
+            recorder.write("/odom", odometry(0, (second, 0, 0)), ns(second))
+        recorder.write("/image", image(0, picture(0)), ns(0.5))
+    with open_drive(tmp_path / "bag") as drive:
+        (frame,) = drive.frames()
+        assert frame.stamp_ns == ns(0.5)
+        assert frame.odom_pose[0] == pytest.approx(0.5)
+
+
+def test_images_out_of_order_are_left_out_and_counted(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        for second in range(2):
+            recorder.write("/odom", odometry(ns(second), (second, 0, 0)), ns(second))
+        for index, stamp in enumerate([0.1, 0.2, 0.15, 0.2, 0.3]):
+            recorder.write("/image", image(ns(stamp), picture(index)), ns(0.1 * index))
+    with open_drive(tmp_path / "bag") as drive:
+        assert [f.stamp_ns for f in drive.frames()] == [ns(0.1), ns(0.2), ns(0.3)]
+        assert drive.dropped == {"stamp not after the one before": 2}
+
+
+def test_poses_that_are_none_are_left_out_and_counted(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        recorder.write("/odom", odometry(ns(0), (1, 0, 0)), ns(0))
+        recorder.write("/odom", odometry(ns(0.1), (math.nan, 0, 0)), ns(0.1))
+        recorder.write("/odom", odometry(ns(0.2), (math.inf, 0, 0)), ns(0.2))
+        recorder.write("/odom", odometry(ns(0.3), (9, 0, 0), scale=0.0), ns(0.3))
+        recorder.write("/odom", odometry(ns(0.4), (9, 0, 0), scale=math.nan), ns(0.4))
+        recorder.write("/odom", odometry(ns(0.5), (2, 0, 0), scale=1.001), ns(0.5))
+        recorder.write("/image", image(ns(0.25), picture(0)), ns(0.25))
+    with open_drive(tmp_path / "bag") as drive:
+        assert drive.odom.rejected == 4
+        (frame,) = drive.frames()
+        assert frame.odom_pose == pytest.approx([1.5, 0, 0])
+
+
+def test_no_valid_pose_at_all_is_refused(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        recorder.write("/odom", odometry(ns(0), (math.nan, 0, 0)), ns(0))
+        recorder.write("/image", image(ns(0), picture(0)), ns(0))
+    with pytest.raises(BagError, match="none of the 1 messages of /odom holds a valid pose"):
+        with open_drive(tmp_path / "bag"):
+            pass
+
+
+def test_a_track_is_not_interpolated_across_a_hole_nor_beyond_its_ends():
+    stamps = np.array([0, 10**9, 10 * 10**9])
+    track = Track(stamps, np.array([[0.0, 0, 0], [1, 0, 0], [10, 0, 0]]), "odom")
+    assert track.at(5 * 10**8) == pytest.approx([0.5, 0, 0])
+    assert track.at(0) == pytest.approx([0, 0, 0])
+    assert track.at(10 * 10**9) == pytest.approx([10, 0, 0])
+    assert track.at(5 * 10**9) is None
+    assert track.at(-1) is None
+    assert track.at(10 * 10**9 + 1) is None
+
+
+def test_an_uncalibrated_camera_counts_as_none(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        recorder.write("/odom", odometry(ns(0), (0, 0, 0)), ns(0))
+        recorder.write("/image", image(ns(0), picture(0)), ns(0))
+        recorder.write("/camera_info", camera_info(ns(0), focal=0.0), ns(0))
+    with open_drive(tmp_path / "bag") as drive:
+        assert drive.camera is None
+
+
+# -- recordings that are broken ----------------------------------------------------------------------------
+
+
+def opening(path):
+    with open_drive(path) as drive:
+        list(drive.frames())
+
+
+def test_a_missing_bag_is_refused(tmp_path):
+    with pytest.raises(BagError, match="nowhere does not exist"):
+        opening(tmp_path / "nowhere")
+
+
+def test_a_folder_without_metadata_says_how_to_write_it(bag):
+    (bag / "metadata.yaml").unlink()
+    with pytest.raises(BagError, match="ros2 bag reindex"):
+        opening(bag)
+
+
+def test_another_kind_of_file_is_refused(tmp_path):
+    (tmp_path / "drive.bag").write_bytes(b"#ROSBAG V2.0\n")
+    with pytest.raises(BagError, match="not a rosbag2"):
+        opening(tmp_path / "drive.bag")
+
+
+@pytest.mark.parametrize("text", ["", "{", "rosbag2_bagfile_information: 3", "- a\n- b\n"])
+def test_broken_metadata_is_refused(bag, text):
+    (bag / "metadata.yaml").write_text(text)
+    with pytest.raises(BagError, match="broken or was cut off"):
+        opening(bag)
+
+
+def test_a_storage_file_that_is_missing_is_named(bag):
+    shutil.move(next(bag.glob("*.mcap")), bag.parent / "elsewhere.mcap")
+    with pytest.raises(BagError, match="missing.*mcap"):
+        opening(bag)
+
+
+@STORAGES
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.95])
+def test_a_truncated_file_is_refused_wherever_it_was_cut(tmp_path, storage, share):
+    write_drive(tmp_path / "bag", storage)
+    (path,) = [p for p in (tmp_path / "bag").iterdir() if p.suffix in (".mcap", ".db3")]
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(BagError):
+        opening(tmp_path / "bag")
+
+
+@STORAGES
+def test_flipped_bytes_never_raise_anything_but_bag_errors(tmp_path, storage):
+    write_drive(tmp_path / "bag", storage, frames=4)
+    (path,) = [p for p in (tmp_path / "bag").iterdir() if p.suffix in (".mcap", ".db3")]
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(30):
+        damaged = bytearray(whole)
+        for position in rng.integers(0, len(whole), 40):
+            damaged[position] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            opening(tmp_path / "bag")
+        except BagError:
+            refused += 1
+    assert refused > 0
+
+
+def test_a_topic_whose_messages_are_of_another_type_is_refused(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        recorder.write("/odom", odometry(ns(0), (0, 0, 0)), ns(0))
+        connection = recorder.topic("/image", "sensor_msgs/msg/Image")
+        recorder._writer.write(connection, START_NS, b"\x00\x01\x00\x00" + b"\xff" * 40)
+    with pytest.raises(BagError, match="broken"):
+        opening(tmp_path / "bag")
+
+
+def test_a_broken_picture_is_an_error_of_that_frame_alone(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        recorder.write("/odom", odometry(ns(0), (0, 0, 0)), ns(0))
+        recorder.write("/odom", odometry(ns(1), (0, 0, 0)), ns(1))
+        message = compressed(ns(0.1), picture(0), "jpg")
+        message.data = message.data[:5]
+        recorder.write("/image/compressed", message, ns(0.1))
+        recorder.write("/image/compressed", compressed(ns(0.2), picture(1)), ns(0.2))
+    with open_drive(tmp_path / "bag") as drive:
+        broken, good = drive.frames()
+        with pytest.raises(ValueError, match="cannot be decoded"):
+            broken.rgb()
+        assert np.array_equal(good.rgb(), picture(1))

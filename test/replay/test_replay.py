@@ -1,0 +1,297 @@
+"""From a recorded drive to numbers: frames of reference, what is counted, and what is said of bad tables."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from bag_support import (
+    compressed,
+    drive_poses,
+    image,
+    ns,
+    odometry,
+    picture,
+    pose_stamped,
+    recording,
+    write_drive,
+    write_queries,
+)
+
+from kinaema_ros import geometry
+from kinaema_ros.keyframes import KeyframeConfig
+from kinaema_ros.replay.bag import open_drive
+from kinaema_ros.replay.maps import find_map, read_map
+from kinaema_ros.replay.plots import write_plots
+from kinaema_ros.replay.queries import read_queries
+from kinaema_ros.replay.replay import evaluate, remember_and_ask
+from kinaema_ros.replay.topics import BagError
+
+EVERY_FRAME = KeyframeConfig(0, 0, 0)
+
+
+class PhotoAlbum:
+    """A memory with SpatialMemory's interface that recognises only a picture it holds."""
+
+    state_bytes = 123
+
+    def __init__(self):
+        self.frames, self.poses, self.camera = [], [], None
+
+    def set_camera(self, **intrinsics):
+        self.camera = intrinsics
+
+    def update(self, rgb, odom_pose):
+        self.frames.append(rgb)
+        self.poses.append(np.array(odom_pose))
+
+    def locate(self, rgb):
+        found = [i for i, frame in enumerate(self.frames) if np.array_equal(frame, rgb)]
+        odom_T_query = self.poses[found[0] if found else 0]
+        updated_T_query = geometry.between(self.poses[-1], odom_T_query)
+        return SimpleNamespace(
+            pose=tuple(updated_T_query),
+            odom_pose=tuple(odom_T_query),
+            covariance=np.diag([0.04, 0.01, 0.02]),
+            seen=1.0 if found else 0.0,
+        )
+
+
+@pytest.fixture
+def drive_folder(tmp_path):
+    """A drive of 12 frames in which the odometry's frame is not the map's, with queries."""
+    write_drive(tmp_path / "bag", frames=12, map_T_odom=(4.0, 3.0, 1.0))
+    write_queries(tmp_path, 12, wanted=[0, 3, 7, 11], unseen=[100, 101])
+    return tmp_path
+
+
+def replay(folder, memory, keyframes=EVERY_FRAME, **topics):
+    queries = read_queries(folder / "queries.csv")
+    with open_drive(folder / "bag", **topics) as drive:
+        outcome = remember_and_ask(drive, queries, memory, keyframes)
+        return outcome, evaluate(drive, queries, outcome)
+
+
+def test_a_perfect_memory_has_no_error_in_any_frame_of_odometry(drive_folder):
+    outcome, result = replay(drive_folder, PhotoAlbum())
+    summary = result["summary"]
+    assert summary["median_position_m"] == pytest.approx(0.0, abs=1e-6)
+    assert summary["median_yaw_deg"] == pytest.approx(0.0, abs=1e-6)
+    assert summary["acc_0.5m_10deg"] == summary["acc_1m_20deg"] == summary["acc_2m_30deg"] == 1.0
+    assert summary["seen_auroc"] == 1.0
+    assert summary["seen_ece"] == 0.0
+    assert summary["inside_90_ellipse"] == 1.0
+    assert (summary["frames"], summary["frames_used"], summary["frames_skipped"]) == (12, 12, 0)
+    assert (summary["queries"], summary["queries_seen"], summary["state_bytes"]) == (6, 4, 123)
+
+
+def test_answers_are_in_the_robot_s_frame_at_the_last_frame_though_it_was_no_keyframe(drive_folder):
+    true = drive_poses(12)
+    # Of steps of 0.25 m, keyframes 0.6 m apart are every third frame: 0, 3, 6, 9; the last frame is 11.
+    outcome, result = replay(drive_folder, PhotoAlbum(), KeyframeConfig(0.6, 3.0, 0))
+    assert (outcome.used, outcome.skipped, outcome.last_stamp_ns) == (4, 8, ns(11))
+    first, third = result["queries"][0], result["queries"][1]
+    for record, index in ((first, 0), (third, 3)):
+        expected = geometry.between(true[11], true[index])
+        np.testing.assert_allclose([record["x"], record["y"], record["yaw"]], expected, atol=1e-6)
+        np.testing.assert_allclose(
+            [record["true_x"], record["true_y"], record["true_yaw"]], expected, atol=1e-6
+        )
+        assert record["error_m"] == pytest.approx(0.0, abs=1e-6)
+    turned = true[9, 2] - true[11, 2]  # the estimate's axes were those of frame 9
+    expected = geometry.rotate_covariance(np.diag([0.04, 0.01, 0.02]), turned)
+    np.testing.assert_allclose(first["covariance"], expected, atol=1e-9)
+
+
+def test_unseen_queries_have_no_error_and_do_not_count(drive_folder):
+    _, result = replay(drive_folder, PhotoAlbum())
+    seen, unseen = result["queries"][:4], result["queries"][4:]
+    assert (
+        {q["error_m"] for q in unseen}
+        == {q["error_deg"] for q in unseen}
+        == {q["true_x"] for q in unseen}
+        == {None}
+    )
+    assert [q["true_seen"] for q in seen + unseen] == [True] * 4 + [False] * 2
+    assert set(result["queries"][0]) >= {"file", "x", "y", "yaw", "seen", "error_m", "error_deg"}
+
+
+def test_errors_are_those_of_the_prediction(drive_folder):
+    class Biased(PhotoAlbum):
+        """One metre ahead of and 90 degrees left of where the photo was taken."""
+
+        def locate(self, rgb):
+            estimate = super().locate(rgb)
+            shifted = geometry.compose(estimate.odom_pose, (1.0, 0.0, math.pi / 2))
+            return SimpleNamespace(**{**vars(estimate), "odom_pose": tuple(shifted)})
+
+    _, result = replay(drive_folder, Biased())
+    for record in result["queries"][:4]:
+        assert record["error_m"] == pytest.approx(1.0)
+        assert record["error_deg"] == pytest.approx(90.0)
+    assert result["summary"]["acc_2m_30deg"] == 0.0
+    assert result["summary"]["inside_90_ellipse"] == 0.0
+
+
+def test_the_ground_truth_can_be_the_odometry(drive_folder):
+    _, result = replay(drive_folder, PhotoAlbum(), odom_topic="/ground_truth/pose")
+    assert result["summary"]["odom_topic"] == "/ground_truth/pose"
+    assert result["summary"]["median_position_m"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_drifting_odometry_costs_what_it_drifted(tmp_path):
+    true = drive_poses(5)
+    with recording(tmp_path / "bag") as recorder:
+        for i, here in enumerate(true):
+            drift = (0.0, 0.0, 0.1 * i)
+            recorder.write("/odom", odometry(ns(0.5 * i), geometry.compose(here, drift)), ns(0.5 * i))
+            recorder.write("/ground_truth/pose", pose_stamped(ns(0.5 * i), here), ns(0.5 * i))
+            recorder.write("/image", image(ns(0.5 * i), picture(i)), ns(0.5 * i))
+    write_queries(tmp_path, 5, wanted=[0, 4])
+    _, result = replay(tmp_path, PhotoAlbum())
+    assert result["queries"][0]["error_deg"] == pytest.approx(math.degrees(0.4))
+    assert result["queries"][1]["error_deg"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_without_ground_truth_there_are_answers_but_no_errors(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        for i, here in enumerate(drive_poses(4)):
+            recorder.write("/odom", odometry(ns(i / 2), here), ns(i / 2))
+            recorder.write("/image/compressed", compressed(ns(i / 2), picture(i)), ns(i / 2))
+    write_queries(tmp_path, 4, wanted=[1, 2])
+    outcome, result = replay(tmp_path, PhotoAlbum())
+    assert len(outcome.answers) == 2
+    assert result["summary"]["acc_1m_20deg"] is None
+    assert result["summary"]["seen_auroc"] is None
+    assert result["queries"][0]["error_m"] is None
+
+
+def test_pictures_that_cannot_be_decoded_are_counted_and_the_others_used(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        for i in range(4):
+            recorder.write("/odom", odometry(ns(i / 2), (i, 0, 0)), ns(i / 2))
+            message = compressed(ns(i / 2), picture(i))
+            message.data = message.data[:20] if i % 2 else message.data
+            recorder.write("/image/compressed", message, ns(i / 2))
+    write_queries(tmp_path, 4, wanted=[0])
+    outcome, result = replay(tmp_path, PhotoAlbum())
+    assert outcome.used == 2
+    assert result["summary"]["frames_dropped"] == 2
+
+
+def test_a_drive_of_which_no_picture_can_be_used_is_refused(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        recorder.write("/odom", odometry(ns(0), (0, 0, 0)), ns(0))
+        recorder.write("/image", image(ns(0), picture(0), encoding="32FC1"), ns(0))
+        recorder.write("/image", image(ns(9), picture(0)), ns(9))
+    write_queries(tmp_path, 4, wanted=[0])
+    with pytest.raises(
+        BagError, match="no image of /image can be used.*no odometry.*'32FC1' is not supported"
+    ):
+        replay(tmp_path, PhotoAlbum())
+
+
+def test_the_camera_of_the_bag_is_told_to_the_memory(drive_folder):
+    memory = PhotoAlbum()
+    replay(drive_folder, memory)
+    assert memory.camera == {"width": 160, "height": 120, "fx": 80.0, "fy": 80.0, "cx": 79.5, "cy": 59.5}
+
+
+# -- pictures ----------------------------------------------------------------------------------------------
+
+
+def write_map(folder):
+    pixels = np.full((40, 60), 254, np.uint8)
+    pixels[:4] = 0
+    (folder / "map.pgm").write_bytes(b"P5\n60 40\n255\n" + pixels.tobytes())
+    (folder / "map.yaml").write_text(
+        "image: map.pgm\nresolution: 0.1\norigin: [-1.0, -2.0, 0.0]\nnegate: 0\n"
+    )
+    return folder / "map.yaml"
+
+
+def test_plots_are_written_for_what_the_result_has(drive_folder, tmp_path):
+    queries = read_queries(drive_folder / "queries.csv")
+    with open_drive(drive_folder / "bag") as drive:
+        outcome = remember_and_ask(drive, queries, PhotoAlbum(), EVERY_FRAME)
+        result = evaluate(drive, queries, outcome)
+        grid = read_map(write_map(tmp_path))
+        paths = write_plots(tmp_path, drive, outcome, result, grid)
+        assert {p.name for p in paths} == {"map.png", "errors.png", "calibration.png", "seen.png"}
+        assert all(p.read_bytes().startswith(b"\x89PNG") for p in paths)
+        drive.truth = None
+        bare = evaluate(drive, queries, outcome)
+        bare["summary"]["seen_auroc"] = None
+        (tmp_path / "bare").mkdir()
+        assert [p.name for p in write_plots(tmp_path / "bare", drive, outcome, bare, None)] == ["map.png"]
+
+
+def test_a_map_beside_the_bag_is_found_and_read(drive_folder):
+    assert find_map(drive_folder / "bag") is None
+    path = write_map(drive_folder)
+    assert find_map(drive_folder / "bag") == path
+    grid = read_map(path)
+    assert (grid.resolution, grid.origin, grid.image.shape) == (0.1, (-1.0, -2.0, 0.0), (40, 60))
+    path.write_text(path.read_text().replace("negate: 0", "negate: 1"))
+    np.testing.assert_array_equal(read_map(path).image, 255 - grid.image)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image: [", "not a map of map_server"),
+        ("resolution: 0.1\norigin: [0, 0, 0]\n", "not a map of map_server"),
+        ("image: map.pgm\nresolution: 0.0\norigin: [0, 0, 0]\n", "resolution must be positive"),
+        ("image: map.yaml\nresolution: 0.1\norigin: [0, 0, 0]\n", "is not an image"),
+    ],
+)
+def test_a_map_that_is_none_is_refused(tmp_path, text, message):
+    write_map(tmp_path)
+    (tmp_path / "map.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_map(tmp_path / "map.yaml")
+
+
+# -- tables of queries -------------------------------------------------------------------------------------
+
+
+def test_queries_are_read_with_pose_and_label(drive_folder):
+    queries = read_queries(drive_folder / "queries.csv")
+    assert [q.file for q in queries] == ["0.png", "3.png", "7.png", "11.png", "100.png", "101.png"]
+    assert [q.seen for q in queries] == [True] * 4 + [False] * 2
+    np.testing.assert_allclose(queries[1].pose, drive_poses(12)[3], atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,x,y\n0.png,1,2\n", "lacks the columns yaw, seen"),
+        ("", "lacks the columns"),
+        ("file,x,y,yaw,seen\n", "has no queries"),
+        ("file,x,y,yaw,seen\n0.png,1,2,3,perhaps\n", "line 2: seen must be true or false, not 'perhaps'"),
+        ("file,x,y,yaw,seen\n0.png,1,2,3,true\n0.png,1,east,3,true\n", "line 3: y is not a number: 'east'"),
+        ("file,x,y,yaw,seen\n0.png,1,nan,3,true\n", "line 2: y must be finite"),
+        ("file,x,y,yaw,seen\n0.png,1,,3,true\n", "line 2: y is not a number"),
+        ("file,x,y,yaw,seen\n,1,2,3,true\n", "line 2: no file"),
+        ("file,x,y,yaw,seen\n0.png,1,2,3,true\ngone.png,1,2,3,true\n", "1 of the 2 images.*gone.png"),
+        ('file,x,y,yaw,seen\n"0.png,1,2,3,true\n', "not a CSV table"),
+    ],
+)
+def test_a_bad_table_is_refused_with_the_line(drive_folder, text, message):
+    (drive_folder / "queries.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_queries(drive_folder / "queries.csv")
+
+
+def test_a_table_that_is_no_text_is_refused(drive_folder):
+    (drive_folder / "queries.csv").write_bytes(b"\xff\xfe\x00\x80" * 9)
+    with pytest.raises(ValueError, match="not a CSV table"):
+        read_queries(drive_folder / "queries.csv")
+
+
+def test_unseen_queries_need_no_pose(drive_folder):
+    (drive_folder / "queries.csv").write_text("file,x,y,yaw,seen\n100.png,,,,false\n")
+    (query,) = read_queries(drive_folder / "queries.csv")
+    assert not query.seen

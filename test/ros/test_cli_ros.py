@@ -1,0 +1,182 @@
+"""`kinaema query` and `kinaema goto` against real nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from bag_support import write_drive, write_queries
+
+pytest.importorskip("rclpy")
+
+import rclpy  # noqa: E402
+from rclpy.action import ActionServer, CancelResponse  # noqa: E402
+from rclpy.callback_groups import ReentrantCallbackGroup  # noqa: E402
+from rclpy.executors import MultiThreadedExecutor  # noqa: E402
+from ros_support import NodeProcess, wait_until  # noqa: E402
+
+from kinaema_interfaces.action import NavigateToImage  # noqa: E402
+from kinaema_ros.nodes import messages  # noqa: E402
+from kinaema_ros.nodes.support.spinning import Spinner  # noqa: E402
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "kinaema_ros.cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def kinaema(*arguments):
+    """Exit status, standard output and standard error."""
+    process = start(*arguments)
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drive")
+    write_drive(folder / "bag", frames=5)
+    write_queries(folder, 5, wanted=[0, 3])
+    return folder
+
+
+def test_query_says_what_the_replay_said(recorded, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(50 + os.getpid() % 10))
+    photo, result = recorded / "queries" / "3.png", tmp_path / "result.json"
+    node = NodeProcess("memory_node", "odom_wait:=10.0")  # a loaded machine is late with odometry
+    try:
+        arguments = ("replay", recorded / "bag", "--queries", recorded / "queries.csv", "--through-ros")
+        status, _, err = kinaema(*arguments, "--json", result)
+        assert status == 0, err
+        replayed = json.loads(result.read_text())
+        expected, used = replayed["queries"][1], replayed["summary"]["frames_used"]
+        status, out, err = kinaema("query", photo, "--json", tmp_path / "answer.json")
+        assert status == 0, err
+        (answer,) = json.loads((tmp_path / "answer.json").read_text())
+        assert (answer["file"], answer["frame_id"], answer["num_updates"]) == (str(photo), "base_link", used)
+        for key in ("x", "y", "yaw", "seen"):
+            assert answer[key] == pytest.approx(expected[key], abs=1e-3)
+        assert f"x {answer['x']:.2f} m" in out
+        assert f"{used} updates" in out
+        status, _, err = kinaema("query", photo, "--frame", "moon")
+        assert (status, err.count("\n")) == (1, 1)
+        assert "moon" in err
+    finally:
+        assert node.stop() == 0, node.log
+
+
+class Navigator:
+    """A navigate_to_image server that ends each drive as the test says, or waits to be canceled."""
+
+    def __init__(self, error_code=None):
+        self.error_code, self.goals, self.canceled = error_code, [], threading.Event()
+        self._context = rclpy.Context()
+        rclpy.init(args=[], context=self._context)
+        self.node = rclpy.create_node("navigator_double", context=self._context)
+        self._server = ActionServer(
+            self.node,
+            NavigateToImage,
+            "navigate_to_image",
+            self._drive,
+            callback_group=ReentrantCallbackGroup(),  # a cancellation comes while the drive goes on
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+        )
+        self._spinner = Spinner(MultiThreadedExecutor(3, context=self._context), self.node)
+
+    def close(self):
+        self._spinner.end()
+        self._server.destroy()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def _drive(self, goal):
+        self.goals.append(goal.request)
+        feedback = NavigateToImage.Feedback(seen=0.9, distance_remaining=2.0, num_queries=1)
+        feedback.current_goal.header.frame_id = "odom"
+        goal.publish_feedback(feedback)
+        if self.error_code is None:
+            wait_until(lambda: goal.is_cancel_requested, 30.0, "a cancellation")
+            goal.canceled()
+            self.canceled.set()
+            return NavigateToImage.Result(error_code=NavigateToImage.Result.CANCELED)
+        result = NavigateToImage.Result(error_code=self.error_code, num_queries=3)
+        if self.error_code:
+            goal.abort()
+            result.error_msg = "never seen: drive there once"
+        else:
+            goal.succeed()
+            result.final_goal = messages.pose_stamped([1.0, 2.0, 0.5], "odom", messages.time_msg(1))
+        return result
+
+
+@pytest.fixture
+def navigator():
+    opened = []
+
+    def make(error_code=None):
+        opened.append(Navigator(error_code))
+        return opened[-1]
+
+    yield make
+    for server in opened:
+        server.close()
+
+
+def test_goto_is_done_when_the_robot_arrived(recorded, tmp_path, navigator):
+    server = navigator(NavigateToImage.Result.NONE)
+    arguments = ("--min-seen", "0.25", "--position-tolerance", "0.5", "--yaw-tolerance", "90")
+    photo = recorded / "queries" / "0.png"
+    status, out, err = kinaema("goto", photo, *arguments, "--json", tmp_path / "result.json")
+    assert status == 0, err
+    assert "reached x 1.00 m, y 2.00 m, yaw 29 deg in odom after 3 queries" in out
+    (goal,) = server.goals
+    assert bytes(goal.compressed_image.data) == photo.read_bytes()
+    assert (goal.min_seen, goal.position_tolerance) == (0.25, 0.5)
+    assert goal.yaw_tolerance == pytest.approx(1.5708, abs=1e-4)
+    (record,) = json.loads((tmp_path / "result.json").read_text())
+    assert record["reached"] is True
+    assert (record["x"], record["y"], record["yaw"]) == pytest.approx((1.0, 2.0, 0.5))
+    assert (record["frame_id"], record["num_queries"], record["error_code"]) == ("odom", 3, 0)
+
+
+def test_goto_fails_with_the_navigator_s_reason(recorded, tmp_path, navigator):
+    navigator(NavigateToImage.Result.NOT_SEEN)
+    status, out, err = kinaema("goto", recorded / "queries" / "0.png", "--json", tmp_path / "result.json")
+    assert status == 1
+    assert err == "kinaema goto: error: not reached: never seen: drive there once (error code 103)\n"
+    (record,) = json.loads((tmp_path / "result.json").read_text())
+    assert (record["reached"], record["error_code"], record["x"]) == (False, 103, None)
+
+
+def test_ctrl_c_stops_the_robot(recorded, navigator):
+    server = navigator()
+    process = start("goto", recorded / "queries" / "0.png")
+    try:
+        wait_until(lambda: server.goals, 60.0, "the goal")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert err == "kinaema goto: interrupted\n"
+    assert server.canceled.wait(5.0)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"), [("query", "start memory_node"), ("goto", "start navigator_node")]
+)
+def test_without_nodes_the_user_is_told_what_to_start(recorded, command, words):
+    photo = recorded / "queries" / "0.png"
+    status, _, err = kinaema(command, photo, "--timeout", "0.5", "--namespace", "/nobody")
+    assert status == 1
+    assert words in err
+    assert "/nobody/" in err

@@ -1,0 +1,56 @@
+"""Mem-Nav through the nodes: the same walk, and one drive by simulator, memory and navigator."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import numpy as np
+import pytest
+
+from kinaema_ros.evaluation.memnav import through_nodes as memnav
+from kinaema_ros.evaluation.memnav.episodes import MemnavConfig, plan_building
+from kinaema_ros.evaluation.memnav.evaluate import record
+from kinaema_ros.paths import default_checkpoint
+from kinaema_ros.sim import OdometryNoise, drive
+
+CONFIG = MemnavConfig(seed=3, frames=50, goals=1)
+
+
+@pytest.mark.parametrize("index", range(2))
+def test_the_walk_is_driven_as_it_was_planned(index):
+    building = plan_building(MemnavConfig(seed=3, frames=150, goals=1), index)
+    walk, pose, track = memnav.Walk(building.walk), tuple(building.walk[0]), []
+    while not walk.done:
+        track.append(pose)
+        pose, collided = drive(building.scene, pose, *walk.command(pose, 0.05), 0.05)
+        assert not collided and len(track) < 4000
+    driven = np.array(track)
+    gap = np.hypot(*(driven[:, None, :2] - building.walk[None, :, :2]).transpose(2, 0, 1))
+    turn = np.abs(
+        np.remainder(driven[:, None, 2] - building.walk[None, :, 2] + math.pi, 2 * math.pi) - math.pi
+    )
+    assert gap.min(axis=0).max() < 0.1
+    assert np.where(gap < 0.15, turn, math.inf).min(axis=0).max() < math.radians(20)
+    assert walk.command(pose, 0.05) == (0.0, 0.0)
+
+
+def test_one_episode_through_the_nodes(tmp_path):
+    """Whether the place is reached is up to the network; that the result tells the truth about it is not."""
+    before = dict(os.environ)
+    results = memnav.drive_through_nodes(
+        CONFIG, 1, OdometryNoise(0.02, 0.2), default_checkpoint(), "cpu", tmp_path
+    )
+    assert dict(os.environ) == before
+    (result,) = results
+    (trip,) = result.trips
+    building = plan_building(CONFIG, 0)
+    np.testing.assert_allclose(trip.path[0][:2], building.walk[-1, :2], atol=0.2)
+    assert trip.shortest >= 3.9
+    assert len(result.unseen) == 1 and 0.0 <= result.unseen[0] <= 1.0
+    if trip.refused:
+        assert trip.length < 0.1
+    elif trip.success:
+        assert trip.stop_distance < 1.0 and trip.length > 3.0
+        assert trip.queries >= 2 and len(trip.beliefs) >= 2
+    assert record("kinaema", results, CONFIG.seed, OdometryNoise())["episodes"] == 1

@@ -1,0 +1,188 @@
+"""navigator_node over real DDS: photos become goals of Nav2, which end when they must."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from action_msgs.msg import GoalStatus
+from lifecycle_msgs.msg import Transition
+from navigator_support import PHOTO, PLACE, Code, World, navigator, second_navigator
+from ros_support import wait_until
+
+from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.nodes.support import messages
+
+
+@pytest.fixture(scope="module")
+def shared_world() -> Iterator[World]:
+    with navigator() as world:
+        yield world
+
+
+@pytest.fixture
+def world(shared_world: World) -> Iterator[World]:
+    with shared_world.one_test():
+        yield shared_world
+
+
+def test_a_photo_becomes_a_goal_and_the_robot_arrives(world: World) -> None:
+    feedback: list[Any] = []
+    handle = world.go(feedback)
+    wait_until(lambda: len(feedback) > 2 and feedback[-1].feedback.num_queries > 2)
+    world.arrive.set()
+    status, result = world.end_of(handle)
+    assert (status, result.error_code) == (GoalStatus.STATUS_SUCCEEDED, Code.NONE), result.error_msg
+    assert world.frames == ["odom"]
+    np.testing.assert_allclose(world.goals, [PLACE], atol=1e-6)
+    np.testing.assert_allclose(messages.planar_pose(result.final_goal.pose), PLACE, atol=1e-6)
+    assert result.num_queries == len(world.queries)
+    assert world.queries[0].frame_id == "odom"
+    last = feedback[-1].feedback
+    assert last.seen == pytest.approx(0.9)
+    assert last.distance_remaining == pytest.approx(2.5)
+    assert last.current_goal.header.frame_id == "odom"
+
+
+def test_the_goal_follows_the_estimate_only_beyond_the_tolerance(world: World) -> None:
+    handle = world.go(position_tolerance=0.5)
+    world.driving()
+    world.place, world.sigma = PLACE + [0.2, 0.0, 0.0], 0.05  # sharper, and within the tolerance
+    asked = len(world.queries)
+    wait_until(lambda: len(world.queries) > asked + 3)
+    assert len(world.goals) == 1
+    world.place, world.sigma = PLACE + [0.8, 0.0, 0.0], 0.3
+    world.sigma = 0.02
+    wait_until(lambda: len(world.goals) == 2, what="the goal to be replaced")
+    assert world.goals[1][0] == pytest.approx(PLACE[0] + 0.8, abs=0.2)
+    world.arrive.set()
+    status, result = world.end_of(handle)
+    assert status == GoalStatus.STATUS_SUCCEEDED, result.error_msg
+
+
+def test_a_single_outlier_and_an_unrecognised_view_move_nothing(world: World) -> None:
+    handle = world.go()
+    world.driving()
+    world.seen, world.place = 0.1, PLACE + [5.0, 0.0, 0.0]
+    asked = len(world.queries)
+    wait_until(lambda: len(world.queries) > asked + 3)
+    world.place, world.seen = PLACE, 0.9
+    world.arrive.set()
+    status, _ = world.end_of(handle)
+    assert status == GoalStatus.STATUS_SUCCEEDED
+    assert len(world.goals) == 1
+
+
+def test_a_robot_that_arrived_is_sent_on_where_the_memory_now_knows_better(world: World) -> None:
+    handle = world.go(position_tolerance=0.3)
+    world.driving()
+    world.place, world.sigma = PLACE + [0.5, 0.0, 0.0], 0.03
+    world.arrive.set()
+    status, result = world.end_of(handle)
+    assert status == GoalStatus.STATUS_SUCCEEDED
+    assert messages.planar_pose(result.final_goal.pose)[0] == pytest.approx(PLACE[0] + 0.5, abs=0.1)
+
+
+def test_a_place_never_seen_is_refused_without_moving(world: World) -> None:
+    world.seen = 0.3
+    status, result = world.end_of(world.go())
+    assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Code.NOT_SEEN)
+    assert "0.30" in result.error_msg
+    assert world.goals == []
+    world.arrive.set()
+    assert world.end_of(world.go(min_seen=0.2))[1].error_code == Code.NONE
+
+
+def test_cancelling_stops_nav2(world: World) -> None:
+    handle = world.go()
+    world.driving()
+    world.result(handle.cancel_goal_async())
+    status, result = world.end_of(handle)
+    assert (status, result.error_code) == (GoalStatus.STATUS_CANCELED, Code.CANCELED)
+    assert world.ends == ["canceled"]
+
+
+def test_a_newer_goal_takes_over(world: World) -> None:
+    first = world.go()
+    world.driving()
+    world.place = PLACE + [4.0, 0.0, 0.0]
+    second = world.go()
+    status, result = world.end_of(first)
+    assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Code.PREEMPTED)
+    wait_until(lambda: len(world.goals) == 2)
+    assert world.running == 1
+    world.arrive.set()
+    assert world.end_of(second)[1].error_code == Code.NONE
+    assert world.goals[1][0] == pytest.approx(PLACE[0] + 4.0)
+
+
+def test_deactivation_stops_nav2_and_says_so(world: World) -> None:
+    handle = world.go()
+    world.driving()
+    assert world.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert world.ends == ["canceled"]
+    assert world.end_of(handle)[1].error_code == Code.DEACTIVATED
+    assert world.end_of(world.go())[1].error_code == Code.DEACTIVATED
+    assert "activate it" in world.call(world.send_goal, QueryPose.Request(image=PHOTO)).message
+    assert world.change_state(Transition.TRANSITION_ACTIVATE)
+    world.arrive.set()
+    assert world.end_of(world.go())[1].error_code == Code.NONE
+
+
+def test_deactivation_stops_also_what_send_goal_has_sent(world: World) -> None:
+    assert world.call(world.send_goal, QueryPose.Request(image=PHOTO)).success
+    world.driving()
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+        assert world.change_state(transition)
+    assert world.ends == ["canceled"]
+
+
+def test_send_goal_asks_once_and_forwards_once(world: World) -> None:
+    response = world.call(world.send_goal, QueryPose.Request(image=PHOTO))
+    assert response.success, response.message
+    world.driving()
+    np.testing.assert_allclose(world.goals, [PLACE], atol=1e-6)
+    assert len(world.queries) == 1
+    world.seen = 0.1
+    refused = world.call(world.send_goal, QueryPose.Request(image=PHOTO))
+    assert not refused.success
+    assert f"error {Code.NOT_SEEN}" in refused.message
+
+
+def test_send_goal_takes_over_from_the_action_and_the_action_from_it(world: World) -> None:
+    first = world.go()
+    world.driving()
+    assert world.call(world.send_goal, QueryPose.Request(image=PHOTO)).success
+    assert world.end_of(first)[1].error_code == Code.PREEMPTED
+    second = world.go()
+    wait_until(lambda: len(world.goals) == 3)
+    world.driving()
+    world.arrive.set()
+    assert world.end_of(second)[1].error_code == Code.NONE
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_navigator_that_ends_leaves_no_goal_running(world: World, number: int) -> None:
+    """SIGKILL gives it no chance to clean up: its guard does."""
+    with second_navigator(world, f"until_{number}", begun=lambda: world.running == 1) as (second, _):
+        second.process.send_signal(number)
+        assert second.wait(60.0) == (0 if number == signal.SIGTERM else -signal.SIGKILL), second.log
+        wait_until(lambda: world.running == 0, 60.0, "Nav2's goal to be canceled")
+        assert set(world.ends) == {"canceled"}
+
+
+@pytest.mark.parametrize(
+    ("goal_frame", "frame_id", "goal"), [("base", "base_link", PLACE - [1.0, 0, 0]), ("map", "map", PLACE)]
+)
+def test_goals_go_out_in_the_frame_that_nav2_wants(
+    world: World, goal_frame: str, frame_id: str, goal: np.ndarray
+) -> None:
+    with second_navigator(world, f"to_{goal_frame}", f"goal_frame:={goal_frame}") as (second, handle):
+        world.arrive.set()
+        assert world.end_of(handle)[1].error_code == Code.NONE
+        assert world.frames[0] == frame_id
+        np.testing.assert_allclose(world.goals[0], goal, atol=1e-6)
+        assert second.stop() == 0, second.log

