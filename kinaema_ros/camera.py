@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from kinaema_ros.images import RGB
+
 BLANK = 127  # what the camera did not see; the encoder's zero
 
 
@@ -52,7 +52,7 @@ class Intrinsics:
         )
 
 
-def resample(image: Image, source: Intrinsics, target: Intrinsics) -> Image:
+def resample(image: RGB, source: Intrinsics, target: Intrinsics) -> RGB:
     """What the target camera would have seen: (H, W, 3) -> (target.height, target.width, 3) uint8.
 
     Rays beyond the source's field of view are blank. Shrinks by area averaging first, so that fine texture does

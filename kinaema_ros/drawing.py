@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from kinaema_ros.estimate import Estimate
+from kinaema_ros.geometry import Array
+from kinaema_ros.images import RGB
 from kinaema_ros.sim import Scene
 
-Array = NDArray[np.float64]
-Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]
 INK, GREY, PAPER = (38, 43, 51), (118, 126, 138), (246, 247, 249)
 BLUE, ORANGE, GREEN, RED = (42, 111, 151), (214, 116, 20), (38, 140, 70), (193, 18, 31)
@@ -23,7 +24,7 @@ _SHIFT = 4  # binary digits of OpenCV's coordinates after the point
 
 
 def text(
-    image: Pixels, words: str, x: float, y: float, size: int = 18, color: Color = INK, bold: bool = False
+    image: RGB, words: str, x: float, y: float, size: int = 18, color: Color = INK, bold: bool = False
 ) -> None:
     """Writes one line with its upper left corner at pixel (x, y); what does not fit is cut off."""
     mask = _text_mask(words, size, bold)
@@ -34,7 +35,7 @@ def text(
 
 
 def text_width(words: str, size: int = 18, bold: bool = False) -> int:
-    """Pixels."""
+    """RGB."""
     return _text_mask(words, size, bold).shape[1]
 
 
@@ -49,7 +50,7 @@ def _text_mask(words: str, size: int, bold: bool) -> NDArray[np.float32]:
     return np.asarray(picture, np.float32) / 255.0
 
 
-def paste(image: Pixels, picture: Pixels, x: int, y: int, width: int, height: int) -> None:
+def paste(image: RGB, picture: RGB, x: int, y: int, width: int, height: int) -> None:
     """Puts a picture (H, W, 3) into a box."""
     shrinks = width < picture.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
@@ -70,7 +71,7 @@ class FloorPlan:
         """Points (..., 2) in metres as pixels x, y of the image."""
         return self._corner + self._scale * np.asarray(xy, float) * np.array([1.0, -1.0])
 
-    def draw(self, image: Pixels) -> None:
+    def draw(self, image: RGB) -> None:
         """Floor, furniture and walls."""
         scene = self._scene
         self._fill(image, [(0, 0), (scene.size[0], 0), scene.size, (0, scene.size[1])], _FLOOR)
@@ -79,12 +80,12 @@ class FloorPlan:
             for box in scene.boxes[which]:
                 self._fill(image, footprint(box), color)
 
-    def line(self, image: Pixels, xy: Array, color: Color, thickness: int = 2) -> None:
+    def line(self, image: RGB, xy: Array, color: Color, thickness: int = 2) -> None:
         """A path (K, 2) or (K, 3)."""
         if len(xy) > 1:
             cv2.polylines(image, [self._fixed(xy[:, :2])], False, color, thickness, cv2.LINE_AA, shift=_SHIFT)
 
-    def robot(self, image: Pixels, pose: Array, sight: float, hfov: float) -> None:
+    def robot(self, image: RGB, pose: Array, sight: float, hfov: float) -> None:
         """A robot that looks ``sight`` metres far."""
         angles = pose[2] + np.linspace(-hfov / 2, hfov / 2, 12)
         fan = pose[:2] + sight * np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -93,7 +94,7 @@ class FloorPlan:
         body = np.array([[0.34, 0.0], [-0.22, 0.22], [-0.12, 0.0], [-0.22, -0.22]]) @ turn + pose[:2]
         self._fill(image, body, BLUE)
 
-    def view(self, image: Pixels, pose: Array, color: Color, label: str = "") -> None:
+    def view(self, image: RGB, pose: Array, color: Color, label: str = "") -> None:
         """A ring with a line of sight, where a photo was taken."""
         centre, tip = self.pixels(pose[:2]), self.pixels(_ahead(pose, 0.75))
         cv2.arrowedLine(image, _int(centre), _int(tip), color, 2, cv2.LINE_AA, tipLength=0.3)
@@ -101,9 +102,10 @@ class FloorPlan:
         cv2.circle(image, _int(centre), 11, color, 2, cv2.LINE_AA)
         text(image, label, centre[0] - text_width(label, 14, True) / 2, centre[1] - 9, 14, color, True)
 
-    def belief(self, image: Pixels, pose: Array, covariance: Array, color: Color) -> None:
+    def estimate(self, image: RGB, estimate: Estimate, color: Color) -> None:
         """An estimate with the ellipse that holds the truth 19 times out of 20."""
-        self._blend(image, ellipse(pose, covariance), color, 0.25)
+        pose = np.array(estimate.pose)
+        self._blend(image, ellipse(pose, estimate.covariance), color, 0.25)
         centre, tip = self.pixels(pose[:2]), self.pixels(_ahead(pose, 0.75))
         cv2.arrowedLine(image, _int(centre), _int(tip), color, 3, cv2.LINE_AA, tipLength=0.3)
         cv2.circle(image, _int(centre), 6, color, -1, cv2.LINE_AA)
@@ -111,10 +113,10 @@ class FloorPlan:
     def _fixed(self, xy: ArrayLike) -> NDArray[np.int32]:
         return np.round(self.pixels(xy) * 2**_SHIFT).astype(np.int32)
 
-    def _fill(self, image: Pixels, corners: ArrayLike, color: Color) -> None:
+    def _fill(self, image: RGB, corners: ArrayLike, color: Color) -> None:
         cv2.fillPoly(image, [self._fixed(corners)], color, cv2.LINE_AA, shift=_SHIFT)
 
-    def _blend(self, image: Pixels, corners: Array, color: Color, alpha: float) -> None:
+    def _blend(self, image: RGB, corners: Array, color: Color, alpha: float) -> None:
         """Fills, transparently, what of the polygon lies in the image."""
         low = np.clip(np.floor(self.pixels(corners).min(axis=0)).astype(int), 0, None)
         high = np.ceil(self.pixels(corners).max(axis=0)).astype(int) + 1

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from kinaema_ros import geometry
-from kinaema_ros.camera import Image, Intrinsics, resample
+from kinaema_ros.camera import Intrinsics, resample
+from kinaema_ros.estimate import Estimate, as_pose
+from kinaema_ros.images import RGB
 from kinaema_ros.model.cell import MemoryState
 from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_tensors, write_tensors
 from kinaema_ros.model.network import Kinaema
@@ -22,22 +23,9 @@ STATE_FORMAT = "kinaema-memory"
 STATE_VERSION = 2
 MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
 
-Pose = tuple[float, float, float]
-
 
 class EmptyMemoryError(RuntimeError):
     """A question before the first ``update``."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Where the robot was when it would have seen the query. Metres and radians."""
-
-    pose: Pose  # (x, y, yaw) of the query's viewpoint in the robot's frame at the last update
-    covariance: NDArray[np.float64]  # (3, 3) of (x, y, yaw) in the same frame
-    seen: float  # probability in [0, 1] that the place is in memory
-    odom_pose: Pose  # the same viewpoint in the odom frame
-    num_updates: int  # frames in memory when the question was answered
 
 
 class SpatialMemory:
@@ -81,7 +69,7 @@ class SpatialMemory:
         """Intrinsics of the images to come, in pixels, as in ``CameraInfo.k`` or, of rectified images, ``p``."""
         self._camera = Intrinsics(width, height, fx, fy, cx, cy)
 
-    def update(self, rgb: Image, odom_pose: ArrayLike) -> None:
+    def update(self, rgb: RGB, odom_pose: ArrayLike) -> None:
         """Fold one frame into the memory.
 
         rgb: (H, W, 3) uint8. odom_pose: (x, y, yaw) of the robot in the odom frame when the image was taken; only
@@ -93,7 +81,7 @@ class SpatialMemory:
             features = self._encode(rgb, None)
             self._state = self._network.update(self._state, features, odometry)
 
-    def locate(self, query_rgb: Image, hfov: float | None = None) -> Estimate:
+    def locate(self, query_rgb: RGB, hfov: float | None = None) -> Estimate:
         """Where was the robot when it would have seen this?
 
         query_rgb: (H, W, 3) uint8; ``hfov`` in radians if it was taken by another camera than the robot's. Raises
@@ -103,15 +91,16 @@ class SpatialMemory:
         if int(state.updates[0]) == 0:
             raise EmptyMemoryError("the memory is empty: drive the robot (update) before asking")
         with torch.inference_mode():
-            pose, std, seen = self._network.query(state, self._encode(query_rgb, hfov)[None])
-        robot_T_query = pose[0, 0].double().cpu().numpy()
-        position_std, yaw_std = (float(v) for v in std[0, 0])
+            answer = self._network.query(state, self._encode(query_rgb, hfov)[None])
+        robot_T_query = answer.pose[0, 0].double().cpu().numpy()
+        assert answer.std is not None
+        position_std, yaw_std = answer.std[0, 0].tolist()
         odom_pose = geometry.compose(state.odometry[0].cpu().numpy(), robot_T_query)
         return Estimate(
-            pose=_as_pose(robot_T_query),
+            pose=as_pose(robot_T_query),
             covariance=np.diag([position_std**2, position_std**2, yaw_std**2]),
-            seen=float(seen[0, 0]),
-            odom_pose=_as_pose(odom_pose),
+            seen=float(answer.seen[0, 0]),
+            odom_pose=as_pose(odom_pose),
             num_updates=int(state.updates[0]),
         )
 
@@ -164,7 +153,7 @@ class SpatialMemory:
             raise ValueError(f"odometry pose {pose.tolist()} is not finite or beyond 10,000 km")
         return torch.from_numpy(pose)[None].to(self._device)
 
-    def _encode(self, rgb: Image, hfov: float | None) -> Tensor:
+    def _encode(self, rgb: RGB, hfov: float | None) -> Tensor:
         """Features (1, FEATURE_DIM) of an image of any camera."""
         rgb = np.asarray(rgb)
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
@@ -187,8 +176,3 @@ class SpatialMemory:
         ):
             return camera.scaled_to(width, height)  # the robot's camera, perhaps at another resolution
         return Intrinsics.from_hfov(width, height, self._hfov if hfov is None else hfov)
-
-
-def _as_pose(pose: NDArray[np.float64]) -> Pose:
-    x, y, yaw = (float(v) for v in pose)
-    return x, y, yaw

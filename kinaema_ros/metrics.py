@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kinaema_ros import geometry
-
-Array = NDArray[np.float64]
+from kinaema_ros.geometry import Array
 
 # The levels of accuracy that are reported everywhere: key -> (metres, radians), both to be met.
 ACCURACY_LEVELS = {

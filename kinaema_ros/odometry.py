@@ -13,10 +13,11 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from kinaema_ros import geometry
 from kinaema_ros.errors import BadInput
+from kinaema_ros.geometry import Array
 
 NANOSECONDS = 1_000_000_000
 JUMP_POLICIES = ("hold", "continue", "reanchor", "reset")
@@ -25,8 +26,6 @@ _ORIGIN_RADIUS = 0.5
 _ORIGIN_ANGLE = math.radians(20.0)
 # Clocks of a replayed bag or a restarted simulation go back by more than transport can reorder messages.
 _CLOCK_RESTART = 2 * NANOSECONDS
-
-Pose = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,10 @@ class OdometryTracker:
     def __init__(self, limits: OdometryLimits | None = None, history: int = 1000):
         self.limits = limits or OdometryLimits()
         self._changed = threading.Condition()
-        self._track: deque[tuple[int, Pose]] = deque(maxlen=history)  # stamps, poses in the memory frame
-        self._anchor: Pose = np.zeros(3)  # memory_T_odom
-        self._last: tuple[int, Pose] | None = None  # newest message, in the odom frame
-        self._before_jump: Pose | None = None  # odom frame; set while a jump is held
+        self._track: deque[tuple[int, Array]] = deque(maxlen=history)  # stamps, poses in the memory frame
+        self._anchor: Array = np.zeros(3)  # memory_T_odom
+        self._last: tuple[int, Array] | None = None  # newest message, in the odom frame
+        self._before_jump: Array | None = None  # odom frame; set while a jump is held
 
     # -- input -----------------------------------------------------------------------------------------------
 
@@ -97,7 +96,7 @@ class OdometryTracker:
             self._changed.notify_all()
             return event
 
-    def _compare(self, stamp: int, pose: Pose) -> Discontinuity | None:
+    def _compare(self, stamp: int, pose: Array) -> Discontinuity | None:
         """Looks for a jump between the last accepted pose and this one; applies the policy."""
         if self._before_jump is not None:
             if not self._is_jump(self._before_jump, pose, 0.0):
@@ -115,14 +114,14 @@ class OdometryTracker:
             f"odometry_{reason}", policy, float(math.hypot(step[0], step[1])), abs(float(step[2]))
         )
 
-    def _is_jump(self, a: Pose, b: Pose, seconds: float) -> bool:
+    def _is_jump(self, a: Array, b: Array, seconds: float) -> bool:
         step, scale = geometry.between(a, b), max(1.0, seconds)
         return bool(
             math.hypot(step[0], step[1]) > self.limits.max_jump * scale
             or abs(step[2]) > self.limits.max_jump_yaw * scale
         )
 
-    def _apply(self, policy: str, before: Pose, after: Pose) -> None:
+    def _apply(self, policy: str, before: Array, after: Array) -> None:
         self._before_jump = before if policy == "hold" else None
         if policy == "reanchor":  # the robot stood still, the origin moved: same memory frame, new anchor
             self._anchor = geometry.compose(geometry.compose(self._anchor, before), geometry.inverse(after))
@@ -165,12 +164,12 @@ class OdometryTracker:
         """True once there was odometry."""
         return self._last is not None
 
-    def now(self) -> tuple[int, Pose, Pose] | None:
+    def now(self) -> tuple[int, Array, Array] | None:
         """Stamp, ``odom_T_base`` and ``memory_T_odom`` of the newest message; None before the first."""
         with self._changed:
             return None if self._last is None else (self._last[0], self._last[1], self._anchor)
 
-    def pose_at(self, stamp: int) -> Pose | None:
+    def pose_at(self, stamp: int) -> Array | None:
         """``memory_T_base`` (3,) at ``stamp`` (nanoseconds); None if the odometry has not got there yet.
 
         Raises ``BadInput`` for a stamp that no later message can help.
@@ -178,12 +177,12 @@ class OdometryTracker:
         with self._changed:
             return self._pose_at(stamp)
 
-    def wait_for_pose(self, stamp: int, timeout: float) -> Pose:
+    def wait_for_pose(self, stamp: int, timeout: float) -> Array:
         """As ``pose_at``, waiting up to ``timeout`` seconds of wall time for the odometry to arrive.
 
         Raises ``BadInput`` if it does not.
         """
-        found: list[Pose] = []
+        found: list[Array] = []
 
         def arrived() -> bool:
             pose = self._pose_at(stamp)
@@ -204,7 +203,7 @@ class OdometryTracker:
                 "clock?",
             )
 
-    def _pose_at(self, stamp: int) -> Pose | None:
+    def _pose_at(self, stamp: int) -> Array | None:
         if self._before_jump is not None:
             raise BadInput(
                 "odometry_held",

@@ -11,7 +11,7 @@ from kinaema_ros.evaluation.episodes import Episode
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.encoder import FEATURE_DIM
 from kinaema_ros.model.network import Kinaema
-from kinaema_ros.training.data import Sequence
+from kinaema_ros.training.data import Trajectory
 
 SMALL = KinaemaConfig(
     num_embeddings=24,
@@ -53,10 +53,10 @@ def random_episode(seed: int, lengths: tuple[int, ...] = (6, 12), queries: int =
     return Episode(features, asked, poses, views, outside)
 
 
-def random_sequence(seed: int, frames: int = 16, queries: int = 8) -> Sequence:
+def random_sequence(seed: int, frames: int = 16, queries: int = 8) -> Trajectory:
     """Training data of the same kind: queries are frames of the drive."""
     rng = np.random.default_rng(seed)
     source = torch.from_numpy(rng.integers(frames, size=queries))
     features = torch.from_numpy(rng.standard_normal((frames, FEATURE_DIM))).half()
     poses = torch.from_numpy(random_walk(rng, frames)).float()
-    return Sequence(torch.cat([features, features[source]]), torch.cat([poses, poses[source]]), source)
+    return Trajectory(torch.cat([features, features[source]]), torch.cat([poses, poses[source]]), source)

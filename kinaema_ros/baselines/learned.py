@@ -16,11 +16,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from kinaema_ros.baselines.methods import Answer
 from kinaema_ros.model.checkpoint import HALF_PRECISION_FROM, CheckpointError, read_tensors, write_tensors
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.decoder import MAX_SCALE, MIN_SCALE, Fused, Fusion, PairEstimate
 from kinaema_ros.model.encoder import Descriptor
+from kinaema_ros.model.estimates import Estimates
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between, inverse
 
@@ -68,11 +68,11 @@ class Baseline(nn.Module):
         """The state after drives (B, T, F), (B, T, 3), differentiable; as that of T updates."""
         raise NotImplementedError
 
-    def query(self, state: Any, features: Tensor) -> Answer:
+    def query(self, state: Any, features: Tensor) -> Estimates:
         estimate, robot = self.estimate(state, features)
         estimate = estimate.moved(inverse(robot)[:, None].float())
         evidence = self.evidence(estimate)
-        return Answer(estimate.pose, self.fusion.deviations(evidence), self.fusion.probability(evidence))
+        return Estimates(estimate.pose, self.fusion.deviations(evidence), self.fusion.probability(evidence))
 
     @staticmethod
     def evidence(estimate: PairEstimate) -> Tensor:

@@ -14,17 +14,9 @@ import torch
 from torch import Tensor
 
 from kinaema_ros.model.cell import MemoryState
+from kinaema_ros.model.estimates import Estimates
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between
-
-
-@dataclass
-class Answer:
-    """Of each of B memories to Q questions. ``std`` is None where a method says nothing of its certainty."""
-
-    pose: Tensor  # (B, Q, 3) robot_T_query
-    std: Tensor | None  # (B, Q, 2) of position (metres, each axis) and yaw (radians)
-    seen: Tensor  # (B, Q) probability in [0, 1] that the place is in memory
 
 
 class Method(Protocol):
@@ -36,7 +28,7 @@ class Method(Protocol):
     def update(self, state: Any, features: Tensor, odometry: Tensor) -> Any:
         """features (B, FEATURE_DIM), odometry (B, 3)."""
 
-    def query(self, state: Any, features: Tensor) -> Answer:
+    def query(self, state: Any, features: Tensor) -> Estimates:
         """features (B, Q, FEATURE_DIM)."""
 
     def num_bytes(self, state: Any) -> int:
@@ -55,8 +47,8 @@ class KinaemaMethod:
     def update(self, state: MemoryState, features: Tensor, odometry: Tensor) -> MemoryState:
         return self.network.update(state, features, odometry)
 
-    def query(self, state: MemoryState, features: Tensor) -> Answer:
-        return Answer(*self.network.query(state, features))
+    def query(self, state: MemoryState, features: Tensor) -> Estimates:
+        return self.network.query(state, features)
 
     def num_bytes(self, state: MemoryState) -> int:
         return state.num_bytes // len(state.updates)
@@ -71,9 +63,9 @@ class OwnPose:
     def update(self, state: None, features: Tensor, odometry: Tensor) -> None:
         return None
 
-    def query(self, state: None, features: Tensor) -> Answer:
+    def query(self, state: None, features: Tensor) -> Estimates:
         nowhere = features.new_zeros(*features.shape[:2], 3)
-        return Answer(nowhere, None, nowhere[..., 0] + 0.5)
+        return Estimates(nowhere, None, nowhere[..., 0] + 0.5)
 
     def num_bytes(self, state: None) -> int:
         return 0
@@ -107,7 +99,7 @@ class RetrievalPair:
         state.pose[:, state.count] = odometry
         return replace(state, count=state.count + 1)
 
-    def query(self, state: Frames, features: Tensor) -> Answer:
+    def query(self, state: Frames, features: Tensor) -> Estimates:
         config = self.network.config
         n = max(state.count, config.num_hypotheses)  # as many as a query wants hypotheses from
         nothing = MemoryState.empty(
@@ -124,7 +116,7 @@ class RetrievalPair:
             count=kept.expand(len(features), n),
             robot=state.pose[:, state.count - 1],
         )
-        return Answer(*self.network.query(memory, features))
+        return self.network.query(memory, features)
 
     def num_bytes(self, state: Frames) -> int:
         return state.count * sum(
@@ -135,12 +127,12 @@ class RetrievalPair:
 class Retrieval(RetrievalPair):
     """Answers with the pose of the stored frame whose key is most like the query's, of all frames."""
 
-    def query(self, state: Frames, features: Tensor) -> Answer:
+    def query(self, state: Frames, features: Tensor) -> Estimates:
         key, _, _ = self.network.descriptor(features)
         similarity, index = torch.einsum("bqd,bnd->bqn", key, state.key[:, : state.count]).max(dim=-1)
         stored = state.pose.gather(1, index[..., None].expand(-1, -1, 3))
         robot = state.pose[:, None, state.count - 1]
-        return Answer(between(robot, stored), None, (1.0 + similarity) / 2.0)
+        return Estimates(between(robot, stored), None, (1.0 + similarity) / 2.0)
 
     def num_bytes(self, state: Frames) -> int:
         return state.count * sum(t[0, 0].numel() * t.element_size() for t in (state.key, state.pose))

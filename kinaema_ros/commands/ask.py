@@ -7,8 +7,10 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from kinaema_ros.estimate import as_pose
 from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
 from kinaema_ros.reporting import write_json
 
@@ -16,16 +18,16 @@ from kinaema_ros.reporting import write_json
 def run_query(arguments: argparse.Namespace) -> int:
     """Ask where a photo was taken. Returns the exit status; raises what `cli.main` tells the user."""
     with KinaemaClient(arguments.namespace) as kinaema:
-        answer = kinaema.query(arguments.image, arguments.frame, arguments.timeout)
-    print(f"{_place(answer.pose)} in {answer.frame_id}, {_uncertainty(answer.covariance)}")
-    print(f"seen with probability {answer.seen:.2f}, from {answer.num_updates} updates of the memory")
+        estimate = kinaema.query(arguments.image, arguments.frame, arguments.timeout)
+    print(f"{_place(estimate.pose)} in {estimate.frame_id}, {_uncertainty(estimate.covariance)}")
+    print(f"seen with probability {estimate.seen:.2f}, from {estimate.num_updates} updates of the memory")
     if arguments.json:
         record = {
             "file": str(arguments.image),
-            **_pose_record(answer.pose, answer.frame_id),
-            "covariance": answer.covariance.tolist(),
-            "seen": answer.seen,
-            "num_updates": answer.num_updates,
+            **_pose_record(estimate.pose, estimate.frame_id),
+            "covariance": estimate.covariance.tolist(),
+            "seen": estimate.seen,
+            "num_updates": estimate.num_updates,
         }
         write_json(arguments.json, [record])
     return 0
@@ -65,8 +67,9 @@ def run_goto(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _place(pose: np.ndarray) -> str:
-    return f"x {pose[0]:.2f} m, y {pose[1]:.2f} m, yaw {math.degrees(pose[2]):.0f} deg"
+def _place(pose: ArrayLike) -> str:
+    x, y, yaw = as_pose(pose)
+    return f"x {x:.2f} m, y {y:.2f} m, yaw {math.degrees(yaw):.0f} deg"
 
 
 def _uncertainty(covariance: np.ndarray) -> str:
@@ -75,5 +78,5 @@ def _uncertainty(covariance: np.ndarray) -> str:
     return f"give or take {position:.2f} m and {math.degrees(math.sqrt(covariance[2, 2])):.0f} deg"
 
 
-def _pose_record(pose: np.ndarray, frame_id: str) -> dict[str, Any]:
-    return {"x": float(pose[0]), "y": float(pose[1]), "yaw": float(pose[2]), "frame_id": frame_id}
+def _pose_record(pose: ArrayLike, frame_id: str) -> dict[str, Any]:
+    return {**dict(zip(("x", "y", "yaw"), as_pose(pose), strict=True)), "frame_id": frame_id}

@@ -12,7 +12,7 @@ import numpy as np
 from kinaema_ros import metrics
 from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.replay.bag import Drive, open_drive
+from kinaema_ros.replay.bag import Recording, open_recording
 from kinaema_ros.replay.maps import find_map, read_map
 from kinaema_ros.replay.queries import Query, read_queries
 from kinaema_ros.replay.replay import Outcome, evaluate, remember_and_ask
@@ -33,16 +33,16 @@ def run(arguments: argparse.Namespace) -> int:
     queries = read_queries(arguments.queries)
     map_path = arguments.map or find_map(arguments.bag)
     grid = read_map(map_path) if map_path and arguments.out else None
-    with open_drive(
+    with open_recording(
         arguments.bag, arguments.image_topic, arguments.odom_topic, arguments.truth_topic
-    ) as drive:
-        print(_describe(drive, queries), flush=True)
+    ) as recording:
+        print(_describe(recording, queries), flush=True)
         outcome = (
-            _through_ros(arguments, drive, queries)
+            _through_ros(arguments, recording, queries)
             if arguments.through_ros
-            else _here(arguments, drive, queries)
+            else _here(arguments, recording, queries)
         )
-        result = evaluate(drive, queries, outcome)
+        result = evaluate(recording, queries, outcome)
         print(f"\n{_by_distance(result['queries'])}\n\n{_summary(result['summary'])}")
         if arguments.json:
             write_json(arguments.json, result)
@@ -50,12 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
             from kinaema_ros.replay.plots import write_plots
 
             arguments.out.mkdir(parents=True, exist_ok=True)
-            for path in write_plots(arguments.out, drive, outcome, result, grid):
+            for path in write_plots(arguments.out, recording, outcome, result, grid):
                 print(f"wrote {path}")
     return 0
 
 
-def _here(arguments: argparse.Namespace, drive: Drive, queries: Sequence[Query]) -> Outcome:
+def _here(arguments: argparse.Namespace, recording: Recording, queries: Sequence[Query]) -> Outcome:
     import torch
 
     from kinaema_ros.memory import SpatialMemory
@@ -72,31 +72,31 @@ def _here(arguments: argparse.Namespace, drive: Drive, queries: Sequence[Query])
         defaults.min_angle if arguments.min_angle is None else math.radians(arguments.min_angle),
         defaults.max_rate_hz if arguments.max_rate is None else arguments.max_rate,
     )
-    return remember_and_ask(drive, queries, memory, keyframes, progress)
+    return remember_and_ask(recording, queries, memory, keyframes, progress)
 
 
-def _through_ros(arguments: argparse.Namespace, drive: Drive, queries: Sequence[Query]) -> Outcome:
+def _through_ros(arguments: argparse.Namespace, recording: Recording, queries: Sequence[Query]) -> Outcome:
     from kinaema_ros.nodes.client.player import play
 
-    return play(drive, queries, arguments.node, progress)
+    return play(recording, queries, arguments.node, progress)
 
 
-def _describe(drive: Drive, queries: Sequence[Query]) -> str:
-    seconds = (drive.odom.stamps_ns[-1] - drive.odom.stamps_ns[0]) * 1e-9
-    steps = np.diff(drive.odom.poses[:, :2], axis=0)
+def _describe(recording: Recording, queries: Sequence[Query]) -> str:
+    seconds = (recording.odom.stamps_ns[-1] - recording.odom.stamps_ns[0]) * 1e-9
+    steps = np.diff(recording.odom.poses[:, :2], axis=0)
     metres = float(np.hypot(steps[:, 0], steps[:, 1]).sum())
     camera = "no usable camera_info"
-    if drive.camera is not None:
-        camera = f"{math.degrees(2 * math.atan2(drive.camera.width, 2 * drive.camera.fx)):.0f} degrees across"
-    truth = drive.truth_topic.name if drive.truth_topic else "none in the bag: no errors can be told"
+    if recording.camera is not None:
+        camera = f"{math.degrees(2 * math.atan2(recording.camera.width, 2 * recording.camera.fx)):.0f} degrees across"
+    truth = recording.truth_topic.name if recording.truth_topic else "none in the bag: no errors can be told"
     lines = [
-        f"drive     {drive.path}: {seconds:.0f} s, {metres:.0f} m",
-        f"images    {drive.image_topic.name}: {drive.image_topic.count}, {camera}",
-        f"odometry  {drive.odom_topic.name}",
+        f"drive     {recording.path}: {seconds:.0f} s, {metres:.0f} m",
+        f"images    {recording.image_topic.name}: {recording.image_topic.count}, {camera}",
+        f"odometry  {recording.odom_topic.name}",
         f"truth     {truth}",
         f"queries   {len(queries)}, {sum(query.seen for query in queries)} of them seen",
     ]
-    for track, topic in ((drive.odom, drive.odom_topic), (drive.truth, drive.truth_topic)):
+    for track, topic in ((recording.odom, recording.odom_topic), (recording.truth, recording.truth_topic)):
         if track is not None and topic is not None and track.rejected:
             lines.append(
                 f"warning   {topic.name}: {track.rejected} messages without a valid pose were left out"

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinaema_ros import drawing as canvas
-from kinaema_ros.demo.recording import CAMERA, Recording, Visit
+from kinaema_ros.demo.record import CAMERA, DemoRecord, Visit
 from kinaema_ros.drawing import BLUE, GREEN, GREY, INK, ORANGE, PAPER, RED, FloorPlan
+from kinaema_ros.images import RGB
 from kinaema_ros.sim import Camera, render
 
-Pixels = NDArray[np.uint8]
 WIDTH, HEIGHT, FPS = 1280, 720, 20
 EXPLORE_SPEED, VISIT_SPEED = 8.0, 4.0  # robot's seconds a second of the film
 _VIEW = Camera(480, 360)  # the robot's, sharper: what it saw is rendered again
@@ -39,26 +39,26 @@ class Moment:
 class Painter:
     """Paints what was recorded up to a moment."""
 
-    def __init__(self, recording: Recording):
-        self._recording = recording
-        self._plan = FloorPlan(recording.scene, *_MAP)
+    def __init__(self, record: DemoRecord):
+        self._record = record
+        self._plan = FloorPlan(record.scene, *_MAP)
         self._empty = np.full((HEIGHT, WIDTH, 3), PAPER, np.uint8)
         self._plan.draw(self._empty)
         _legend(self._empty)
 
-    def frame(self, moment: Moment) -> Pixels:
+    def frame(self, moment: Moment) -> RGB:
         """(HEIGHT, WIDTH, 3) RGB."""
-        image, recording, now = self._empty.copy(), self._recording, moment.seconds
-        begun = [visit for visit in recording.visits if visit.started <= now]
-        pose = recording.pose_at(now)
+        image, record, now = self._empty.copy(), self._record, moment.seconds
+        begun = [visit for visit in record.visits if visit.started <= now]
+        pose = record.pose_at(now)
         self._map(image, now, begun, pose, moment.over)
-        view = render(recording.scene, pose[None], _VIEW)[0]
+        view = render(record.scene, pose[None], _VIEW)[0]
         canvas.paste(image, view, _LEFT, _TOP, *_VIEW_SIZE)
         canvas.text(image, "what the robot sees", _LEFT, _TOP - 24, 15, GREY)
         canvas.text(
             image, "the building from above, for you: the memory has no map", _MAP[0], _TOP - 24, 15, GREY
         )
-        _clock(image, now - recording.began, moment.speed)
+        _clock(image, now - record.began, moment.speed)
         if moment.over:
             self._ending(image)
         elif begun:
@@ -69,27 +69,27 @@ class Painter:
 
     # -- the map ---------------------------------------------------------------------------------------------
 
-    def _map(self, image: Pixels, now: float, begun: list[Visit], pose: NDArray, over: bool) -> None:
-        recording, plan = self._recording, self._plan
-        plan.line(image, recording.path(recording.began, min(now, recording.explored)), (150, 190, 214), 2)
+    def _map(self, image: RGB, now: float, begun: list[Visit], pose: NDArray, over: bool) -> None:
+        record, plan = self._record, self._plan
+        plan.line(image, record.path(record.began, min(now, record.explored)), (150, 190, 214), 2)
         for number, visit in enumerate(begun, 1):
             finished = over or visit.ended <= now
             active = visit is begun[-1] and not over
             if active or over:
-                plan.line(image, recording.path(visit.started, min(now, visit.ended)), ORANGE, 3)
+                plan.line(image, record.path(visit.started, min(now, visit.ended)), ORANGE, 3)
             if active:
-                belief = visit.belief_at(now)
-                if belief is not None:
-                    plan.belief(image, belief.pose, belief.covariance, ORANGE)
+                estimate = visit.estimate_at(now)
+                if estimate is not None:
+                    plan.estimate(image, estimate, ORANGE)
             color = INK if not finished else GREEN if visit.reached else RED
             plan.view(image, visit.true, color, str(number))
         plan.robot(image, pose, 1.6, CAMERA.hfov)
 
     # -- words -----------------------------------------------------------------------------------------------
 
-    def _exploring(self, image: Pixels) -> None:
+    def _exploring(self, image: RGB) -> None:
         _title(image, "1. A robot is shown round a building it has never seen")
-        size = f"{self._recording.state_bytes / 1000:.0f} kB"
+        size = f"{self._record.state_bytes / 1000:.0f} kB"
         words = [
             "Every camera image changes the robot's memory,",
             f"which never grows ({size}), and is thrown away.",
@@ -97,12 +97,12 @@ class Painter:
         ]
         _lines(image, _LEFT, words)
 
-    def _visit(self, image: Pixels, visit: Visit, number: int, now: float) -> None:
-        _title(image, f"2. Photo {number} of {self._recording.goals}: where was it taken? Go there!")
+    def _visit(self, image: RGB, visit: Visit, number: int, now: float) -> None:
+        _title(image, f"2. Photo {number} of {self._record.goals}: where was it taken? Go there!")
         y = _TOP + _VIEW_SIZE[1] + 12
         canvas.paste(image, visit.photo, _LEFT, y, *_PHOTO_SIZE)
         x = _LEFT + _PHOTO_SIZE[0] + 20
-        belief = visit.belief_at(now)
+        estimate = visit.estimate_at(now)
         if visit.ended <= now:
             color = GREEN if visit.reached else RED
             canvas.text(image, "Reached." if visit.reached else "Not reached.", x, y, 24, color, True)
@@ -111,20 +111,20 @@ class Painter:
             else:
                 words = _wrapped(visit.message)
             _lines(image, x, words, 1.4)
-        elif belief is None:
+        elif estimate is None:
             canvas.text(image, "Where is this?", x, y, 24, INK, True)
         else:
             canvas.text(image, "There!", x, y, 24, ORANGE, True)
-            size = math.sqrt(float(np.linalg.eigvalsh(belief.covariance[:2, :2])[-1]))
-            words = [f"seen before: {100 * belief.seen:.0f} % sure", f"position: give or take {size:.2f} m"]
-            left = math.hypot(*(belief.pose[:2] - self._recording.pose_at(now)[:2]))
+            size = math.sqrt(float(np.linalg.eigvalsh(estimate.covariance[:2, :2])[-1]))
+            words = [f"seen before: {100 * estimate.seen:.0f} % sure", f"position: give or take {size:.2f} m"]
+            left = math.hypot(*(np.array(estimate.pose) - self._record.pose_at(now))[:2])
             _lines(image, x, [*words, f"{left:.1f} m away, as the crow flies"], 1.4)
 
-    def _ending(self, image: Pixels) -> None:
-        recording = self._recording
-        _title(image, f"{recording.reached} of {recording.goals} places found from their photos alone.")
+    def _ending(self, image: RGB) -> None:
+        record = self._record
+        _title(image, f"{record.reached} of {record.goals} places found from their photos alone.")
         y, gap = _TOP + _VIEW_SIZE[1] + 12, 8
-        shown = recording.visits[:5]
+        shown = record.visits[:5]
         width = min(170, (_VIEW_SIZE[0] - gap * (len(shown) - 1)) // max(1, len(shown)))
         for index, visit in enumerate(shown):
             x, height = _LEFT + index * (width + gap), width * 3 // 4
@@ -134,22 +134,22 @@ class Painter:
             canvas.text(image, words, x, y + height + 4, 16, color, True)
 
 
-def timeline(recording: Recording) -> list[Moment]:
+def timeline(record: DemoRecord) -> list[Moment]:
     """The film's frames: exploration fast, drives slower, with time to look at each photo and answer."""
-    moments = _run(recording.began, recording.explored, EXPLORE_SPEED)
-    for visit in recording.visits:
+    moments = _run(record.began, record.explored, EXPLORE_SPEED)
+    for visit in record.visits:
         moments += _hold(visit.started, 1.5)
-        if visit.answer is not None:
-            start = min(visit.answer.seconds, visit.ended)
+        if visit.estimates:
+            start = min(visit.estimates[0][0], visit.ended)
             moments += _hold(start, 1.5) + _run(start, visit.ended, VISIT_SPEED)
         moments += _hold(visit.ended, 2.0)
-    last = recording.visits[-1].ended if recording.visits else recording.explored
+    last = record.visits[-1].ended if record.visits else record.explored
     return moments + [Moment(last, 0.0, over=True)] * (4 * FPS)
 
 
-def frames(recording: Recording, moments: list[Moment]) -> Iterator[Pixels]:
+def frames(record: DemoRecord, moments: list[Moment]) -> Iterator[RGB]:
     """Paints moments on all cores."""
-    painter = Painter(recording)
+    painter = Painter(record)
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(moments), _CHUNK):
             yield from pool.map(painter.frame, moments[start : start + _CHUNK])
@@ -163,11 +163,11 @@ def _hold(seconds: float, duration: float) -> list[Moment]:
     return [Moment(seconds, 0.0)] * round(duration * FPS)
 
 
-def _title(image: Pixels, words: str) -> None:
+def _title(image: RGB, words: str) -> None:
     canvas.text(image, words, _LEFT, 28, 29, INK, True)
 
 
-def _lines(image: Pixels, x: int, words: list[str], after: float = 0.0) -> None:
+def _lines(image: RGB, x: int, words: list[str], after: float = 0.0) -> None:
     """Below the camera, after so many lines."""
     for index, line in enumerate(words):
         canvas.text(image, line, x, _TOP + _VIEW_SIZE[1] + 14 + 29 * (index + after), 19)
@@ -177,13 +177,13 @@ def _wrapped(words: str, width: int = 36) -> list[str]:
     return textwrap.wrap(words, width)[:4]
 
 
-def _clock(image: Pixels, seconds: float, speed: float) -> None:
+def _clock(image: RGB, seconds: float, speed: float) -> None:
     minutes, whole = divmod(max(0, int(seconds)), 60)
     words = f"robot's time {minutes}:{whole:02d}" + (f"  ×{speed:g}" if speed > 0 else "")
     canvas.text(image, words, WIDTH - 24 - canvas.text_width(words, 18), 34, 18, GREY)
 
 
-def _legend(image: Pixels) -> None:
+def _legend(image: RGB) -> None:
     """Under the map."""
     y, x = _MAP[1] + _MAP[3] + 20, float(_MAP[0])
     for color, words in (

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from kinaema_ros.geometry import Array
 from kinaema_ros.sim import Camera, Scene, plan_path, render, sample_viewpoints
 from kinaema_ros.sim.space import ray_distance
 from kinaema_ros.sim.tour import CLEARANCE, path_length, room_of
 
-Array = NDArray[np.float64]
 CANDIDATES = 300
 # As evaluation has it: a place counts as seen when the robot was this near, looking about that way.
 MAX_DISTANCE, MAX_ANGLE = 1.0, math.radians(40.0)

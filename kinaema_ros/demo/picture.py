@@ -13,44 +13,42 @@ from matplotlib.gridspec import GridSpecFromSubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
-from kinaema_ros.demo.recording import CAMERA, REACHED_DISTANCE, Recording, Visit
+from kinaema_ros.demo.record import CAMERA, REACHED_DISTANCE, DemoRecord, Visit
 from kinaema_ros.drawing import BLUE, FURNITURE, GREEN, ORANGE, RED, WALL, ellipse, footprint
 from kinaema_ros.sim import render
 
 Rgb = tuple[float, float, float]
 
 
-def write_picture(path: Path, recording: Recording) -> None:
+def write_picture(path: Path, record: DemoRecord) -> None:
     """Writes a PNG."""
-    rows = max(1, len(recording.visits))
+    rows = max(1, len(record.visits))
     figure = Figure(figsize=(15.0, max(7.5, 1.75 * rows + 1.2)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(1, 2, width_ratios=(1.7, 1.0))
-    _draw_map(figure.add_subplot(grid[0]), recording)
+    _draw_map(figure.add_subplot(grid[0]), record)
     cells = GridSpecFromSubplotSpec(rows, 2, grid[1])
-    for row, visit in enumerate(recording.visits):
-        _draw_visit(
-            [figure.add_subplot(cells[row, column]) for column in range(2)], recording, row + 1, visit
-        )
+    for row, visit in enumerate(record.visits):
+        _draw_visit([figure.add_subplot(cells[row, column]) for column in range(2)], record, row + 1, visit)
     figure.suptitle(
-        f"{recording.reached} of {recording.goals} places found from their photos alone, after "
-        f"{recording.explored - recording.began:.0f} s in building {recording.scene.seed}, never seen before",
+        f"{record.reached} of {record.goals} places found from their photos alone, after "
+        f"{record.explored - record.began:.0f} s in building {record.scene.seed}, never seen before",
         fontsize=17,
         fontweight="bold",
     )
     figure.savefig(path, dpi=110)
 
 
-def _draw_map(axes: Axes, recording: Recording) -> None:
-    scene = recording.scene
+def _draw_map(axes: Axes, record: DemoRecord) -> None:
+    scene = record.scene
     walls = np.array(scene.kinds) == "wall"
     for which, color in ((scene.obstacles & ~walls, FURNITURE), (scene.obstacles & walls, WALL)):
         for box in scene.boxes[which]:
             axes.add_patch(Polygon(footprint(box), facecolor=_rgb(color), edgecolor="none", zorder=1))
-    explored = recording.path(recording.began, recording.explored)
+    explored = record.path(record.began, record.explored)
     axes.plot(explored[:, 0], explored[:, 1], color=_rgb(BLUE), alpha=0.45, linewidth=1.2, zorder=2)
-    for number, visit in enumerate(recording.visits, 1):
-        driven = recording.path(visit.started, visit.ended)
+    for number, visit in enumerate(record.visits, 1):
+        driven = record.path(visit.started, visit.ended)
         axes.plot(driven[:, 0], driven[:, 1], color=_rgb(ORANGE), linewidth=2.0, alpha=0.8, zorder=3)
         _draw_goal(axes, number, visit)
     axes.set(
@@ -70,9 +68,9 @@ def _draw_map(axes: Axes, recording: Recording) -> None:
 
 def _draw_goal(axes: Axes, number: int, visit: Visit) -> None:
     color = _rgb(GREEN if visit.reached else RED)
-    if visit.answer is not None:
-        pose = visit.answer.pose
-        outline = ellipse(pose, visit.answer.covariance)
+    if visit.first_estimate is not None:
+        pose = np.array(visit.first_estimate.pose)
+        outline = ellipse(pose, visit.first_estimate.covariance)
         axes.add_patch(Polygon(outline, facecolor=_rgb(ORANGE), alpha=0.22, edgecolor="none", zorder=4))
         _arrow(axes, pose, _rgb(ORANGE))
         axes.plot(pose[0], pose[1], "o", color=_rgb(ORANGE), markersize=6, zorder=6)
@@ -91,15 +89,15 @@ def _draw_goal(axes: Axes, number: int, visit: Visit) -> None:
     )
 
 
-def _draw_visit(panels: list[Axes], recording: Recording, number: int, visit: Visit) -> None:
-    arrival = render(recording.scene, visit.stopped[None], CAMERA)[0]
+def _draw_visit(panels: list[Axes], record: DemoRecord, number: int, visit: Visit) -> None:
+    arrival = render(record.scene, visit.stopped[None], CAMERA)[0]
     position, yaw = visit.errors
     color = _rgb(GREEN if visit.reached else RED)
     left = f"{number}  photo"
-    if visit.answer is not None:
+    if visit.first_estimate is not None:
         left += f": answer {position:.2f} m, {math.degrees(yaw):.0f}° off"
     if not visit.arrived:
-        right = "refused" if visit.answer is None else "gave up"
+        right = "refused" if visit.first_estimate is None else "gave up"
     else:
         right = f"arrived {visit.distance:.2f} m away, {visit.seconds:.0f} s"
         if visit.distance > REACHED_DISTANCE:

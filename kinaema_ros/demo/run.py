@@ -19,9 +19,10 @@ from kinaema_ros import reporting
 from kinaema_ros.demo.film import FPS, HEIGHT, WIDTH, frames, timeline
 from kinaema_ros.demo.photos import PhotoSpots
 from kinaema_ros.demo.picture import write_picture
-from kinaema_ros.demo.recording import CAMERA, Belief, Recording, Visit
+from kinaema_ros.demo.record import CAMERA, DemoRecord, Visit
 from kinaema_ros.demo.video import write_video
 from kinaema_ros.demo.window import LiveWindow, has_screen
+from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
 from kinaema_ros.nodes.client.joystick import DemoRobot
 from kinaema_ros.nodes.client.processes import NodeProcesses, own_domain
@@ -44,39 +45,39 @@ def run(arguments: argparse.Namespace) -> int:
     )
     started = time.monotonic()
     with _terminations_as_interrupts():
-        recording = _perform(arguments)
-    print(f"\n{_table(recording)}")
+        record = _perform(arguments)
+    print(f"\n{_table(record)}")
     summary = (
-        f"{recording.reached} of {recording.goals} places reached within 1 m in "
+        f"{record.reached} of {record.goals} places reached within 1 m in "
         f"{time.monotonic() - started:.0f} s of the machine's time"
     )
-    print(f"\n{summary}" + ("" if recording.done else ": too few"), flush=True)
-    _write(arguments, recording, summary)
-    return 0 if recording.done else 1
+    print(f"\n{summary}" + ("" if record.done else ": too few"), flush=True)
+    _write(arguments, record, summary)
+    return 0 if record.done else 1
 
 
-def _perform(arguments: argparse.Namespace) -> Recording:
+def _perform(arguments: argparse.Namespace) -> DemoRecord:
     scene = generate_scene(arguments.world, SceneConfig(texture_seed=_texture_seed(arguments)))
-    recording = Recording(scene, arguments.goals)
+    record = DemoRecord(scene, arguments.goals)
     rng = np.random.default_rng(arguments.world)
     with ExitStack() as stack:
         domain = stack.enter_context(own_domain())
         print(f"starting simulator_node, memory_node and navigator_node (ROS_DOMAIN_ID={domain})", flush=True)
         processes = stack.enter_context(NodeProcesses(arguments.out / "log", _nodes(arguments)))
         robot = stack.enter_context(
-            DemoRobot(lambda seconds, pose: recording.track.append((seconds, pose)), processes.check)
+            DemoRobot(lambda seconds, pose: record.track.append((seconds, pose)), processes.check)
         )
         robot.wait_until_ready()
         if not arguments.headless and has_screen():
-            stack.enter_context(LiveWindow(recording, SPEED))
+            stack.enter_context(LiveWindow(record, SPEED))
         kinaema = stack.enter_context(KinaemaClient())
-        _explore(recording, robot, rng)
-        spots = PhotoSpots(recording.scene, recording.path(recording.began, recording.explored), rng)
+        _explore(record, robot, rng)
+        spots = PhotoSpots(record.scene, record.path(record.began, record.explored), rng)
         for number in range(1, arguments.goals + 1):
-            true = spots.next(robot.pose.tolist(), [visit.true for visit in recording.visits])
+            true = spots.next(robot.pose.tolist(), [visit.true for visit in record.visits])
             photo = arguments.out / f"photo_{number}.png"
-            _visit(recording, robot, kinaema, true, photo)
-    return recording
+            _visit(record, robot, kinaema, true, photo)
+    return record
 
 
 def _texture_seed(arguments: argparse.Namespace) -> int:
@@ -102,46 +103,46 @@ def _nodes(arguments: argparse.Namespace) -> dict[str, list[str]]:
     return {name: [*parameters, "use_sim_time:=true"] for name, parameters in nodes.items()}
 
 
-def _explore(recording: Recording, robot: DemoRobot, rng: np.random.Generator) -> None:
-    recording.began = robot.seconds
+def _explore(record: DemoRecord, robot: DemoRobot, rng: np.random.Generator) -> None:
+    record.began = robot.seconds
     total = round(EXPLORE_SECONDS)
     with tqdm(total=total, desc="exploring", unit=" s", disable=None, leave=False) as bar:
 
         def show() -> None:
-            bar.update(min(total, int(robot.seconds - recording.began)) - bar.n)
+            bar.update(min(total, int(robot.seconds - record.began)) - bar.n)
 
-        robot.drive(Tour(recording.scene, rng).command, EXPLORE_SECONDS, show)
+        robot.drive(Tour(record.scene, rng).command, EXPLORE_SECONDS, show)
         show()
-    recording.explored = robot.seconds
-    recording.state_bytes = robot.state_bytes
-    driven = path_length(recording.path(recording.began, recording.explored)[:, :2])
-    print(f"explored {driven:.0f} m; the memory has {recording.state_bytes / 1000:.0f} kB", flush=True)
+    record.explored = robot.seconds
+    record.state_bytes = robot.state_bytes
+    driven = path_length(record.path(record.began, record.explored)[:, :2])
+    print(f"explored {driven:.0f} m; the memory has {record.state_bytes / 1000:.0f} kB", flush=True)
 
 
 def _visit(
-    recording: Recording, robot: DemoRobot, kinaema: KinaemaClient, true: NDArray[np.float64], photo: Path
+    record: DemoRecord, robot: DemoRobot, kinaema: KinaemaClient, true: NDArray[np.float64], photo: Path
 ) -> None:
     """Shows the robot a photo taken at ``true``, and watches it go there."""
-    picture = render(recording.scene, true[None], CAMERA)[0]
+    picture = render(record.scene, true[None], CAMERA)[0]
     cv2.imwrite(str(photo), picture[..., ::-1])
     visit = Visit(picture, true, robot.seconds)
-    recording.visits.append(visit)
+    record.visits.append(visit)
     with tqdm(bar_format=_BAR, disable=None, leave=False) as line:
-        line.set_description_str(f"photo {len(recording.visits)} of {recording.goals}: where is this?")
+        line.set_description_str(f"photo {len(record.visits)} of {record.goals}: where is this?")
 
         def on_feedback(feedback: Feedback) -> None:
             pose, covariance = robot.on_map(feedback.goal, feedback.covariance)
-            visit.beliefs.append(Belief(robot.seconds, pose, covariance, feedback.seen))
+            visit.estimates.append((robot.seconds, Estimate(as_pose(pose), covariance, feedback.seen)))
             left = math.hypot(*(pose[:2] - robot.pose[:2]))
             line.set_description_str(
-                f"photo {len(recording.visits)} of {recording.goals}: at ({pose[0]:.1f}, {pose[1]:.1f}) m, "
+                f"photo {len(record.visits)} of {record.goals}: at ({pose[0]:.1f}, {pose[1]:.1f}) m, "
                 f"{left:.1f} m away, seen before: {100 * feedback.seen:.0f} %"
             )
 
         arrival = kinaema.go_to(photo, on_feedback=on_feedback)
         visit.ended, visit.stopped = robot.seconds, robot.pose
         visit.arrived, visit.message = arrival.reached, arrival.message
-    print(_outcome(len(recording.visits), visit), flush=True)
+    print(_outcome(len(record.visits), visit), flush=True)
 
 
 def _photos(number: int) -> str:
@@ -154,14 +155,14 @@ def _outcome(number: int, visit: Visit) -> str:
     return f"photo {number}: stopped {visit.distance:.2f} m from where it was taken"
 
 
-def _table(recording: Recording) -> str:
+def _table(record: DemoRecord) -> str:
     rows = []
-    for number, visit in enumerate(recording.visits, 1):
+    for number, visit in enumerate(record.visits, 1):
         position, yaw = visit.errors
         rows.append(
             (
                 str(number),
-                "refused" if visit.answer is None else _place(visit.answer.pose),
+                "refused" if visit.first_estimate is None else _place(np.array(visit.first_estimate.pose)),
                 _place(visit.true),
                 reporting.number(position, 2, " m"),
                 reporting.number(math.degrees(yaw), 0, "°"),
@@ -178,15 +179,15 @@ def _place(pose: NDArray[np.float64]) -> str:
     return f"{pose[0]:.2f} m, {pose[1]:.2f} m, {math.degrees(pose[2]):.0f}°"
 
 
-def _write(arguments: argparse.Namespace, recording: Recording, summary: str) -> None:
+def _write(arguments: argparse.Namespace, record: DemoRecord, summary: str) -> None:
     picture, film = arguments.out / "demo.png", arguments.out / "demo.mp4"
-    write_picture(picture, recording)
-    moments = timeline(recording)
-    shown = reporting.progress(frames(recording, moments), total=len(moments), desc="film", unit="frame")
+    write_picture(picture, record)
+    moments = timeline(record)
+    shown = reporting.progress(frames(record, moments), total=len(moments), desc="film", unit="frame")
     remark = write_video(film, shown, WIDTH, HEIGHT, FPS)
     if arguments.json:
-        goals = [visit.as_json() for visit in recording.visits]
-        result = {"world": arguments.world, "goals": goals, "reached": recording.reached, "summary": summary}
+        goals = [visit.as_json() for visit in record.visits]
+        result = {"world": arguments.world, "goals": goals, "reached": record.reached, "summary": summary}
         reporting.write_json(arguments.json, result)
     print(f"picture: {picture}\nfilm:    {film}" + (f" ({remark})" if remark else ""))
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Final
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from kinaema_ros.images import RGB
+
 ENCODER: Final = "libx264"
 
 
-def write_video(path: Path, frames: Iterable[Pixels], width: int, height: int, fps: int) -> str:
+def write_video(path: Path, frames: Iterable[RGB], width: int, height: int, fps: int) -> str:
     """Writes frames (height, width, 3) RGB; returns what is to be said about the file, "" if all is well.
 
     Raises RuntimeError if nothing can write MP4.
@@ -34,7 +33,7 @@ def write_video(path: Path, frames: Iterable[Pixels], width: int, height: int, f
     return ""
 
 
-def _write_with_opencv(path: Path, frames: Iterable[Pixels], width: int, height: int, fps: int) -> str:
+def _write_with_opencv(path: Path, frames: Iterable[RGB], width: int, height: int, fps: int) -> str:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
     if not writer.isOpened():
         raise RuntimeError(f"OpenCV cannot write {path}; pip install av")

@@ -8,16 +8,16 @@ import threading
 from types import TracebackType
 
 from kinaema_ros.demo.film import HEIGHT, WIDTH, Moment, Painter
-from kinaema_ros.demo.recording import Recording
+from kinaema_ros.demo.record import DemoRecord
 
 _PERIOD = 0.1  # seconds between two frames
 
 
 class LiveWindow:
-    """Shows a recording as it grows, from its exploration's start, until ``with`` ends or the user closes it."""
+    """Shows a record as it grows, from its exploration's start, until ``with`` ends or the user closes it."""
 
-    def __init__(self, recording: Recording, speed: float):
-        self._recording, self._speed = recording, speed
+    def __init__(self, record: DemoRecord, speed: float):
+        self._record, self._speed = record, speed
         self._stop = threading.Event()
         # Tk belongs to the thread that made it, and the main thread has a robot to watch.
         self._thread = threading.Thread(target=self._show, name="live window", daemon=True)
@@ -41,14 +41,14 @@ class LiveWindow:
     def _run(self) -> None:
         import tkinter
 
-        painter = Painter(self._recording)
+        painter = Painter(self._record)
         try:
             root = tkinter.Tk()
             root.title("kinaema demo")
             label = tkinter.Label(root, width=WIDTH, height=HEIGHT, borderwidth=0)
             label.pack()
             while not self._stop.wait(_PERIOD):
-                now = self._recording.now
+                now = self._record.now
                 if now is not None:
                     pixels = painter.frame(Moment(now, self._speed)).tobytes()
                     header = f"P6 {WIDTH} {HEIGHT} 255\n".encode()

@@ -18,6 +18,7 @@ from kinaema_ros import geometry, metrics
 from kinaema_ros.baselines.learned import KINDS, load_baseline
 from kinaema_ros.baselines.methods import KinaemaMethod, Method, OwnPose, Retrieval, RetrievalPair
 from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, episodes, odometry_of
+from kinaema_ros.geometry import Array
 from kinaema_ros.model.checkpoint import CheckpointError, load_network
 from kinaema_ros.model.encoder import Trunk
 from kinaema_ros.model.network import Kinaema
@@ -25,7 +26,6 @@ from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.reporting import number, percent, progress, table, write_json
 from kinaema_ros.sim import OdometryNoise
 
-Array = NDArray[np.float64]
 METHODS = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
 DRIVES_AT_ONCE = 16
 TIMED = 15  # updates and queries that a cost is the median of

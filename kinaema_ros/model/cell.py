@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinaema_ros.model import pose_graph as drift
+from kinaema_ros.model import pose_graph
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.pose_graph import PoseGraph
 from kinaema_ros.model.rows import pick, put
@@ -38,7 +38,7 @@ class MemoryState:
     pose: Tensor  # (B, N, 3) float64, of the robot at that place, memory frame
     count: Tensor  # (B, N) observations folded into the embedding, 0: free
     written: Tensor  # (B, N) int64, number of the update that last wrote it
-    twin: Tensor  # (B, N) int64, the embedding most like this one
+    nearest_embedding: Tensor  # (B, N) int64, the embedding most like this one
     likeness: Tensor  # (B, N) address between the two
     robot: Tensor  # (B, 3) float64, the robot in the memory frame at the last update
     odometry: Tensor  # (B, 3) float64, the same instant in the odom frame
@@ -57,7 +57,7 @@ class MemoryState:
             pose=pose,
             count=scalar,
             written=index,
-            twin=index.clone(),
+            nearest_embedding=index.clone(),
             likeness=torch.full_like(scalar, NEVER),
             robot=pose[:, 0].clone(),
             odometry=pose[:, 0].clone(),
@@ -110,12 +110,12 @@ class MemoryCell(nn.Module):
         key: Tensor,
         content: Tensor,
         odometry: Tensor,
-        sighting: Sighting | None = None,
+        loop_closure: LoopClosure | None = None,
     ) -> MemoryState:
         """One observation for each of B memories.
 
         key (B, Dk) and content (B, Dc) come from the descriptor, odometry (B, 3) is float64 in the odom frame,
-        of which only the motion since the last update is used; ``sighting`` is an old place recognised in the
+        of which only the motion since the last update is used; ``loop_closure`` is an old place recognised in the
         same view.
         """
         state = follow(state, odometry)
@@ -131,12 +131,16 @@ class MemoryCell(nn.Module):
         if self.context is not None:
             new_content = new_content + self.context(state, address, new_content)
         state = write(state, slot, fold, new_key, new_content, gate.detach())
-        if sighting is not None:
-            graph = drift.add_loop(
-                state.graph, sighting.place, sighting.frame_T_robot, sighting.variance, sighting.sure & ~fold
+        if loop_closure is not None:
+            graph = pose_graph.add_loop(
+                state.graph,
+                loop_closure.place,
+                loop_closure.frame_T_robot,
+                loop_closure.variance,
+                loop_closure.sure & ~fold,
             )
             state = replace(state, graph=graph)
-        return self.find_twins(state, slot)
+        return self.find_nearest_embeddings(state, slot)
 
     def address(self, state: MemoryState, key: Tensor, pose: Tensor) -> Tensor:
         """How well a view with ``key`` (B, Dk) from ``pose`` (B, 3) fits each embedding, (B, N), at most 1."""
@@ -145,26 +149,28 @@ class MemoryCell(nn.Module):
         return torch.where(state.count > 0, similarity - self.config.pose_weight * distance, NEVER)
 
     @torch.no_grad()
-    def find_twins(self, state: MemoryState, slot: Tensor) -> MemoryState:
+    def find_nearest_embeddings(self, state: MemoryState, slot: Tensor) -> MemoryState:
         """Keep account of which embeddings are most alike, after ``slot`` (B,) was written."""
         here = F.one_hot(slot, state.count.shape[1]).bool()
         address = self.address(state, pick(state.key, slot), pick(state.pose, slot))
         likeness = torch.where(here, NEVER, address)
-        closest, twin = likeness.max(dim=1)
+        closest, nearest_embedding = likeness.max(dim=1)
         nearer = likeness > state.likeness
         return replace(
             state,
-            twin=torch.where(here, twin[:, None], torch.where(nearer, slot[:, None], state.twin)),
+            nearest_embedding=torch.where(
+                here, nearest_embedding[:, None], torch.where(nearer, slot[:, None], state.nearest_embedding)
+            ),
             likeness=torch.where(here, closest[:, None], torch.maximum(likeness, state.likeness)),
         )
 
 
 @dataclass
-class Sighting:
+class LoopClosure:
     """An old place recognised in the present view of each of B memories."""
 
     place: Tensor  # (B,) int64, its embedding
-    frame_T_robot: Tensor  # (B, 3) float64, in its frame (drift.PoseGraph)
+    frame_T_robot: Tensor  # (B, 3) float64, in its frame (pose_graph.PoseGraph)
     variance: Tensor  # (B, 2) float64, of position and yaw
     sure: Tensor  # (B,) bool, False: nothing was recognised
 
@@ -178,14 +184,14 @@ def follow(state: MemoryState, odometry: Tensor) -> MemoryState:
         robot=compose(state.robot, motion),
         odometry=odometry,
         updates=state.updates + 1,
-        graph=drift.drive(state.graph, motion),
+        graph=pose_graph.propagate(state.graph, motion),
     )
 
 
 def settle(state: MemoryState) -> MemoryState:
     """Move all embeddings to where their relations agree, and the robot with the one it stands by."""
-    pose = drift.relax(state.graph, state.pose)
-    return replace(state, pose=pose, robot=drift.robot(state.graph, pose))
+    pose = pose_graph.optimise(state.graph, state.pose)
+    return replace(state, pose=pose, robot=pose_graph.robot(state.graph, pose))
 
 
 def allocate(state: MemoryState, address: Tensor, threshold: float) -> tuple[MemoryState, Tensor, Tensor]:
@@ -209,7 +215,7 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
     Returns the index of the embedding that became free. The survivor is the mean, weighted by counts.
     """
     gone = state.likeness.argmax(dim=1)
-    kept = pick(state.twin, gone)
+    kept = pick(state.nearest_embedding, gone)
     count, of_gone = pick(state.count, kept), pick(state.count, gone)
     joins = torch.where(where, of_gone, 0.0)  # observations that change over; without any, all stays as it is
     weight = (joins / (count + joins).clamp_min(1.0))[:, None]
@@ -217,7 +223,7 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
     pose = old + weight * difference(other, old)
     content = pick(state.content, kept).lerp(pick(state.content, gone), weight)
     key = F.normalize(pick(state.key, kept).lerp(pick(state.key, gone), weight), dim=-1)
-    graph = drift.absorb(state.graph, gone, kept, between(old, other), where)
+    graph = pose_graph.absorb(state.graph, gone, kept, between(old, other), where)
     index = torch.arange(state.count.shape[1], device=where.device)
     merged = ((index == gone[:, None]) | (index == kept[:, None])) & where[:, None]
     state = replace(
@@ -227,10 +233,14 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
         pose=put(state.pose, kept, pose),
         count=put(put(state.count, kept, count + joins), gone, of_gone - joins),
         # Whatever was most like the one that goes is now most like the one that stays, but for that one,
-        # which waits for the next observation near it to find its twin.
-        twin=torch.where((state.twin == gone[:, None]) & where[:, None], kept[:, None], state.twin),
+        # which waits for the next observation near it to find its nearest_embedding.
+        nearest_embedding=torch.where(
+            (state.nearest_embedding == gone[:, None]) & where[:, None],
+            kept[:, None],
+            state.nearest_embedding,
+        ),
         likeness=torch.where(merged, NEVER, state.likeness),
-        graph=drift.move(graph, kept, between(old, pose), where),
+        graph=pose_graph.move(graph, kept, between(old, pose), where),
     )
     return state, gone
 
@@ -241,7 +251,7 @@ def write(
     """Put key (B, Dk) and content (B, Dc) into embedding ``slot`` (B,); its pose moves towards the robot's by gate."""
     old = pick(state.pose, slot)
     pose = torch.where(fold[:, None], old + gate * difference(state.robot, old), state.robot)
-    graph = drift.move(state.graph, slot, between(old, pose), fold)
+    graph = pose_graph.move(state.graph, slot, between(old, pose), fold)
     return replace(
         state,
         key=put(state.key, slot, key),
@@ -249,7 +259,7 @@ def write(
         pose=put(state.pose, slot, pose),
         count=put(state.count, slot, torch.where(fold, pick(state.count, slot) + 1.0, 1.0)),
         written=put(state.written, slot, state.updates),
-        graph=drift.add_child(graph, slot, ~fold),
+        graph=pose_graph.add_child(graph, slot, ~fold),
     )
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kinaema_ros.model.cell import NEVER, MemoryCell, MemoryState, Sighting, settle
+from kinaema_ros.model.cell import NEVER, LoopClosure, MemoryCell, MemoryState, settle
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.decoder import Fusion, PairEstimate, PairHead, fuse
 from kinaema_ros.model.encoder import Descriptor, Trunk
+from kinaema_ros.model.estimates import Estimates
 from kinaema_ros.model.rows import pick
 from kinaema_ros.model.se2 import between, compose, wrap_angle
 
@@ -19,11 +20,11 @@ SETTLE_EVERY = 5  # updates between two relaxations of the embeddings' poses
 RECENT = 40  # updates for which a place is too fresh to correct drift by
 SURE = 0.8  # probability of a match from which on it corrects drift
 AGREE_M = 0.7  # metres within which another place must put the robot too
-MAX_SIGHTING_SCALE = 0.5  # metres
+MAX_LOOP_SCALE = 0.5  # metres
 MAX_CORRECTION_M, MAX_CORRECTION_RAD = 3.0, math.radians(30.0)  # beyond, a look-alike is likelier than drift
 APART = 3.0  # metres from which two embeddings are different places
 TYPICAL_LOOKALIKE = 0.5  # where the memory holds no places so far apart: the median of procedural scenes
-SIGHTING_VARIANCE = 10.0  # a planar Laplace's variance is 3 scale^2 an axis; views of one place err alike
+LOOP_VARIANCE = 10.0  # a planar Laplace's variance is 3 scale^2 an axis; views of one place err alike
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Kinaema(nn.Module):
             state = settle(state)
         return state
 
-    def recognise(self, state: MemoryState, key: Tensor, probe: Tensor) -> Sighting:
+    def recognise(self, state: MemoryState, key: Tensor, probe: Tensor) -> LoopClosure:
         """The old place that the present view (B, ...) shows, if any."""
         similarity = torch.einsum("bnd,bd->bn", state.key, key)
         recent = state.written > (state.updates[:, None] - RECENT)
@@ -83,13 +84,13 @@ class Kinaema(nn.Module):
             (pick(weight, best) > SURE)
             & (pick(similarity, best) > NEVER)
             & (agreeing >= 2)
-            & (scale[:, 0] < MAX_SIGHTING_SCALE)
+            & (scale[:, 0] < MAX_LOOP_SCALE)
             & (correction < MAX_CORRECTION_M)
             & (turn < MAX_CORRECTION_RAD)
         )
         place = pick(index, best)
         frame_T_robot = compose(pick(state.graph.frame_T_pose, place), pick(place_T_robot, best))
-        return Sighting(place, frame_T_robot, SIGHTING_VARIANCE * scale**2, sure)
+        return LoopClosure(place, frame_T_robot, LOOP_VARIANCE * scale**2, sure)
 
     def hypotheses(self, state: MemoryState, features: Tensor) -> Hypotheses:
         """Ask each of B memories Q questions: features (B, Q, FEATURE_DIM)."""
@@ -107,11 +108,10 @@ class Kinaema(nn.Module):
         """Unnormalised log weight (...) of a hypothesis; ``choice`` is fitted when the network is calibrated."""
         return self.choice[0] * match + self.choice[1] * similarity
 
-    def query(self, state: MemoryState, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def query(self, state: MemoryState, features: Tensor) -> Estimates:
         """Where the robot was when it would have seen this, relative to where it is now.
 
-        features (B, Q, FEATURE_DIM) -> robot_T_query (B, Q, 3), standard deviations of position (metres, each
-        axis) and yaw (radians) (B, Q, 2), probability that the place is in memory (B, Q).
+        features: (B, Q, FEATURE_DIM).
         """
         hypotheses = self.hypotheses(state, features)
         fused = fuse(hypotheses.estimate, hypotheses.logit)
@@ -119,7 +119,7 @@ class Kinaema(nn.Module):
             self.fusion.evidence(fused, hypotheses.estimate.match, hypotheses.similarity)
         )
         seen = self.fusion.probability(distinctness(state, hypotheses.similarity)[..., None])
-        return fused.pose, std, seen
+        return Estimates(fused.pose, std, seen)
 
 
 def distinctness(state: MemoryState, similarity: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class PoseGraph:
         return n + self.loops % (self.tail.shape[1] - n)
 
 
-def drive(graph: PoseGraph, motion: Tensor) -> PoseGraph:
+def propagate(graph: PoseGraph, motion: Tensor) -> PoseGraph:
     """The robot moved by ``motion`` (B, 3) according to odometry."""
     distance = torch.linalg.vector_norm(motion[:, :2], dim=-1)
     growth = torch.stack(
@@ -206,7 +206,7 @@ def move(graph: PoseGraph, slot: Tensor, old_T_new: Tensor, where: Tensor) -> Po
     return replace(graph, frame_T_pose=put(graph.frame_T_pose, slot, moved, where))
 
 
-def relax(graph: PoseGraph, pose: Tensor) -> Tensor:
+def optimise(graph: PoseGraph, pose: Tensor) -> Tensor:
     """New poses (B, N, 3) of all embeddings, nearer to agreement: first the yaws, then the positions.
 
     Yaws alone and then positions given the yaws are two linear problems of size N with Laplacian matrices, an

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from kinaema_ros import geometry
+from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.navigation.goal_fusion import GoalFusion
 
@@ -27,22 +27,6 @@ class NotSeen(Exception):
 
 class DriveTimeout(Exception):
     """The drive took too long."""
-
-
-class Answer(Protocol):
-    """Where the memory takes the photo to be from, in the fixed frame."""
-
-    @property
-    def pose(self) -> Array:
-        """(3,) x, y, yaw."""
-
-    @property
-    def covariance(self) -> Array:
-        """(3, 3)."""
-
-    @property
-    def seen(self) -> float:
-        """Probability that the place is in memory."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +50,7 @@ class DriveLimits:
                 )
 
 
-def refuse_unseen(answer: Answer, min_seen: float) -> None:
+def refuse_unseen(answer: Estimate, min_seen: float) -> None:
     """Raises NotSeen for a photo of a place that was probably never seen."""
     if answer.seen < min_seen:
         raise NotSeen(
@@ -87,7 +71,7 @@ class PhotoDrive:
 
     def __init__(
         self,
-        ask: Callable[[], Answer],
+        ask: Callable[[], Estimate],
         send: Callable[[Array], object],
         arrived: Callable[[], bool],
         travelled: Callable[[], float],
@@ -141,7 +125,7 @@ class PhotoDrive:
                 f"the goal took longer than {self._goal_timeout:g} s (parameter goal_timeout), so the robot was stopped"
             )
 
-    def _count(self, answer: Answer) -> None:
+    def _count(self, answer: Estimate) -> None:
         self.queries += 1
         self.seen = answer.seen
         self._travelled_before = self._travelled()

@@ -17,13 +17,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from kinaema_ros import geometry
 from kinaema_ros.camera import BLANK, Intrinsics
-
-Array = NDArray[np.float64]
-RGB = NDArray[np.uint8]
+from kinaema_ros.geometry import Array
+from kinaema_ros.images import RGB
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Recorded drives: any rosbag2 (MCAP or sqlite3) with a camera and an odometry topic, read without ROS.
 
-`open_drive` finds the topics, reads odometry, ground truth and camera, and hands out the images one by one,
+`open_recording` finds the topics, reads odometry, ground truth and camera, and hands out the images one by one,
 each with the odometry interpolated at its stamp. Poses are planar (x, y, yaw), metres and radians, REP 103.
 Stamps are those of the headers, integer nanoseconds; a message whose header was never stamped counts from
 the time at which it was recorded.
@@ -62,7 +62,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Frame:
-    """One image of a drive, with the odometry (3,) at its stamp. `serialized` is the message as recorded."""
+    """One image of a recording, with the odometry (3,) at its stamp. `serialized` is the message as recorded."""
 
     stamp_ns: int
     odom_pose: geometry.Array
@@ -78,7 +78,7 @@ class Frame:
 
 
 @dataclass
-class Drive:
+class Recording:
     """A recorded drive, open for reading. `camera` and `truth` are None where the bag has none.
 
     `dropped` counts, while `frames` runs, the images that it left out, by reason.
@@ -111,12 +111,12 @@ class Drive:
 
 
 @contextmanager
-def open_drive(
+def open_recording(
     path: str | Path,
     image_topic: str | None = None,
     odom_topic: str | None = None,
     truth_topic: str | None = None,
-) -> Iterator[Drive]:
+) -> Iterator[Recording]:
     """Open a bag (its folder, or a single .mcap or .db3 file) and read all but its images.
 
     Topics that are not named are found by type (`topics.choose_topics`). Raises BagError, with what the
@@ -135,7 +135,7 @@ def open_drive(
             raise BagError(f"none of the {odom.rejected} messages of {chosen.odom.name} holds a valid pose")
         camera = _read_camera(reader, path, chosen.camera) if chosen.camera else None
         truth = _read_track(reader, path, chosen.truth) if chosen.truth else None
-        yield Drive(path, topics, chosen.image, chosen.odom, chosen.truth, camera, odom, truth, reader)
+        yield Recording(path, topics, chosen.image, chosen.odom, chosen.truth, camera, odom, truth, reader)
     finally:
         reader.close()
 

@@ -16,7 +16,7 @@ from matplotlib.transforms import Affine2D
 
 from kinaema_ros import geometry, metrics
 from kinaema_ros.geometry import Array
-from kinaema_ros.replay.bag import Drive
+from kinaema_ros.replay.bag import Recording
 from kinaema_ros.replay.maps import Map
 from kinaema_ros.replay.replay import Outcome
 
@@ -25,14 +25,14 @@ GOOD_LEVEL = metrics.ACCURACY_LEVELS["acc_1m_20deg"]
 
 
 def write_plots(
-    folder: Path, drive: Drive, outcome: Outcome, result: dict[str, Any], grid: Map | None
+    folder: Path, recording: Recording, outcome: Outcome, result: dict[str, Any], grid: Map | None
 ) -> list[Path]:
     """Write the pictures that the result allows as PNG into an existing folder; returns their paths.
 
     map.png always; errors.png and calibration.png where there is truth; seen.png where the queries are both
     of seen and of unseen places. `result` is what `replay.evaluate` returns.
     """
-    written = [_save(_map_figure(drive, outcome, result["queries"], grid), folder / "map.png")]
+    written = [_save(_map_figure(recording, outcome, result["queries"], grid), folder / "map.png")]
     located = [query for query in result["queries"] if query["error_m"] is not None]
     if located:
         written.append(_save(_error_figure(located, result["summary"]), folder / "errors.png"))
@@ -58,16 +58,18 @@ def draw_map(axes: Axes, grid: Map) -> None:
     )
 
 
-def _map_figure(drive: Drive, outcome: Outcome, queries: list[dict[str, Any]], grid: Map | None) -> Figure:
-    map_T_robot = drive.truth.at(outcome.last_stamp_ns) if drive.truth is not None else None
+def _map_figure(
+    recording: Recording, outcome: Outcome, queries: list[dict[str, Any]], grid: Map | None
+) -> Figure:
+    map_T_robot = recording.truth.at(outcome.last_stamp_ns) if recording.truth is not None else None
     world_T_robot = outcome.last_odom_pose if map_T_robot is None else map_T_robot
     figure, (axes,) = _figure(1, (10.0, 9.0))
     axes.set_aspect("equal")
-    odometry = geometry.compose(world_T_robot, geometry.between(outcome.last_odom_pose, drive.odom.poses))
+    odometry = geometry.compose(world_T_robot, geometry.between(outcome.last_odom_pose, recording.odom.poses))
     legend = [_path(axes, odometry, ODOMETRY, "odometry, aligned at the end")]
-    if map_T_robot is not None and drive.truth is not None:
-        if drive.truth_topic != drive.odom_topic:
-            legend.append(_path(axes, drive.truth.poses, TRUE, "true path"))
+    if map_T_robot is not None and recording.truth is not None:
+        if recording.truth_topic != recording.odom_topic:
+            legend.append(_path(axes, recording.truth.poses, TRUE, "true path"))
         if grid is not None:  # its frame is the truth's, not the odometry's
             draw_map(axes, grid)
             height, width = (size * grid.resolution for size in grid.image.shape)
@@ -84,8 +86,12 @@ def _map_figure(drive: Drive, outcome: Outcome, queries: list[dict[str, Any]], g
     x, y, yaw = world_T_robot
     axes.plot(x, y, marker=(3, 0, math.degrees(yaw) - 90.0), markersize=14, color="black", zorder=6)
     legend.append(Line2D([], [], marker="^", linestyle="", color="black", label="robot when asked"))
-    frame = drive.odom.frame_id if map_T_robot is None or drive.truth is None else drive.truth.frame_id
-    axes.set(xlabel=f"x in {frame} (m)", ylabel="y (m)", title=f"{drive.path}: {len(queries)} queries")
+    frame = (
+        recording.odom.frame_id
+        if map_T_robot is None or recording.truth is None
+        else recording.truth.frame_id
+    )
+    axes.set(xlabel=f"x in {frame} (m)", ylabel="y (m)", title=f"{recording.path}: {len(queries)} queries")
     axes.autoscale_view()
     axes.legend(handles=legend, loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=3, frameon=False)
     return figure

@@ -1,4 +1,4 @@
-"""Replaying a recorded drive: every frame into the memory, every query to it, and the answers against truth.
+"""Replaying a recorded recording: every frame into the memory, every query to it, and the answers against truth.
 
 `remember_and_ask` does it with a `SpatialMemory` in this process; `nodes.player.play` does the same with a
 running memory_node. Both return an `Outcome`, which `evaluate` turns into the result that `kinaema replay`
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinaema_ros import geometry, metrics
+from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import read_image
 from kinaema_ros.keyframes import KeyframeConfig, KeyframeSelector
-from kinaema_ros.replay.bag import BagError, Drive, Frame
+from kinaema_ros.replay.bag import BagError, Frame, Recording
 from kinaema_ros.replay.queries import Query
 
 if TYPE_CHECKING:
@@ -36,19 +37,10 @@ def no_progress(items: Iterable[Any], **_: object) -> Iterable[Any]:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the memory says to a query. pose: (3,), robot_T_query; covariance: (3, 3) in the robot's axes."""
-
-    pose: Array
-    covariance: Array
-    seen: float
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What came of a replay. Latencies are medians in milliseconds; counts are of frames."""
 
-    answers: list[Answer]
+    answers: list[Estimate]
     last_stamp_ns: int
     last_odom_pose: Array
     used: int
@@ -60,7 +52,7 @@ class Outcome:
 
 
 def remember_and_ask(
-    drive: Drive,
+    recording: Recording,
     queries: Sequence[Query],
     memory: SpatialMemory,
     keyframes: KeyframeConfig | None = None,
@@ -70,14 +62,16 @@ def remember_and_ask(
 
     The camera's intrinsics are set from the bag where it has them. Raises BagError if no frame can be used.
     """
-    if drive.camera is not None:
-        memory.set_camera(**dataclasses.asdict(drive.camera))
+    if recording.camera is not None:
+        memory.set_camera(**dataclasses.asdict(recording.camera))
     selector = KeyframeSelector(keyframes)
     skipped = 0
     undecodable: Counter[str] = Counter()
     update_ms: list[float] = []
     last: Frame | None = None
-    for frame in progress(drive.frames(), total=drive.image_topic.count, desc="remembering", unit="frame"):
+    for frame in progress(
+        recording.frames(), total=recording.image_topic.count, desc="remembering", unit="frame"
+    ):
         try:
             rgb = frame.rgb()
         except ValueError as error:
@@ -90,20 +84,18 @@ def remember_and_ask(
         start = time.perf_counter()
         memory.update(rgb, frame.odom_pose)
         update_ms.append(1e3 * (time.perf_counter() - start))
-    dropped = dict(drive.dropped + undecodable)
+    dropped = dict(recording.dropped + undecodable)
     if last is None:
-        raise BagError(f"no image of {drive.image_topic.name} can be used: {_reasons(dropped)}")
+        raise BagError(f"no image of {recording.image_topic.name} can be used: {_reasons(dropped)}")
 
-    answers: list[Answer] = []
+    answers: list[Estimate] = []
     query_ms: list[float] = []
     for query in progress(queries, total=len(queries), desc="asking", unit="query"):
         rgb = read_image(query.path)
         start = time.perf_counter()
         estimate = memory.locate(rgb)
         query_ms.append(1e3 * (time.perf_counter() - start))
-        answers.append(
-            answer_at(last.odom_pose, estimate.odom_pose, estimate.pose, estimate.covariance, estimate.seen)
-        )
+        answers.append(seen_from(last.odom_pose, estimate))
     return Outcome(
         answers,
         last.stamp_ns,
@@ -117,30 +109,26 @@ def remember_and_ask(
     )
 
 
-def answer_at(
-    odom_T_robot: Array,
-    odom_T_query: Iterable[float],
-    updated_T_query: Iterable[float],
-    covariance: Array,
-    seen: float,
-) -> Answer:
-    """An estimate, given in the robot's frame at its last update, in the robot's frame at odom_T_robot.
+def seen_from(odom_T_robot: Array, estimate: Estimate) -> Estimate:
+    """What `SpatialMemory.locate` said in the robot's frame at its last update, in the robot's frame at odom_T_robot.
 
     The last frame of a drive is seldom an update: the robot may have moved on by less than a keyframe's step.
     """
-    robot_T_query = geometry.between(odom_T_robot, tuple(odom_T_query))
-    turned = robot_T_query[2] - tuple(updated_T_query)[2]
-    return Answer(robot_T_query, geometry.rotate_covariance(covariance, turned), float(seen))
+    assert estimate.odom_pose is not None
+    robot_T_query = geometry.between(odom_T_robot, estimate.odom_pose)
+    turned = robot_T_query[2] - estimate.pose[2]
+    covariance = geometry.rotate_covariance(estimate.covariance, turned)
+    return Estimate(as_pose(robot_T_query), covariance, estimate.seen, estimate.num_updates)
 
 
-def evaluate(drive: Drive, queries: Sequence[Query], outcome: Outcome) -> dict[str, Any]:
+def evaluate(recording: Recording, queries: Sequence[Query], outcome: Outcome) -> dict[str, Any]:
     """Compare the answers with the truth: `{"summary": {...}, "queries": [...]}`, ready for JSON.
 
     A query holds the file, the predicted robot_T_query as x, y, yaw (metres, radians) with its covariance,
     the predicted probability `seen`, the truth as true_x, true_y, true_yaw, true_seen, and error_m and
     error_deg. Truth of pose and errors are None for unseen queries and where the bag has no ground truth.
     """
-    truth = drive.truth.at(outcome.last_stamp_ns) if drive.truth is not None else None
+    truth = recording.truth.at(outcome.last_stamp_ns) if recording.truth is not None else None
     records = [_record(query, answer, truth) for query, answer in zip(queries, outcome.answers, strict=True)]
     located = [i for i, record in enumerate(records) if record["error_m"] is not None]
     covariances = np.array([outcome.answers[i].covariance for i in located]).reshape(-1, 3, 3)
@@ -149,17 +137,17 @@ def evaluate(drive: Drive, queries: Sequence[Query], outcome: Outcome) -> dict[s
     seen = np.array([query.seen for query in queries])
     probabilities = np.array([answer.seen for answer in outcome.answers])
     summary = {
-        "bag": str(drive.path),
-        "image_topic": drive.image_topic.name,
-        "odom_topic": drive.odom_topic.name,
-        "truth_topic": drive.truth_topic.name if drive.truth_topic else None,
+        "bag": str(recording.path),
+        "image_topic": recording.image_topic.name,
+        "odom_topic": recording.odom_topic.name,
+        "truth_topic": recording.truth_topic.name if recording.truth_topic else None,
         "queries": len(queries),
         "queries_seen": int(seen.sum()),
         **metrics.accuracy_summary(*metrics.pose_errors(predicted, true)),
         **metrics.coverage_summary(metrics.ellipse_levels(predicted, true, covariances)),
         "seen_auroc": metrics.auroc(probabilities, seen),
         "seen_ece": metrics.expected_calibration_error(probabilities, seen),
-        "frames": drive.image_topic.count,
+        "frames": recording.image_topic.count,
         "frames_used": outcome.used,
         "frames_skipped": outcome.skipped,
         "frames_dropped": sum(outcome.dropped.values()),
@@ -171,7 +159,7 @@ def evaluate(drive: Drive, queries: Sequence[Query], outcome: Outcome) -> dict[s
     return {"summary": summary, "queries": records}
 
 
-def _record(query: Query, answer: Answer, map_T_robot: Array | None) -> dict[str, Any]:
+def _record(query: Query, answer: Estimate, map_T_robot: Array | None) -> dict[str, Any]:
     record: dict[str, Any] = {
         "file": query.file,
         "x": float(answer.pose[0]),

@@ -1,7 +1,7 @@
 """Procedural indoor scenes, a renderer, and robot motion in them. No torch, no ROS."""
 
 from kinaema_ros.sim.building.generate import generate_scene
-from kinaema_ros.sim.driving import ROBOT_RADIUS, PathFollower, drive, plan_path
+from kinaema_ros.sim.driving import ROBOT_RADIUS, PathFollower, plan_path, step_robot
 from kinaema_ros.sim.export.map import export_map
 from kinaema_ros.sim.motion import (
     OdometryNoise,
@@ -23,7 +23,7 @@ __all__ = [
     "PathFollower",
     "Scene",
     "SceneConfig",
-    "drive",
+    "step_robot",
     "explore",
     "export_map",
     "generate_scene",

@@ -19,7 +19,7 @@ SUBSTEP = 0.02  # metres between collision checks
 Pose = tuple[float, float, float]
 
 
-def drive(scene: Scene, pose: Sequence[float], v: float, omega: float, dt: float) -> tuple[Pose, bool]:
+def step_robot(scene: Scene, pose: Sequence[float], v: float, omega: float, dt: float) -> tuple[Pose, bool]:
     """Moves a round differential-drive robot of radius 0.2 m for dt seconds.
 
     pose: x, y, yaw in the scene's frame; v: forward speed (m/s); omega: yaw rate (rad/s). Returns the new

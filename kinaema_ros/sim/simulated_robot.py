@@ -7,21 +7,20 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kinaema_ros import geometry
+from kinaema_ros.geometry import Array
 from kinaema_ros.sim import (
     ROBOT_RADIUS,
     OccupancyGrid,
     OdometryNoise,
     PathFollower,
     Scene,
-    drive,
     explore,
     plan_path,
+    step_robot,
 )
 
-Array = NDArray[np.float64]
 # The noise is given per step of a walk, as in training: this far, or this much of a turn.
 _STEP, _STEP_YAW = 0.25, math.radians(25.0)
 _CLEARANCE = ROBOT_RADIUS + 0.05  # what a planned path keeps
@@ -117,7 +116,7 @@ class SimulatedRobot:
             if self._follower is not None:
                 v, omega = self._follower.command(self._believed().tolist(), dt)
             before = self._true
-            pose, collided = drive(self.scene, before.tolist(), v, omega, dt)
+            pose, collided = step_robot(self.scene, before.tolist(), v, omega, dt)
             self._true = np.array(pose)
             self.collisions += collided and not self._colliding
             self._colliding = collided

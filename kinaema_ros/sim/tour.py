@@ -6,13 +6,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kinaema_ros.geometry import wrap_angle
+from kinaema_ros.geometry import Array, wrap_angle
 from kinaema_ros.sim import ROBOT_RADIUS, OccupancyGrid, PathFollower, Scene, plan_path
 from kinaema_ros.sim.scene import GRID
 
-Array = NDArray[np.float64]
 SPACING = 2.0  # metres between stops
 CLEARANCE = ROBOT_RADIUS + 0.05  # what a planned path keeps
 _LOOK_SPEED = 1.5  # rad/s of a look around

@@ -17,7 +17,7 @@ from kinaema_ros.model.decoder import Fusion, PairEstimate, fuse
 from kinaema_ros.model.network import Kinaema, distinctness
 from kinaema_ros.model.se2 import between
 from kinaema_ros.training.config import TrainConfig
-from kinaema_ros.training.data import Sequence
+from kinaema_ros.training.data import Trajectory
 from kinaema_ros.training.losses import pose_distance, pose_log_likelihood
 from kinaema_ros.training.memory_stage import drifting_odometry
 
@@ -70,7 +70,7 @@ class Evidence(Rows):
 
 
 def calibrate(
-    network: Kinaema, config: TrainConfig, device: torch.device, sequences: list[Sequence]
+    network: Kinaema, config: TrainConfig, device: torch.device, trajectories: list[Trajectory]
 ) -> dict[str, float]:
     """Fit how ``network`` chooses between hypotheses, its deviations and `seen`, in place.
 
@@ -81,9 +81,11 @@ def calibrate(
     generator = torch.Generator().manual_seed(config.seed)
     asked = Asked.joined(
         part
-        for start in range(0, len(sequences) - 1, BATCH)  # two at least: the unseen places are another one's
+        for start in range(
+            0, len(trajectories) - 1, BATCH
+        )  # two at least: the unseen places are another one's
         for part in ask(
-            network, sequences[start : start + BATCH], config.max_odometry_noise, generator, device
+            network, trajectories[start : start + BATCH], config.max_odometry_noise, generator, device
         )
     )
     fit = torch.arange(len(asked.label), device=device) % 2 == 0
@@ -100,22 +102,22 @@ def calibrate(
 @torch.no_grad()
 def ask(
     network: Kinaema,
-    sequences: list[Sequence],
+    trajectories: list[Trajectory],
     max_noise: tuple[float, float],
     generator: torch.Generator,
     device: torch.device,
 ) -> list[Asked]:
-    """Drive through the sequences side by side and ask, at each of LENGTHS, about all that was seen so far."""
-    frames = len(sequences[0].features) - len(sequences[0].source)
-    features = torch.stack([s.features for s in sequences])
-    poses = torch.stack([s.poses for s in sequences]).double()
-    source = torch.stack([s.source for s in sequences])
-    strength = torch.rand(len(sequences), 1, generator=generator, dtype=torch.float64)
+    """Drive through the trajectories side by side and ask, at each of LENGTHS, about all that was seen so far."""
+    frames = len(trajectories[0].features) - len(trajectories[0].source)
+    features = torch.stack([s.features for s in trajectories])
+    poses = torch.stack([s.poses for s in trajectories]).double()
+    source = torch.stack([s.source for s in trajectories])
+    strength = torch.rand(len(trajectories), 1, generator=generator, dtype=torch.float64)
     odometry = drifting_odometry(
         poses[:, :frames], strength * max_noise[0], strength * max_noise[1], generator
     )
     queries = features[:, frames:].to(device, torch.float32)
-    state = MemoryState.empty(network.config, len(sequences), device)
+    state = MemoryState.empty(network.config, len(trajectories), device)
     asked_after = {round(share * frames) for share in LENGTHS}
     parts = []
     for t in range(frames):

@@ -15,7 +15,7 @@ from kinaema_ros.training.data import DataConfig
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The stages' lengths in optimiser steps, batches in sequences, learning rates at their start."""
+    """The stages' lengths in optimiser steps, batches in trajectories, learning rates at their start."""
 
     seed: int = 0
     pair_steps: int = 7000

@@ -1,7 +1,7 @@
-"""Training sequences: rendered from procedural scenes, encoded by the frozen trunk, kept for some steps.
+"""Training trajectories: rendered from procedural scenes, encoded by the frozen trunk, kept for some steps.
 
-A sequence is a drive of ``frames`` views and ``queries`` further views near it. Sequence ``k`` depends on
-(seed, k) only, and which sequences a step sees depends on the step only, so that a resumed run sees what an
+A trajectory is a drive of ``frames`` views and ``queries`` further views near it. Trajectory ``k`` depends on
+(seed, k) only, and which trajectories a step sees depends on the step only, so that a resumed run sees what an
 uninterrupted one would have seen. No data set is kept on disk.
 """
 
@@ -34,7 +34,7 @@ SCENES_PER_TEXTURE_POOL = 128  # drawing a pool of textures takes as long as ren
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What a sequence looks like. Lengths in frames, angles in degrees."""
+    """What a trajectory looks like. Lengths in frames, angles in degrees."""
 
     seed: int = 0
     frames: int = 128
@@ -43,16 +43,16 @@ class DataConfig:
     max_size: float = 18.0
     camera_height: tuple[float, float] = (0.3, 0.8)
     hfov_deg: tuple[float, float] = (60.0, 110.0)
-    narrow_fraction: float = 0.3  # of sequences, and of single queries, seen through a narrower lens
-    pool: int = 4000  # sequences kept in memory, 1.5 MB each on a CPU
-    pool_start: int = 64  # sequences rendered before the first step
-    new_per_step: float = 0.4  # sequences rendered for each step; the oldest leave the pool
+    narrow_fraction: float = 0.3  # of trajectories, and of single queries, seen through a narrower lens
+    pool: int = 4000  # trajectories kept in memory, 1.5 MB each on a CPU
+    pool_start: int = 64  # trajectories rendered before the first step
+    new_per_step: float = 0.4  # trajectories rendered for each step; the oldest leave the pool
     workers: int = 1
     compile: bool = True  # the trunk; halves its time on a CPU, costs half a minute at the start
 
 
 @dataclass
-class Sequence:
+class Trajectory:
     """One encoded drive. ``T`` frames, ``Q`` queries."""
 
     features: Tensor  # (T + Q, FEATURE_DIM) float16, or (T + Q, 3, H, W) uint8 images until encoded
@@ -72,7 +72,7 @@ def mask_field_of_view(image: np.ndarray, hfov: float, canonical_hfov: float) ->
 
 
 def render_sequence(config: DataConfig, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images (T + Q, H, W, 3) uint8, poses (T + Q, 3), sources (Q,) of sequence ``index``."""
+    """Images (T + Q, H, W, 3) uint8, poses (T + Q, 3), sources (Q,) of trajectory ``index``."""
     rng = np.random.default_rng([config.seed, index])
     scene_config = SceneConfig(
         size_min=config.min_size,
@@ -105,7 +105,7 @@ def vary_exposure(images: np.ndarray, rng: np.random.Generator) -> None:
         image[:] = table[image]
 
 
-class SequenceDataset(Dataset[Sequence]):
+class TrajectoryDataset(Dataset[Trajectory]):
     """Sequences ``start``, ``start + stride``, ... (a rank of several takes every ``stride``-th)."""
 
     def __init__(self, config: DataConfig, start: int, stride: int, length: int, encode: bool):
@@ -115,12 +115,12 @@ class SequenceDataset(Dataset[Sequence]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, item: int) -> Sequence:
+    def __getitem__(self, item: int) -> Trajectory:
         images, poses, source = render_sequence(self.config, self.start + item * self.stride)
         features = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
         if self.encode:
             features = encode(self.trunk, features)
-        return Sequence(features, torch.from_numpy(poses).float(), torch.from_numpy(source).long())
+        return Trajectory(features, torch.from_numpy(poses).float(), torch.from_numpy(source).long())
 
     @property
     def trunk(self) -> Trunk:
@@ -140,9 +140,9 @@ def encode(trunk: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     return torch.cat(parts)[: len(images)]
 
 
-def stream(config: DataConfig, start: int, stride: int, encode_in_worker: bool) -> Iterator[Sequence]:
-    """Endless sequences in order of their index, whatever the number of workers."""
-    dataset = SequenceDataset(config, start, stride, length=2**40, encode=encode_in_worker)
+def stream(config: DataConfig, start: int, stride: int, encode_in_worker: bool) -> Iterator[Trajectory]:
+    """Endless trajectories in order of their index, whatever the number of workers."""
+    dataset = TrajectoryDataset(config, start, stride, length=2**40, encode=encode_in_worker)
     loader = DataLoader(
         dataset,
         batch_size=None,
@@ -163,26 +163,26 @@ class _Count(torch.utils.data.Sampler[int]):
 
 
 class Pool:
-    """The newest ``config.pool`` sequences; each step brings ``new_per_step`` more and samples from all."""
+    """The newest ``config.pool`` trajectories; each step brings ``new_per_step`` more and samples from all."""
 
-    def __init__(self, config: DataConfig, stream: Iterator[Sequence], step: int):
-        """As it stands before ``step``; ``stream`` begins with sequence ``first_in_pool(config, step)``."""
+    def __init__(self, config: DataConfig, stream: Iterator[Trajectory], step: int):
+        """As it stands before ``step``; ``stream`` begins with trajectory ``first_in_pool(config, step)``."""
         self.config, self.stream = config, stream
-        self.sequences: list[Sequence] = []
+        self.trajectories: list[Trajectory] = []
         self.next_index = first_in_pool(config, step)
         self.advance(step)
 
     def advance(self, step: int) -> None:
         """Render what ``step`` has and the step before had not."""
         while self.next_index < rendered_before(self.config, step):
-            self.sequences.append(next(self.stream))
+            self.trajectories.append(next(self.stream))
             self.next_index += 1
-        del self.sequences[: max(0, len(self.sequences) - self.config.pool)]
+        del self.trajectories[: max(0, len(self.trajectories) - self.config.pool)]
 
-    def sample(self, rng: np.random.Generator, count: int) -> list[Sequence]:
-        """``count`` different sequences, drawn with equal chances."""
-        chosen = rng.choice(len(self.sequences), size=min(count, len(self.sequences)), replace=False)
-        return [self.sequences[i] for i in chosen]
+    def sample(self, rng: np.random.Generator, count: int) -> list[Trajectory]:
+        """``count`` different trajectories, drawn with equal chances."""
+        chosen = rng.choice(len(self.trajectories), size=min(count, len(self.trajectories)), replace=False)
+        return [self.trajectories[i] for i in chosen]
 
 
 def rendered_before(config: DataConfig, step: int) -> int:

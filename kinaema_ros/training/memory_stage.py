@@ -13,12 +13,12 @@ from torch import Tensor
 from kinaema_ros.model.cell import MemoryState
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between, compose
-from kinaema_ros.training.data import Sequence
+from kinaema_ros.training.data import Trajectory
 from kinaema_ros.training.losses import is_match, pose_log_likelihood
 
 
 @dataclass
-class Drives:
+class TrajectoryBatch:
     """S drives of T frames, with Q queries each and as many about places that the drive never saw."""
 
     features: Tensor  # (S, T, F)
@@ -47,36 +47,36 @@ def drifting_odometry(poses: Tensor, fraction: Tensor, degrees: Tensor, generato
     return torch.stack(odometry, dim=1)
 
 
-def drives_batch(
-    sequences: list[Sequence],
+def trajectory_batch(
+    trajectories: list[Trajectory],
     rng: np.random.Generator,
     device: torch.device,
     frames: int,
     queries: int,
     max_noise: tuple[float, float],
-) -> Drives:
-    """Drives of the given length cut from sequences of at least that length."""
+) -> TrajectoryBatch:
+    """TrajectoryBatch of the given length cut from trajectories of at least that length."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     parts: dict[str, list[Tensor]] = {
         name: [] for name in ("features", "poses", "queries", "query_poses", "source")
     }
-    for sequence in sequences:
-        total = len(sequence.features) - len(sequence.source)
+    for trajectory in trajectories:
+        total = len(trajectory.features) - len(trajectory.source)
         start = int(rng.integers(total - frames + 1))
-        inside = np.flatnonzero(((sequence.source >= start) & (sequence.source < start + frames)).numpy())
+        inside = np.flatnonzero(((trajectory.source >= start) & (trajectory.source < start + frames)).numpy())
         if len(inside) == 0:
-            inside = np.array([int((sequence.source - start - frames // 2).abs().argmin())])
+            inside = np.array([int((trajectory.source - start - frames // 2).abs().argmin())])
         chosen = rng.choice(inside, size=queries, replace=len(inside) < queries)
-        parts["features"].append(sequence.features[start : start + frames])
-        parts["poses"].append(sequence.poses[start : start + frames])
-        parts["queries"].append(sequence.features[total + chosen])
-        parts["query_poses"].append(sequence.poses[total + chosen])
-        parts["source"].append(sequence.source[chosen] - start)
+        parts["features"].append(trajectory.features[start : start + frames])
+        parts["poses"].append(trajectory.poses[start : start + frames])
+        parts["queries"].append(trajectory.features[total + chosen])
+        parts["query_poses"].append(trajectory.poses[total + chosen])
+        parts["source"].append(trajectory.source[chosen] - start)
     batch = {name: torch.stack(tensors) for name, tensors in parts.items()}
     poses = batch["poses"].double()
     strength = torch.rand(len(poses), 1, generator=generator, dtype=torch.float64) ** 2
     odometry = drifting_odometry(poses, strength * max_noise[0], strength * max_noise[1], generator)
-    return Drives(
+    return TrajectoryBatch(
         features=batch["features"].to(device, torch.float32),
         poses=poses.to(device),
         odometry=odometry.to(device),
@@ -87,7 +87,7 @@ def drives_batch(
     )
 
 
-def remember(network: Kinaema, drives: Drives, state: MemoryState, detach_every: int) -> MemoryState:
+def remember(network: Kinaema, drives: TrajectoryBatch, state: MemoryState, detach_every: int) -> MemoryState:
     """Drive through the frames; gradients reach back at most ``detach_every`` updates, 0: to the start."""
     key, content, _ = network.descriptor(drives.features)
     for t in range(drives.features.shape[1]):
@@ -98,7 +98,7 @@ def remember(network: Kinaema, drives: Drives, state: MemoryState, detach_every:
 
 
 def memory_loss(
-    network: Kinaema, drives: Drives, num_embeddings: int, detach_every: int = 0
+    network: Kinaema, drives: TrajectoryBatch, num_embeddings: int, detach_every: int = 0
 ) -> tuple[Tensor, dict[str, float]]:
     """Likelihood of the true relative pose under the mixture of hypotheses, and recognition of what was seen.
 
@@ -119,7 +119,7 @@ def memory_loss(
     recognition = recognition + F.binary_cross_entropy_with_logits(others, torch.zeros_like(others))
     loss = mixture.mean() + recognition
     with torch.no_grad():
-        pose, _, _ = network.query(state, drives.queries)
+        pose = network.query(state, drives.queries).pose
         distance = torch.linalg.vector_norm((pose - truth)[..., :2], dim=-1)
         angle = torch.rad2deg(torch.remainder((pose - truth)[..., 2] + math.pi, 2 * math.pi) - math.pi).abs()
         good = ((distance < 1.0) & (angle < 20.0)).float()

@@ -12,29 +12,32 @@ from torch import Tensor
 
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between
-from kinaema_ros.training.data import Sequence
+from kinaema_ros.training.data import Trajectory
 from kinaema_ros.training.losses import contrastive_loss, is_match, pose_log_likelihood, soft_target
 
-WINDOW, WINDOW_QUERIES = 32, 24  # views of a sequence that a step sees: consecutive frames, queries near them
+WINDOW, WINDOW_QUERIES = (
+    32,
+    24,
+)  # views of a trajectory that a step sees: consecutive frames, queries near them
 NEAR_PAIRS, HARD_PAIRS = 2, 2  # views shown to the head together with each view: by pose, by similarity
 
 
 def pair_batch(
-    sequences: list[Sequence], rng: np.random.Generator, device: torch.device
+    trajectories: list[Trajectory], rng: np.random.Generator, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Views of S scenes: features (S, V, F), true poses (S, V, 3). Each will be compared with all others."""
     features, poses = [], []
-    for sequence in sequences:
-        frames = len(sequence.features) - len(sequence.source)
+    for trajectory in trajectories:
+        frames = len(trajectory.features) - len(trajectory.source)
         window = min(WINDOW, frames)
         start = int(rng.integers(frames - window + 1))
-        inside = np.flatnonzero(((sequence.source >= start) & (sequence.source < start + window)).numpy())
-        others = np.setdiff1d(np.arange(len(sequence.source)), inside)
+        inside = np.flatnonzero(((trajectory.source >= start) & (trajectory.source < start + window)).numpy())
+        others = np.setdiff1d(np.arange(len(trajectory.source)), inside)
         # the window's own queries first; it rarely has as many as are wanted
         chosen = np.concatenate([rng.permutation(inside), rng.permutation(others)])[:WINDOW_QUERIES]
         views = np.concatenate([np.arange(start, start + window), frames + chosen])
-        features.append(sequence.features[views])
-        poses.append(sequence.poses[views])
+        features.append(trajectory.features[views])
+        poses.append(trajectory.poses[views])
     return torch.stack(features).to(device, torch.float32), torch.stack(poses).to(device)
 
 

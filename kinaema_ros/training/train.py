@@ -26,8 +26,8 @@ from kinaema_ros.model.checkpoint import load_network, save_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.calibrate import calibrate
 from kinaema_ros.training.config import TrainConfig
-from kinaema_ros.training.data import DataConfig, Pool, Sequence, encode, first_in_pool, stream
-from kinaema_ros.training.memory_stage import Drives, drives_batch, memory_loss
+from kinaema_ros.training.data import DataConfig, Pool, Trajectory, encode, first_in_pool, stream
+from kinaema_ros.training.memory_stage import TrajectoryBatch, memory_loss, trajectory_batch
 from kinaema_ros.training.pair_stage import pair_batch, pair_loss
 from kinaema_ros.training.pretrained import load_pretrained_trunk
 
@@ -64,7 +64,7 @@ class Objective(nn.Module):
         if stage == "pairs":
             generator = torch.Generator(device=self.network.temperature.device).manual_seed(step)
             return pair_loss(self.network, batch, generator)  # type: ignore[arg-type]
-        assert isinstance(batch, Drives)
+        assert isinstance(batch, TrajectoryBatch)
         return memory_loss(
             self.network, batch, self.config.num_embeddings(batch.features.shape[1]), self.config.detach_every
         )
@@ -103,7 +103,9 @@ def make_batch(config: TrainConfig, stage: str, step: int, pool: Pool, process: 
     lengths = config.memory_frames
     frames = lengths[(step - config.pair_steps) * len(lengths) // config.memory_steps]
     chosen = pool.sample(rng, config.memory_batch)
-    return drives_batch(chosen, rng, process.device, frames, config.memory_queries, config.max_odometry_noise)
+    return trajectory_batch(
+        chosen, rng, process.device, frames, config.memory_queries, config.max_odometry_noise
+    )
 
 
 def train(
@@ -189,7 +191,7 @@ def train(
         if step < config.total_steps:
             pool.advance(step)
     if chief:
-        report = calibrate(network, config, process.device, fresh_sequences(config, network, process))
+        report = calibrate(network, config, process.device, fresh_trajectories(config, network, process))
         path = folder / "kinaema.safetensors"
         save_network(path, network, {"train": config.to_dict(), "steps": step, "calibration": report})
         load_network(path)  # what was written can be read
@@ -199,7 +201,7 @@ def train(
 
 
 def fill_pool(data: DataConfig, network: Kinaema, process: Process, step: int) -> Pool:
-    """The pool as it stands before ``step``; where a run is resumed, its sequences are rendered again."""
+    """The pool as it stands before ``step``; where a run is resumed, its trajectories are rendered again."""
     first = process.rank + first_in_pool(data, step) * process.world
     on_cpu = process.device.type == "cpu"
     source = stream(data, first, process.world, encode_in_worker=on_cpu)
@@ -211,7 +213,7 @@ def fill_pool(data: DataConfig, network: Kinaema, process: Process, step: int) -
     return Pool(data, source, step)
 
 
-def fresh_sequences(config: TrainConfig, network: Kinaema, process: Process) -> list[Sequence]:
+def fresh_trajectories(config: TrainConfig, network: Kinaema, process: Process) -> list[Trajectory]:
     """Sequences that no training step has seen."""
     data = dataclasses.replace(
         config.data,
@@ -220,7 +222,7 @@ def fresh_sequences(config: TrainConfig, network: Kinaema, process: Process) -> 
         frames=config.calibration_frames,
         queries=config.data.queries * config.calibration_frames // config.data.frames,
     )
-    return fill_pool(data, network, process, 0).sequences
+    return fill_pool(data, network, process, 0).trajectories
 
 
 def save_state(

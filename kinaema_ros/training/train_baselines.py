@@ -25,9 +25,9 @@ from kinaema_ros.model.decoder import PairEstimate
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between, inverse
 from kinaema_ros.training.calibrate import Evidence, fit_fusion, report
-from kinaema_ros.training.data import DataConfig, Pool, Sequence, first_in_pool, stream
+from kinaema_ros.training.data import DataConfig, Pool, Trajectory, first_in_pool, stream
 from kinaema_ros.training.losses import pose_distance, pose_log_likelihood
-from kinaema_ros.training.memory_stage import Drives, drives_batch
+from kinaema_ros.training.memory_stage import TrajectoryBatch, trajectory_batch
 
 CALIBRATION_SEED = 1_000_003  # added to the data's: drives that no step sees
 REPORT_EVERY = 50  # steps
@@ -57,7 +57,7 @@ class BaselineConfig:
             raise ValueError(f"frames = {self.frames} is out of range: data.frames is {self.data.frames}")
 
 
-def baseline_loss(baseline: Baseline, drives: Drives) -> tuple[Tensor, dict[str, float]]:
+def baseline_loss(baseline: Baseline, drives: TrajectoryBatch) -> tuple[Tensor, dict[str, float]]:
     """Likelihood of the true pose of seen queries, and recognition of seen against unseen ones."""
     state = baseline.remember(drives.features, drives.odometry)
     count = drives.queries.shape[1]
@@ -122,7 +122,7 @@ def train_baselines(
         rng = np.random.default_rng([config.seed, step])
         frames = config.frames[step * len(config.frames) // config.steps]
         chosen = pool.sample(rng, config.batch)
-        drives = drives_batch(
+        drives = trajectory_batch(
             chosen, rng, torch.device("cpu"), frames, config.queries, config.max_odometry_noise
         )
         factor = min(1.0, (step + 1) / 100) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / config.steps)))
@@ -172,7 +172,7 @@ def _optimiser(baseline: Baseline, config: BaselineConfig) -> torch.optim.Optimi
 
 
 def _step(
-    baseline: Baseline, optimiser: torch.optim.Optimizer, drives: Drives, factor: float
+    baseline: Baseline, optimiser: torch.optim.Optimizer, drives: TrajectoryBatch, factor: float
 ) -> dict[str, float]:
     for group in optimiser.param_groups:
         group["lr"] = group["rate"] * factor
@@ -195,7 +195,7 @@ def _finish(
     data = dataclasses.replace(
         config.data, seed=config.data.seed + CALIBRATION_SEED, pool_start=config.calibration_drives
     )
-    fresh = _pool(data, 0).sequences
+    fresh = _pool(data, 0).trajectories
     paths = []
     for name, baseline in baselines.items():
         baseline.requires_grad_(False).eval()
@@ -208,12 +208,14 @@ def _finish(
     return paths
 
 
-def _calibrate(baseline: Baseline, config: BaselineConfig, sequences: list[Sequence]) -> dict[str, float]:
+def _calibrate(
+    baseline: Baseline, config: BaselineConfig, trajectories: list[Trajectory]
+) -> dict[str, float]:
     rng = np.random.default_rng(config.seed)
     parts = []
-    for start in range(0, len(sequences), config.batch):
-        chosen = sequences[start : start + config.batch]
-        drives = drives_batch(
+    for start in range(0, len(trajectories), config.batch):
+        chosen = trajectories[start : start + config.batch]
+        drives = trajectory_batch(
             chosen, rng, torch.device("cpu"), max(config.frames), config.queries, config.max_odometry_noise
         )
         with torch.no_grad():

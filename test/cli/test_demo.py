@@ -12,11 +12,12 @@ import pytest
 
 from kinaema_ros import drawing as canvas
 from kinaema_ros import metrics
-from kinaema_ros.demo import film, photos, recording, video, window
+from kinaema_ros.demo import film, photos, record, video, window
 from kinaema_ros.demo import run as demo
 from kinaema_ros.demo.picture import write_picture
+from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.reporting import write_json
-from kinaema_ros.sim import drive, explore, generate_scene, plan_path, tour
+from kinaema_ros.sim import explore, generate_scene, plan_path, step_robot, tour
 
 LAG = 3  # steps between a pose and the command that answers it, as over a network
 DT = 0.05
@@ -30,7 +31,7 @@ def tour_through(world, seconds):
     poses, collisions, commands = [], 0, [(0.0, 0.0)] * LAG
     for _ in range(round(seconds / DT)):
         commands.append(guide.command(pose, DT))
-        pose, collided = drive(scene, pose, *commands.pop(0), DT)
+        pose, collided = step_robot(scene, pose, *commands.pop(0), DT)
         collisions += collided
         poses.append(pose)
     return scene, np.array(poses), collisions
@@ -45,7 +46,7 @@ def toured():
 def recorded(toured):
     """Three photos: reached, arrived at the wrong place, refused."""
     scene, poses, _ = toured
-    result = recording.Recording(scene, 3, began=1.0, explored=11.0, state_bytes=100_000)
+    result = record.DemoRecord(scene, 3, began=1.0, explored=11.0, state_bytes=100_000)
     result.track = [(1.0 + DT * k, pose) for k, pose in enumerate(poses[:800])]
     photo = np.full((240, 320, 3), (200, 60, 60), np.uint8)
     covariance = np.diag([0.04, 0.01, 0.01])
@@ -53,13 +54,13 @@ def recorded(toured):
         started = 12.0 + 8.0 * number
         stopped = result.pose_at(started + 6.0)
         true = stopped + (offset, 0.0, 0.1)
-        visit = recording.Visit(photo, true, started, started + 6.0, stopped=stopped, arrived=not refused)
+        visit = record.Visit(photo, true, started, started + 6.0, stopped=stopped, arrived=not refused)
         if refused:
             visit.message = "the photo's place is probably not in memory"
         else:
-            visit.beliefs = [
-                recording.Belief(started + 0.5, true + (0.0, 0.4, -0.2), covariance, 0.9),
-                recording.Belief(started + 3.0, true, covariance / 4, 0.95),
+            visit.estimates = [
+                (started + 0.5, Estimate(as_pose(true + (0.0, 0.4, -0.2)), covariance, 0.9)),
+                (started + 3.0, Estimate(as_pose(true), covariance / 4, 0.95)),
             ]
         result.visits.append(visit)
     return result
@@ -132,7 +133,7 @@ def test_a_photo_is_reached_only_by_a_robot_that_says_so_and_is_there(recorded):
 @pytest.mark.parametrize(("goals", "enough"), [(1, 1), (2, 2), (4, 4), (5, 4), (6, 5), (10, 8)])
 def test_four_in_five_are_enough(recorded, goals, enough):
     for reached in (enough - 1, enough):
-        result = recording.Recording(recorded.scene, goals)
+        result = record.DemoRecord(recorded.scene, goals)
         result.visits = [recorded.visits[0]] * reached + [recorded.visits[2]] * (goals - reached)
         assert result.done == (reached == enough)
 

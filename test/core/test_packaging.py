@@ -55,7 +55,7 @@ def pinned(*files: str) -> set[str]:
 
 def test_only_nodes_know_ros():
     for path in PACKAGE.rglob("*.py"):
-        if "nodes" in path.relative_to(PACKAGE).parts or path.name == "cli.py":
+        if path.relative_to(PACKAGE).parts[0] in ("nodes", "evaluation", "demo"):
             continue
         known = top(imports(path)) & (ros_packages() - {"ament_index_python"})
         assert not known, f"{path.relative_to(ROOT)} imports {known}"

@@ -15,10 +15,10 @@ from kinaema_ros import cli, geometry, metrics
 from kinaema_ros.baselines.methods import KinaemaMethod, Retrieval
 from kinaema_ros.evaluation.memnav import agents as memnav_methods
 from kinaema_ros.evaluation.memnav import evaluate as memnav
-from kinaema_ros.evaluation.memnav.agents import Eyes, Result, by_memory, no_memory
+from kinaema_ros.evaluation.memnav.agents import ObservationEncoder, Result, by_memory, no_memory
 from kinaema_ros.evaluation.memnav.episodes import MemnavConfig, plan_building
 from kinaema_ros.evaluation.memnav.pictures import HEIGHT, WIDTH, episode_picture, outcome, sheet
-from kinaema_ros.evaluation.memnav.rollout import Memories, Trip, rows
+from kinaema_ros.evaluation.memnav.rollout import Episode, Memories, rows
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.encoder import FEATURE_DIM
 from kinaema_ros.navigation.photo_drive import DriveLimits
@@ -40,12 +40,14 @@ def network():
 def explored(network):
     plan = plan_building(CONFIG, 0)
     with torch.inference_mode():
-        return Eyes(network).explored(plan, plan.odometry(NOISE, CONFIG.seed, 0), [1, 2, 3])
+        return ObservationEncoder(network).explored(plan, plan.odometry(NOISE, CONFIG.seed, 0), [1, 2, 3])
 
 
-def trip(goal_x: float = 5.0, stopped_x: float = 5.0, **changes: object) -> Trip:
+def episode(goal_x: float = 5.0, stopped_x: float = 5.0, **changes: object) -> Episode:
     ends = [np.zeros(3), np.array([stopped_x, 0.0, 0.0])]
-    base = Trip(np.array([goal_x, 0.0, 0.0]), 5.0, True, path=ends, length=stopped_x, seen=0.9, arrived=True)
+    base = Episode(
+        np.array([goal_x, 0.0, 0.0]), 5.0, True, path=ends, length=stopped_x, seen=0.9, arrived=True
+    )
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -70,29 +72,29 @@ def test_the_threshold_refuses_no_more_of_the_seen_than_it_may_and_as_much_else_
 
 
 def test_success_takes_stopping_by_ones_own_word_within_a_metre():
-    assert trip(stopped_x=4.01).success and not trip(stopped_x=3.99).success
-    assert not trip(arrived=False).success
-    assert trip(beliefs=[np.array([5.0, 3.0, 0.1])]).first_error == pytest.approx((3.0, 0.1))
-    assert math.isnan(trip().first_error[0])
+    assert episode(stopped_x=4.01).success and not episode(stopped_x=3.99).success
+    assert not episode(arrived=False).success
+    assert episode(believed_goals=[np.array([5.0, 3.0, 0.1])]).first_error == pytest.approx((3.0, 0.1))
+    assert math.isnan(episode().first_error[0])
 
 
 def test_retrieval_refuses_what_it_is_least_sure_of(explored):
-    trips = [trip(seen=score, collisions=1) for score in np.linspace(0.1, 1.0, 40)]
-    memnav.refuse_least_sure([Result(explored.building, trips, [0.5])])
-    refused = [t for t in trips if t.refused]
+    episodes = [episode(seen=score, collisions=1) for score in np.linspace(0.1, 1.0, 40)]
+    memnav.refuse_least_sure([Result(explored.building, episodes, [0.5])])
+    refused = [t for t in episodes if t.refused]
     assert [t.seen for t in refused] == pytest.approx([0.1, 0.1 + 0.9 / 39])
     assert not any(t.success or t.length or t.collisions for t in refused)
-    assert all(t.success for t in trips if not t.refused)
+    assert all(t.success for t in episodes if not t.refused)
 
 
 def test_a_record_says_what_happened(explored):
-    trips = [
-        trip(),
-        trip(stopped_x=2.0, collisions=2),
-        trip(arrived=False, refused=True, length=0.0, seen=0.4),
+    episodes = [
+        episode(),
+        episode(stopped_x=2.0, collisions=2),
+        episode(arrived=False, refused=True, length=0.0, seen=0.4),
     ]
-    trips.append(trip(arrived=False, message="no path", other_room=False))
-    record = memnav.record("kinaema", [Result(explored.building, trips, [0.1, 0.3, 0.45, 0.6])], 7, NOISE)
+    episodes.append(episode(arrived=False, message="no path", other_room=False))
+    record = memnav.record("kinaema", [Result(explored.building, episodes, [0.1, 0.3, 0.45, 0.6])], 7, NOISE)
     assert record["success_rate"] == 0.25 and record["success_rate_other_rooms"] == pytest.approx(1 / 3)
     assert record["spl"] == 0.25 and record["mean_path_m"] == pytest.approx((5 + 2 + 0 + 5) / 4)
     assert (record["refused"], record["gave_up"], record["collisions"], record["seed"]) == (1, 1, 2, 7)
@@ -107,26 +109,26 @@ def test_a_record_says_what_happened(explored):
 def test_the_oracle_reaches_every_goal_by_nearly_the_shortest_way(explored):
     with torch.inference_mode():
         (result,) = memnav_methods.oracle([explored], DriveLimits())
-    assert all(t.success and t.stop_distance < 0.6 and t.collisions == 0 for t in result.trips)
+    assert all(t.success and t.stop_distance < 0.6 and t.collisions == 0 for t in result.episodes)
     record = memnav.record("oracle", [result], 0, NOISE)
     assert record["success_rate"] == 1.0 and record["spl"] > 0.85
     assert record["unseen_refused"] is None
 
 
 def test_the_shipped_memory_finds_its_way_and_driving_together_is_driving_alone(network, explored):
-    eyes, method = Eyes(network), KinaemaMethod(network)
+    encoder, method = ObservationEncoder(network), KinaemaMethod(network)
     with torch.inference_mode():
-        (together,) = by_memory(method, [explored], NOISE, DriveLimits(), eyes)
+        (together,) = by_memory(method, [explored], NOISE, DriveLimits(), encoder)
         alone = replace(
             explored,
             building=replace(explored.building, goals=explored.building.goals[1:2]),
             photos=explored.photos[1:2],
             seeds=explored.seeds[1:2],
         )
-        (single,) = by_memory(method, [alone], NOISE, DriveLimits(), eyes)
-    assert sum(t.success for t in together.trips) >= 2
+        (single,) = by_memory(method, [alone], NOISE, DriveLimits(), encoder)
+    assert sum(t.success for t in together.episodes) >= 2
     assert len(together.unseen) == 3
-    a, b = together.trips[1], single.trips[0]
+    a, b = together.episodes[1], single.episodes[0]
     assert a.queries == b.queries and a.arrived == b.arrived
     np.testing.assert_allclose(a.path[-1], b.path[-1], atol=0.02)
     assert a.length == pytest.approx(b.length, abs=0.05)
@@ -139,13 +141,15 @@ def test_without_a_memory_the_robot_looks_until_it_gives_up(network, explored, m
     monkeypatch.setattr(memnav_methods, "TOUR_METRES", 3.0)
     monkeypatch.setattr(memnav_methods, "FOUND", 0.999)
     with torch.inference_mode():
-        (result,) = no_memory(network, [explored], NOISE, DriveLimits(), Eyes(network))
-    assert all(t.message == "not found within 3 m" and not t.success for t in result.trips)
-    assert all(2.85 <= t.length < 3.0 and len(t.path) > 10 for t in result.trips)
+        (result,) = no_memory(network, [explored], NOISE, DriveLimits(), ObservationEncoder(network))
+    assert all(t.message == "not found within 3 m" and not t.success for t in result.episodes)
+    assert all(2.85 <= t.length < 3.0 and len(t.path) > 10 for t in result.episodes)
     monkeypatch.setattr(memnav_methods, "FOUND", 0.0)  # whatever it sees is what it looks for
     with torch.inference_mode():
-        (result,) = no_memory(network, [explored], NOISE, DriveLimits(goal_timeout=20.0), Eyes(network))
-    assert all(t.queries > 0 for t in result.trips)
+        (result,) = no_memory(
+            network, [explored], NOISE, DriveLimits(goal_timeout=20.0), ObservationEncoder(network)
+        )
+    assert all(t.queries > 0 for t in result.episodes)
 
 
 @pytest.mark.parametrize("make", [KinaemaMethod, Retrieval])
@@ -235,5 +239,5 @@ def test_wrong_usage_is_refused_before_anything_is_done(words, complaint, capsys
 
 
 def test_a_sheet_shows_episodes_of_as_many_buildings_as_there_are(explored):
-    drawn = sheet([Result(explored.building, [trip(), trip(refused=True, arrived=False)], [])])
+    drawn = sheet([Result(explored.building, [episode(), episode(refused=True, arrived=False)], [])])
     assert drawn.shape == (HEIGHT, 2 * WIDTH, 3)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinaema_ros import geometry
-from kinaema_ros.model import pose_graph as drift
+from kinaema_ros.model import pose_graph
 from kinaema_ros.model.cell import MemoryCell, MemoryState, settle
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.pose_graph import NONE, PoseGraph, relation_error
@@ -51,10 +51,10 @@ def test_merging_keeps_every_relation_true_and_the_graph_in_one_piece(seed):
     state = wander(MemoryCell(CONFIG).eval(), 250, seed)
     assert (state.count > 0).all(), "the walk must fill the memory, or nothing was merged"
     tail, head, pose = relations(state)
-    frame = drift.frames(state.graph, state.pose)[0]
+    frame = pose_graph.frames(state.graph, state.pose)[0]
     error = relation_error(frame[tail], frame[head], pose)
     assert error.abs().max() < 1e-9
-    torch.testing.assert_close(drift.robot(state.graph, state.pose), state.robot, atol=1e-9, rtol=0)
+    torch.testing.assert_close(pose_graph.robot(state.graph, state.pose), state.robot, atol=1e-9, rtol=0)
     up = state.graph.tail[0, : CONFIG.num_embeddings].tolist()
     (root,) = (i for i, parent in enumerate(up) if parent == NONE)
     for i in range(len(up)):
@@ -91,15 +91,15 @@ def test_a_loop_takes_drift_away(drift_deg):
     yes = torch.tensor([True])
     for k in range(n):
         if k:
-            graph = drift.drive(graph, torch.from_numpy(motion[k - 1])[None])
-        graph = drift.add_child(graph, torch.tensor([k]), yes)
+            graph = pose_graph.propagate(graph, torch.from_numpy(motion[k - 1])[None])
+        graph = pose_graph.add_child(graph, torch.tensor([k]), yes)
     seen = torch.from_numpy(geometry.between(poses[0], poses[-1]))[None]
-    graph = drift.add_loop(
+    graph = pose_graph.add_loop(
         graph, torch.tensor([0]), seen, torch.tensor([[0.1**2, 0.02**2]], dtype=torch.float64), yes
     )
     pose = torch.from_numpy(np.stack(odometry))[None]
     for _ in range(60):
-        pose = drift.relax(graph, pose)
+        pose = pose_graph.optimise(graph, pose)
     settled = pose[0].numpy()
 
     def error(estimate: np.ndarray) -> float:

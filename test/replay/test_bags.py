@@ -23,7 +23,7 @@ from bag_support import (
 )
 
 from kinaema_ros import geometry
-from kinaema_ros.replay.bag import Track, open_drive
+from kinaema_ros.replay.bag import Track, open_recording
 from kinaema_ros.replay.topics import BagError
 
 STORAGES = pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
@@ -38,7 +38,7 @@ def bag(tmp_path):
 @STORAGES
 def test_a_drive_is_read_from_either_storage(tmp_path, storage):
     write_drive(tmp_path / "bag", storage, frames=6, map_T_odom=(4.0, 3.0, 1.0))
-    with open_drive(tmp_path / "bag") as drive:
+    with open_recording(tmp_path / "bag") as drive:
         frames = list(drive.frames())
         assert [f.stamp_ns for f in frames] == [ns(i) for i in range(6)]
         odom = geometry.between((4.0, 3.0, 1.0), drive_poses(6))
@@ -50,12 +50,12 @@ def test_a_drive_is_read_from_either_storage(tmp_path, storage):
 
 
 def test_a_single_storage_file_is_a_bag_too(bag):
-    with open_drive(next(bag.glob("*.mcap"))) as drive:
+    with open_recording(next(bag.glob("*.mcap"))) as drive:
         assert len(list(drive.frames())) == 12
 
 
 def test_frames_can_be_read_twice(bag):
-    with open_drive(bag) as drive:
+    with open_recording(bag) as drive:
         assert [f.stamp_ns for f in drive.frames()] == [f.stamp_ns for f in drive.frames()]
 
 
@@ -67,7 +67,7 @@ def test_every_type_of_pose_can_be_the_odometry(tmp_path, message):
                 "/pose", message(ns(second), (second, 2.0, math.pi - 0.1 + 0.2 * second)), ns(second)
             )
             recorder.write("/image", image(ns(second + 0.5), picture(second)), ns(second))
-    with open_drive(tmp_path / "bag", odom_topic="/pose") as drive:
+    with open_recording(tmp_path / "bag", odom_topic="/pose") as drive:
         first, second = drive.frames()  # the third image has no pose after it
         np.testing.assert_allclose(first.odom_pose, [0.5, 2.0, -math.pi], atol=1e-9)
         np.testing.assert_allclose(second.odom_pose[:2], [1.5, 2.0], atol=1e-9)
@@ -81,7 +81,7 @@ def test_images_are_paired_by_their_own_stamp_not_by_when_they_were_recorded(tmp
         for second in range(4):
             recorder.write("/odom", odometry(ns(second), (second, 0, 0)), ns(second))
         recorder.write("/image", image(ns(0.25), picture(0)), ns(3))  # a slow camera
-    with open_drive(tmp_path / "bag") as drive:
+    with open_recording(tmp_path / "bag") as drive:
         (frame,) = drive.frames()
         assert frame.odom_pose[0] == pytest.approx(0.25)
 
@@ -91,7 +91,7 @@ def test_a_message_that_was_never_stamped_counts_from_when_it_was_recorded(tmp_p
         for second in range(2):
             recorder.write("/odom", odometry(0, (second, 0, 0)), ns(second))
         recorder.write("/image", image(0, picture(0)), ns(0.5))
-    with open_drive(tmp_path / "bag") as drive:
+    with open_recording(tmp_path / "bag") as drive:
         (frame,) = drive.frames()
         assert frame.stamp_ns == ns(0.5)
         assert frame.odom_pose[0] == pytest.approx(0.5)
@@ -103,7 +103,7 @@ def test_images_out_of_order_are_left_out_and_counted(tmp_path):
             recorder.write("/odom", odometry(ns(second), (second, 0, 0)), ns(second))
         for index, stamp in enumerate([0.1, 0.2, 0.15, 0.2, 0.3]):
             recorder.write("/image", image(ns(stamp), picture(index)), ns(0.1 * index))
-    with open_drive(tmp_path / "bag") as drive:
+    with open_recording(tmp_path / "bag") as drive:
         assert [f.stamp_ns for f in drive.frames()] == [ns(0.1), ns(0.2), ns(0.3)]
         assert drive.dropped == {"stamp not after the one before": 2}
 
@@ -117,7 +117,7 @@ def test_poses_that_are_none_are_left_out_and_counted(tmp_path):
         recorder.write("/odom", odometry(ns(0.4), (9, 0, 0), scale=math.nan), ns(0.4))
         recorder.write("/odom", odometry(ns(0.5), (2, 0, 0), scale=1.001), ns(0.5))
         recorder.write("/image", image(ns(0.25), picture(0)), ns(0.25))
-    with open_drive(tmp_path / "bag") as drive:
+    with open_recording(tmp_path / "bag") as drive:
         assert drive.odom.rejected == 4
         (frame,) = drive.frames()
         assert frame.odom_pose == pytest.approx([1.5, 0, 0])
@@ -128,7 +128,7 @@ def test_no_valid_pose_at_all_is_refused(tmp_path):
         recorder.write("/odom", odometry(ns(0), (math.nan, 0, 0)), ns(0))
         recorder.write("/image", image(ns(0), picture(0)), ns(0))
     with pytest.raises(BagError, match="none of the 1 messages of /odom holds a valid pose"):
-        with open_drive(tmp_path / "bag"):
+        with open_recording(tmp_path / "bag"):
             pass
 
 
@@ -148,7 +148,7 @@ def test_an_uncalibrated_camera_counts_as_none(tmp_path):
         recorder.write("/odom", odometry(ns(0), (0, 0, 0)), ns(0))
         recorder.write("/image", image(ns(0), picture(0)), ns(0))
         recorder.write("/camera_info", camera_info(ns(0), focal=0.0), ns(0))
-    with open_drive(tmp_path / "bag") as drive:
+    with open_recording(tmp_path / "bag") as drive:
         assert drive.camera is None
 
 
@@ -156,7 +156,7 @@ def test_an_uncalibrated_camera_counts_as_none(tmp_path):
 
 
 def opening(path):
-    with open_drive(path) as drive:
+    with open_recording(path) as drive:
         list(drive.frames())
 
 
@@ -236,7 +236,7 @@ def test_a_broken_picture_is_an_error_of_that_frame_alone(tmp_path):
         message.data = message.data[:5]
         recorder.write("/image/compressed", message, ns(0.1))
         recorder.write("/image/compressed", compressed(ns(0.2), picture(1)), ns(0.2))
-    with open_drive(tmp_path / "bag") as drive:
+    with open_recording(tmp_path / "bag") as drive:
         broken, good = drive.frames()
         with pytest.raises(ValueError, match="cannot be decoded"):
             broken.rgb()

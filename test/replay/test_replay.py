@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,8 +21,9 @@ from bag_support import (
 )
 
 from kinaema_ros import geometry
+from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.keyframes import KeyframeConfig
-from kinaema_ros.replay.bag import open_drive
+from kinaema_ros.replay.bag import open_recording
 from kinaema_ros.replay.maps import find_map, read_map
 from kinaema_ros.replay.plots import write_plots
 from kinaema_ros.replay.queries import read_queries
@@ -51,9 +52,9 @@ class PhotoAlbum:
         found = [i for i, frame in enumerate(self.frames) if np.array_equal(frame, rgb)]
         odom_T_query = self.poses[found[0] if found else 0]
         updated_T_query = geometry.between(self.poses[-1], odom_T_query)
-        return SimpleNamespace(
-            pose=tuple(updated_T_query),
-            odom_pose=tuple(odom_T_query),
+        return Estimate(
+            pose=as_pose(updated_T_query),
+            odom_pose=as_pose(odom_T_query),
             covariance=np.diag([0.04, 0.01, 0.02]),
             seen=1.0 if found else 0.0,
         )
@@ -69,7 +70,7 @@ def drive_folder(tmp_path):
 
 def replay(folder, memory, keyframes=EVERY_FRAME, **topics):
     queries = read_queries(folder / "queries.csv")
-    with open_drive(folder / "bag", **topics) as drive:
+    with open_recording(folder / "bag", **topics) as drive:
         outcome = remember_and_ask(drive, queries, memory, keyframes)
         return outcome, evaluate(drive, queries, outcome)
 
@@ -125,7 +126,7 @@ def test_errors_are_those_of_the_prediction(drive_folder):
         def locate(self, rgb):
             estimate = super().locate(rgb)
             shifted = geometry.compose(estimate.odom_pose, (1.0, 0.0, math.pi / 2))
-            return SimpleNamespace(**{**vars(estimate), "odom_pose": tuple(shifted)})
+            return dataclasses.replace(estimate, odom_pose=as_pose(shifted))
 
     _, result = replay(drive_folder, Biased())
     for record in result["queries"][:4]:
@@ -214,7 +215,7 @@ def write_map(folder):
 
 def test_plots_are_written_for_what_the_result_has(drive_folder, tmp_path):
     queries = read_queries(drive_folder / "queries.csv")
-    with open_drive(drive_folder / "bag") as drive:
+    with open_recording(drive_folder / "bag") as drive:
         outcome = remember_and_ask(drive, queries, PhotoAlbum(), EVERY_FRAME)
         result = evaluate(drive, queries, outcome)
         grid = read_map(write_map(tmp_path))

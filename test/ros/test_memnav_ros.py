@@ -12,7 +12,7 @@ from kinaema_ros.evaluation.memnav import through_nodes as memnav
 from kinaema_ros.evaluation.memnav.episodes import MemnavConfig, plan_building
 from kinaema_ros.evaluation.memnav.evaluate import record
 from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.sim import OdometryNoise, drive
+from kinaema_ros.sim import OdometryNoise, step_robot
 
 CONFIG = MemnavConfig(seed=3, frames=50, goals=1)
 
@@ -23,7 +23,7 @@ def test_the_walk_is_driven_as_it_was_planned(index):
     walk, pose, track = memnav.Walk(building.walk), tuple(building.walk[0]), []
     while not walk.done:
         track.append(pose)
-        pose, collided = drive(building.scene, pose, *walk.command(pose, 0.05), 0.05)
+        pose, collided = step_robot(building.scene, pose, *walk.command(pose, 0.05), 0.05)
         assert not collided and len(track) < 4000
     driven = np.array(track)
     gap = np.hypot(*(driven[:, None, :2] - building.walk[None, :, :2]).transpose(2, 0, 1))
@@ -43,14 +43,14 @@ def test_one_episode_through_the_nodes(tmp_path):
     )
     assert dict(os.environ) == before
     (result,) = results
-    (trip,) = result.trips
+    (episode,) = result.episodes
     building = plan_building(CONFIG, 0)
-    np.testing.assert_allclose(trip.path[0][:2], building.walk[-1, :2], atol=0.2)
-    assert trip.shortest >= 3.9
+    np.testing.assert_allclose(episode.path[0][:2], building.walk[-1, :2], atol=0.2)
+    assert episode.shortest >= 3.9
     assert len(result.unseen) == 1 and 0.0 <= result.unseen[0] <= 1.0
-    if trip.refused:
-        assert trip.length < 0.1
-    elif trip.success:
-        assert trip.stop_distance < 1.0 and trip.length > 3.0
-        assert trip.queries >= 2 and len(trip.beliefs) >= 2
+    if episode.refused:
+        assert episode.length < 0.1
+    elif episode.success:
+        assert episode.stop_distance < 1.0 and episode.length > 3.0
+        assert episode.queries >= 2 and len(episode.believed_goals) >= 2
     assert record("kinaema", results, CONFIG.seed, OdometryNoise())["episodes"] == 1

@@ -57,7 +57,9 @@ def _transform(parent: str, child: str, pose: np.ndarray) -> TransformStamped:
 def robot() -> Iterator[Robot]:
     with pytest.MonkeyPatch.context() as patch:
         if importlib.util.find_spec("tf2_ros") is None:
-            patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1] / "stand_ins"), prepend=os.pathsep)
+            patch.setenv(
+                "PYTHONPATH", str(Path(__file__).resolve().parents[1] / "stand_ins"), prepend=os.pathsep
+            )
         node = NodeProcess("memory_node", "camera_mount:=tf")
     robot = Robot()
     yield robot

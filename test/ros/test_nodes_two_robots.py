@@ -37,7 +37,9 @@ def robots() -> Iterator[dict[str, SimulatedRobot]]:
     nodes = []
     with pytest.MonkeyPatch.context() as patch:
         if importlib.util.find_spec("tf2_ros") is None:
-            patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1] / "stand_ins"), prepend=os.pathsep)
+            patch.setenv(
+                "PYTHONPATH", str(Path(__file__).resolve().parents[1] / "stand_ins"), prepend=os.pathsep
+            )
         for name, memory, goal_frame in (
             ("ant", ("camera_mount:=tf",), "map"),
             ("bee", (*CAMERAS["bee"], f"query_hfov_deg:={math.degrees(PHONE_HFOV)}"), "base"),

@@ -11,13 +11,13 @@ from kinaema_ros.sim import (
     OccupancyGrid,
     OdometryNoise,
     PathFollower,
-    drive,
     explore,
     generate_scene,
     integrate_odometry,
     plan_path,
     sample_unseen_viewpoints,
     sample_viewpoints,
+    step_robot,
 )
 from kinaema_ros.sim.space import line_of_sight, ray_distance
 
@@ -143,7 +143,7 @@ def test_driving_follows_the_exact_arc():
     scene = generate_scene(0)
     i, j = np.unravel_index(np.argmax(scene.clearance * scene.reachable), scene.clearance.shape)
     start = (j * 0.1 - 0.25, i * 0.1 - 0.25, 0.7)
-    pose, collided = drive(scene, start, 0.4, 0.9, 0.5)
+    pose, collided = step_robot(scene, start, 0.4, 0.9, 0.5)
     yaw = 0.7 + 0.45
     r = 0.4 / 0.9
     expected = (
@@ -161,21 +161,21 @@ def test_driving_stops_at_obstacles_and_gets_away_again(seed):
     pose = tuple(explore(scene, rng(seed), 1)[0])
     visited, collided = [], False
     while not collided and len(visited) < 1000:
-        pose, collided = drive(scene, pose, 0.6, 0.0, 0.1)
+        pose, collided = step_robot(scene, pose, 0.6, 0.0, 0.1)
         visited.append(pose[:2])
     assert collided
     assert exact_clearance(obstacles_of(scene), np.array(visited)).min() >= 0.2 - 1e-9
-    assert drive(scene, pose, 0.6, 0.0, 0.1)[0][:2] == pytest.approx(pose[:2], abs=0.021)
-    turned, collided = drive(scene, pose, 0.0, 1.0, 0.1)
+    assert step_robot(scene, pose, 0.6, 0.0, 0.1)[0][:2] == pytest.approx(pose[:2], abs=0.021)
+    turned, collided = step_robot(scene, pose, 0.0, 1.0, 0.1)
     assert not collided and turned[2] != pose[2]
-    back, collided = drive(scene, pose, -0.3, 0.0, 0.1)
+    back, collided = step_robot(scene, pose, -0.3, 0.0, 0.1)
     assert not collided
     assert math.hypot(back[0] - pose[0], back[1] - pose[1]) == pytest.approx(0.03, abs=1e-6)
 
 
 def test_driving_refuses_what_is_not_finite():
     with pytest.raises(ValueError, match="finite"):
-        drive(generate_scene(0), (1.0, 1.0, math.nan), 0.1, 0.0, 0.1)
+        step_robot(generate_scene(0), (1.0, 1.0, math.nan), 0.1, 0.0, 0.1)
 
 
 def wall_with_gap() -> OccupancyGrid:
@@ -212,7 +212,7 @@ def test_planning_and_following_reach_viewpoints_without_collision(seed):
         speeds = [0.0]
         while not (follower.done or follower.stuck) and len(speeds) < 4000:
             v, omega = follower.command(pose, 0.05)
-            pose, collided = drive(scene, pose, v, omega, 0.05)
+            pose, collided = step_robot(scene, pose, v, omega, 0.05)
             assert not collided
             speeds.append(v)
         assert follower.done and not follower.stuck

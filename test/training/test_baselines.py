@@ -15,14 +15,14 @@ from torch import Tensor
 
 from kinaema_ros import cli
 from kinaema_ros.baselines.learned import KINDS, Baseline, load_baseline, new_baseline, save_baseline
-from kinaema_ros.baselines.methods import Answer
 from kinaema_ros.model.checkpoint import CheckpointError, save_network
 from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.estimates import Estimates
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import compose
 from kinaema_ros.training import train_baselines as baseline_training
 from kinaema_ros.training.data import DataConfig, Pool
-from kinaema_ros.training.memory_stage import drives_batch
+from kinaema_ros.training.memory_stage import trajectory_batch
 from kinaema_ros.training.train_baselines import BaselineConfig, baseline_loss, train_baselines
 
 both = pytest.mark.parametrize("name", sorted(KINDS))
@@ -41,7 +41,7 @@ def drive(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 def one_by_one(
     baseline: Baseline, features: Tensor, odometry: Tensor, questions: Tensor
-) -> tuple[object, Answer]:
+) -> tuple[object, Estimates]:
     state = baseline.start(1, features.shape[1])
     for t in range(features.shape[1]):
         state = baseline.update(state, features[:, t], odometry[:, t])
@@ -91,7 +91,9 @@ def test_the_state_of_the_gru_stays_and_the_history_grows() -> None:
 def test_gradients_reach_everything_but_the_calibration(name: str) -> None:
     baseline = new_baseline(name, small_network()).requires_grad_(True)
     rng = np.random.default_rng(0)
-    drives = drives_batch([random_sequence(i) for i in range(2)], rng, torch.device("cpu"), 16, 4, (0.0, 0.0))
+    drives = trajectory_batch(
+        [random_sequence(i) for i in range(2)], rng, torch.device("cpu"), 16, 4, (0.0, 0.0)
+    )
     loss, metrics = baseline_loss(baseline, drives)
     loss.backward()
     without = {n for n, p in baseline.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
@@ -126,8 +128,8 @@ CONFIG = BaselineConfig(
 def without_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
     def pool(data: DataConfig, step: int) -> Pool:
         first = 1000 if data.seed else 0  # calibration's are others
-        sequences = iter(random_sequence(first + k) for k in range(10**6))
-        return Pool(dataclasses.replace(data, pool_start=8, new_per_step=0.0), sequences, step)
+        trajectories = iter(random_sequence(first + k) for k in range(10**6))
+        return Pool(dataclasses.replace(data, pool_start=8, new_per_step=0.0), trajectories, step)
 
     monkeypatch.setattr(baseline_training, "_pool", pool)
 

@@ -15,7 +15,7 @@ from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.encoder import Trunk
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.config import TrainConfig
-from kinaema_ros.training.memory_stage import Drives, drives_batch, memory_loss
+from kinaema_ros.training.memory_stage import TrajectoryBatch, memory_loss, trajectory_batch
 from kinaema_ros.training.pretrained import load_pretrained_trunk
 from kinaema_ros.training.train import train
 
@@ -83,13 +83,15 @@ def test_the_shipped_trunk_is_the_pretrained_one(monkeypatch):
 
 
 @pytest.fixture
-def drives() -> tuple[Kinaema, Drives]:
+def drives() -> tuple[Kinaema, TrajectoryBatch]:
     """An untrained network and two short drives that overfill its memory."""
     network = (
         small_network(num_embeddings=8, context_layers=1, feature_dropout=0.0).requires_grad_(True).train()
     )
     rng, device = np.random.default_rng(0), torch.device("cpu")
-    return network, drives_batch([random_sequence(seed) for seed in range(2)], rng, device, 16, 8, (0.0, 0.0))
+    return network, trajectory_batch(
+        [random_sequence(seed) for seed in range(2)], rng, device, 16, 8, (0.0, 0.0)
+    )
 
 
 def test_the_cell_compiles_into_one_graph(drives):

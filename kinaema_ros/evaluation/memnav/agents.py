@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinaema_ros import geometry
-from kinaema_ros.baselines.methods import Answer as Answers
 from kinaema_ros.baselines.methods import Method
+from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.evaluation.memnav.episodes import Building
 from kinaema_ros.evaluation.memnav.rollout import (
     STEPS_PER_IMAGE,
     STEPS_PER_SECOND,
-    Answer,
+    Agent,
+    Episode,
     Memories,
-    Traveller,
-    Trip,
     drive_together,
     rows,
 )
 from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
+from kinaema_ros.model.estimates import Estimates
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.navigation.photo_drive import DriveLimits
 from kinaema_ros.sim import OdometryNoise, render
@@ -48,7 +48,7 @@ NO_NOISE = OdometryNoise(0.0, 0.0)
 
 
 @dataclass
-class Explored:
+class ExploredScene:
     """A building after phase 1, encoded. T frames, G goals, U never-seen places."""
 
     building: Building
@@ -58,10 +58,10 @@ class Explored:
     unseen: Tensor  # (U, FEATURE_DIM)
     seeds: list[int]  # (G,) of the odometry's errors on the way to each goal
 
-    def trip(self, n: int) -> Trip:
+    def episode(self, n: int) -> Episode:
         """To goal ``n``, not begun yet."""
         b = self.building
-        return Trip(b.goals[n], float(b.shortest[n]), bool(b.other_room[n]))
+        return Episode(b.goals[n], float(b.shortest[n]), bool(b.other_room[n]))
 
     def robot(self, n: int, noise: OdometryNoise, start: Array | None = None) -> SimulatedRobot:
         """The robot that goes to goal ``n``, from ``start`` (3,) or from where the exploration ended."""
@@ -71,14 +71,14 @@ class Explored:
 
 @dataclass
 class Result:
-    """Of one method in one building: a trip to each goal, and how sure it was to have seen each never-seen place."""
+    """Of one method in one building: an episode for each goal, and how sure it was to have seen each never-seen place."""
 
     building: Building
-    trips: list[Trip]
+    episodes: list[Episode]
     unseen: list[float]  # empty where a method cannot say
 
 
-class Eyes:
+class ObservationEncoder:
     """Renders and encodes what a robot sees."""
 
     def __init__(self, network: Kinaema):
@@ -100,18 +100,22 @@ class Eyes:
         parts = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(self._device).split(ENCODE_BATCH)
         return torch.cat([self._trunk(part).float() for part in parts])
 
-    def explored(self, building: Building, odometry: Array, seeds: list[int]) -> Explored:
+    def explored(self, building: Building, odometry: Array, seeds: list[int]) -> ExploredScene:
         """Phase 1 as the camera saw it, and the photos to be asked for."""
         frames, photos = self(building, building.walk), self(building, building.goals)
         inside = building.unseen[~building.outside]  # they come first
         unseen = [self(building, inside)] if len(inside) else []
         if building.outside.any():
             unseen.append(self(building, building.unseen[building.outside], elsewhere=True))
-        return Explored(building, odometry, frames, photos, torch.cat(unseen), seeds)
+        return ExploredScene(building, odometry, frames, photos, torch.cat(unseen), seeds)
 
 
 def by_memory(
-    method: Method, group: Sequence[Explored], noise: OdometryNoise, limits: DriveLimits, eyes: Eyes
+    method: Method,
+    group: Sequence[ExploredScene],
+    noise: OdometryNoise,
+    limits: DriveLimits,
+    encoder: ObservationEncoder,
 ) -> list[Result]:
     """Phase 1 and 2 in several buildings side by side; the walks are equally long."""
     frames = torch.stack([e.frames for e in group], dim=1)  # (T, B, FEATURE_DIM)
@@ -123,7 +127,7 @@ def by_memory(
     for b, e in enumerate(group):
         unseen = method.query(rows(state, slice(b, b + 1)), e.unseen[None]).seen[0]
         results.append(
-            Result(e.building, [e.trip(n) for n in range(len(e.photos))], unseen.double().tolist())
+            Result(e.building, [e.episode(n) for n in range(len(e.photos))], unseen.double().tolist())
         )
     tasks = [(b, n) for b, e in enumerate(group) for n in range(len(e.photos))]
     memories = Memories(
@@ -132,9 +136,9 @@ def by_memory(
         torch.cat([e.photos for e in group]),
         np.stack([group[b].odometry[-1] for b, _ in tasks]),
     )
-    travellers = [
-        Traveller(
-            results[b].trips[n],
+    agents = [
+        Agent(
+            results[b].episodes[n],
             group[b].robot(n, noise),
             group[b].odometry[-1],
             partial(memories.ask, which),
@@ -142,12 +146,16 @@ def by_memory(
         )
         for which, (b, n) in enumerate(tasks)
     ]
-    _drive(travellers, memories, [group[b].building for b, _ in tasks], eyes)
+    _drive(agents, memories, [group[b].building for b, _ in tasks], encoder)
     return results
 
 
 def no_memory(
-    network: Kinaema, group: Sequence[Explored], noise: OdometryNoise, limits: DriveLimits, eyes: Eyes
+    network: Kinaema,
+    group: Sequence[ExploredScene],
+    noise: OdometryNoise,
+    limits: DriveLimits,
+    encoder: ObservationEncoder,
 ) -> list[Result]:
     """Looks for the photo's view on a tour of the building, with true localisation, and goes there on sight.
 
@@ -159,29 +167,31 @@ def no_memory(
     found: list[OnSight] = []
     for e in group:
         tour = take_tour(e, noise)
-        views = eyes(e.building, tour.map_T_base[tour.keyframes])
+        views = encoder(e.building, tour.map_T_base[tour.keyframes])
         photos = torch.cat([e.photos, e.unseen])
         matches = [method.query(views, photo.expand(len(views), 1, -1)).seen[:, 0] for photo in photos]
-        trips = [e.trip(n) for n in range(len(e.photos))]
-        results.append(Result(e.building, trips, [float(match.max()) for match in matches[len(trips) :]]))
-        for n, (trip, match) in enumerate(zip(trips, matches, strict=False)):
+        episodes = [e.episode(n) for n in range(len(e.photos))]
+        results.append(
+            Result(e.building, episodes, [float(match.max()) for match in matches[len(episodes) :]])
+        )
+        for n, (episode, match) in enumerate(zip(episodes, matches, strict=False)):
             on_sight = torch.nonzero(match >= FOUND).flatten().tolist()
             at = tour.keyframes[on_sight[0]] if on_sight else len(tour.map_T_base) - 1
-            trip.path, trip.length = list(tour.map_T_base[: at + 1]), float(tour.travelled[at])
-            trip.collisions, trip.seen = int(tour.collisions[at]), float(match.max())
+            episode.path, episode.length = list(tour.map_T_base[: at + 1]), float(tour.travelled[at])
+            episode.collisions, episode.seen = int(tour.collisions[at]), float(match.max())
             if on_sight:
                 found.append(
-                    OnSight(e, n, trip, tour.map_T_base[at], tour.odom_T_base[at], views[on_sight[0]])
+                    OnSight(e, n, episode, tour.map_T_base[at], tour.odom_T_base[at], views[on_sight[0]])
                 )
             else:
-                trip.message = f"not found within {TOUR_METRES:g} m"
+                episode.message = f"not found within {TOUR_METRES:g} m"
     if found:
         odometry = np.stack([f.odom_T_base for f in found])
         photos = torch.stack([f.explored.photos[f.n] for f in found])
         memories = Memories(method, torch.stack([f.view for f in found]), photos, odometry)
-        travellers = [
-            Traveller(
-                f.trip,
+        agents = [
+            Agent(
+                f.episode,
                 f.explored.robot(f.n, noise, f.map_T_base),
                 f.odom_T_base,
                 partial(memories.ask, which),
@@ -189,19 +199,19 @@ def no_memory(
             )
             for which, f in enumerate(found)
         ]
-        _drive(travellers, memories, [f.explored.building for f in found], eyes)
+        _drive(agents, memories, [f.explored.building for f in found], encoder)
     return results
 
 
-def oracle(group: Sequence[Explored], limits: DriveLimits) -> list[Result]:
+def oracle(group: Sequence[ExploredScene], limits: DriveLimits) -> list[Result]:
     """Knows where the photo was taken, and where it is."""
-    results = [Result(e.building, [e.trip(n) for n in range(len(e.photos))], []) for e in group]
+    results = [Result(e.building, [e.episode(n) for n in range(len(e.photos))], []) for e in group]
     for e, result in zip(group, results, strict=True):
-        for n, trip in enumerate(result.trips):
-            goal = geometry.compose(e.odometry[-1], geometry.between(e.building.walk[-1], trip.goal))
-            ask = partial(Answer, goal, np.zeros((3, 3)), 1.0)
-            traveller = Traveller(trip, e.robot(n, NO_NOISE), e.odometry[-1], ask, limits)
-            while traveller.advance():
+        for n, episode in enumerate(result.episodes):
+            goal = geometry.compose(e.odometry[-1], geometry.between(e.building.walk[-1], episode.goal))
+            ask = partial(Estimate, as_pose(goal), np.zeros((3, 3)), 1.0)
+            agent = Agent(episode, e.robot(n, NO_NOISE), e.odometry[-1], ask, limits)
+            while agent.advance():
                 pass
     return results
 
@@ -218,13 +228,13 @@ class CurrentView:
     def update(self, state: Tensor | None, features: Tensor, odometry: Tensor) -> Tensor:
         return features
 
-    def query(self, state: Tensor, features: Tensor) -> Answers:
+    def query(self, state: Tensor, features: Tensor) -> Estimates:
         key, content, _ = self._network.descriptor(state)
         asked, _, probe = self._network.descriptor(features)
         estimate = self._network.head(probe, content[:, None])
         likeness = (1.0 + (asked * key[:, None]).sum(-1)) / 2.0
         # A planar Laplace distribution's deviation on one axis is sqrt(3) times its scale.
-        return Answers(
+        return Estimates(
             estimate.pose, math.sqrt(3.0) * estimate.scale, torch.where(estimate.match > 0.0, likeness, 0.0)
         )
 
@@ -236,9 +246,9 @@ class CurrentView:
 class OnSight:
     """Where on a tour a photo's view was recognised."""
 
-    explored: Explored
+    explored: ExploredScene
     n: int  # the goal
-    trip: Trip
+    episode: Episode
     map_T_base: Array  # (3,)
     odom_T_base: Array  # (3,)
     view: Tensor  # (FEATURE_DIM,)
@@ -255,7 +265,7 @@ class TourTrack:
     keyframes: list[int]
 
 
-def take_tour(e: Explored, noise: OdometryNoise) -> TourTrack:
+def take_tour(e: ExploredScene, noise: OdometryNoise) -> TourTrack:
     """Drives TOUR_METRES from where the exploration ended, to near places not yet visited on this tour."""
     robot = e.robot(0, noise)
     tour = Tour(e.building.scene, np.random.default_rng(e.seeds[0]))
@@ -279,11 +289,11 @@ def take_tour(e: Explored, noise: OdometryNoise) -> TourTrack:
 
 
 def _drive(
-    travellers: Sequence[Traveller], memories: Memories, buildings: Sequence[Building], eyes: Eyes
+    agents: Sequence[Agent], memories: Memories, buildings: Sequence[Building], encoder: ObservationEncoder
 ) -> None:
-    """``buildings``: where each of the travellers is."""
+    """``buildings``: where each of the agents is."""
 
     def see(active: Sequence[int]) -> Tensor:
-        return eyes.each([buildings[n] for n in active], np.stack([travellers[n].map_T_base for n in active]))
+        return encoder.each([buildings[n] for n in active], np.stack([agents[n].map_T_base for n in active]))
 
-    drive_together(travellers, memories, see)
+    drive_together(agents, memories, see)

@@ -20,7 +20,15 @@ import torch
 from kinaema_ros import metrics
 from kinaema_ros.baselines.methods import KinaemaMethod, Retrieval
 from kinaema_ros.evaluation.episodes import FIRST_SEED
-from kinaema_ros.evaluation.memnav.agents import FOUND, Explored, Eyes, Result, by_memory, no_memory, oracle
+from kinaema_ros.evaluation.memnav.agents import (
+    FOUND,
+    ExploredScene,
+    ObservationEncoder,
+    Result,
+    by_memory,
+    no_memory,
+    oracle,
+)
 from kinaema_ros.evaluation.memnav.episodes import MemnavConfig, cut_short, plan_building
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.network import Kinaema
@@ -78,12 +86,17 @@ def evaluate(
 
 def refuse_least_sure(results: Sequence[Result]) -> None:
     """Refuses, in hindsight, the FALSE_REFUSALS of the goals that a method without a threshold was least sure of."""
-    trips = [trip for result in results for trip in result.trips]
-    threshold = metrics.refusal_threshold([trip.seen for trip in trips], FALSE_REFUSALS)
-    for trip in trips:
-        if trip.seen < threshold:
-            trip.refused, trip.arrived, trip.message = True, False, ""
-            trip.path, trip.beliefs, trip.length, trip.collisions = trip.path[:1], [], 0.0, 0
+    episodes = [episode for result in results for episode in result.episodes]
+    threshold = metrics.refusal_threshold([episode.seen for episode in episodes], FALSE_REFUSALS)
+    for episode in episodes:
+        if episode.seen < threshold:
+            episode.refused, episode.arrived, episode.message = True, False, ""
+            episode.path, episode.believed_goals, episode.length, episode.collisions = (
+                episode.path[:1],
+                [],
+                0.0,
+                0,
+            )
 
 
 # -- in worker processes -----------------------------------------------------------------------------------
@@ -109,7 +122,7 @@ def _start_worker(checkpoint: Path, device: str) -> None:
 def run_task(task: Task, network: Kinaema | None = None) -> list[dict[str, Result]]:
     """Results of each building by method."""
     network = network or _network
-    eyes, limits, config = Eyes(network), DriveLimits(), task.config
+    encoder, limits, config = ObservationEncoder(network), DriveLimits(), task.config
     with torch.inference_mode():
         group = []
         for index, count in task.episodes.items():
@@ -118,25 +131,25 @@ def run_task(task: Task, network: Kinaema | None = None) -> list[dict[str, Resul
             seeds = np.random.default_rng([FIRST_SEED + 4, config.seed, index]).integers(
                 2**31, size=config.goals
             )
-            group.append(eyes.explored(cut_short(building, count), odometry, seeds.tolist()))
-        by_method = {name: _drive(name, network, group, task.noise, limits, eyes) for name in task.methods}
+            group.append(encoder.explored(cut_short(building, count), odometry, seeds.tolist()))
+        by_method = {name: _drive(name, network, group, task.noise, limits, encoder) for name in task.methods}
     return [{name: results[i] for name, results in by_method.items()} for i in range(len(group))]
 
 
 def _drive(
     name: str,
     network: Kinaema,
-    group: Sequence[Explored],
+    group: Sequence[ExploredScene],
     noise: OdometryNoise,
     limits: DriveLimits,
-    eyes: Eyes,
+    encoder: ObservationEncoder,
 ) -> list[Result]:
     if name == "kinaema":
-        return by_memory(KinaemaMethod(network), group, noise, limits, eyes)
+        return by_memory(KinaemaMethod(network), group, noise, limits, encoder)
     if name == "retrieval":  # what it refuses is decided once all it was asked is known
-        return by_memory(Retrieval(network), group, noise, replace(limits, min_seen=0.0), eyes)
+        return by_memory(Retrieval(network), group, noise, replace(limits, min_seen=0.0), encoder)
     if name == "no_memory":
-        return no_memory(network, group, noise, limits, eyes)
+        return no_memory(network, group, noise, limits, encoder)
     return oracle(group, limits)
 
 
@@ -145,26 +158,28 @@ def _drive(
 
 def record(name: str, results: Sequence[Result], seed: int, noise: OdometryNoise) -> dict[str, Any]:
     """One line of the result; see `kinaema evaluate memnav --help` for what the keys mean."""
-    trips = [trip for result in results for trip in result.trips]
+    episodes = [episode for result in results for episode in result.episodes]
     unseen = np.array([score for result in results for score in result.unseen])
-    success = np.array([trip.success for trip in trips])
-    driven = np.array([trip.length for trip in trips])
-    stops = [trip.stop_distance for trip in trips if trip.success]
-    other = np.array([trip.other_room for trip in trips])
+    success = np.array([episode.success for episode in episodes])
+    driven = np.array([episode.length for episode in episodes])
+    stops = [episode.stop_distance for episode in episodes if episode.success]
+    other = np.array([episode.other_room for episode in episodes])
     return {
         "method": name,
-        "episodes": len(trips),
+        "episodes": len(episodes),
         "seed": seed,
         "success_rate": float(success.mean()),
-        "spl": metrics.success_weighted_by_path_length(success, [trip.shortest for trip in trips], driven),
+        "spl": metrics.success_weighted_by_path_length(
+            success, [episode.shortest for episode in episodes], driven
+        ),
         "mean_path_m": float(driven.mean()),
-        "refused": sum(trip.refused for trip in trips),
-        "collisions": sum(trip.collisions for trip in trips),
-        "mean_shortest_m": float(np.mean([trip.shortest for trip in trips])),
+        "refused": sum(episode.refused for episode in episodes),
+        "collisions": sum(episode.collisions for episode in episodes),
+        "mean_shortest_m": float(np.mean([episode.shortest for episode in episodes])),
         "success_rate_other_rooms": float(success[other].mean()) if other.any() else None,
         "median_stop_m": float(np.median(stops)) if stops else None,
-        "gave_up": sum(bool(trip.message) for trip in trips),
-        **_refusals(name, [trip.seen for trip in trips], unseen),
+        "gave_up": sum(bool(episode.message) for episode in episodes),
+        **_refusals(name, [episode.seen for episode in episodes], unseen),
         "odom_noise": [noise.fraction, noise.degrees],
     }
 
@@ -188,23 +203,23 @@ def episodes_json(name: str, results: Sequence[Result]) -> list[dict[str, Any]]:
         {
             "method": name,
             "building": index,
-            "goal": trip.goal.tolist(),
-            "other_room": trip.other_room,
-            "shortest_m": trip.shortest,
-            "path_m": trip.length,
-            "success": trip.success,
-            "stopped": trip.path[-1].tolist(),
-            "stopped_m": trip.stop_distance,
-            "first_error_m": trip.first_error[0],
-            "first_error_deg": math.degrees(trip.first_error[1]),
-            "seen": trip.seen,
-            "queries": trip.queries,
-            "collisions": trip.collisions,
-            "refused": trip.refused,
-            "message": trip.message,
+            "goal": episode.goal.tolist(),
+            "other_room": episode.other_room,
+            "shortest_m": episode.shortest,
+            "path_m": episode.length,
+            "success": episode.success,
+            "stopped": episode.path[-1].tolist(),
+            "stopped_m": episode.stop_distance,
+            "first_error_m": episode.first_error[0],
+            "first_error_deg": math.degrees(episode.first_error[1]),
+            "seen": episode.seen,
+            "queries": episode.queries,
+            "collisions": episode.collisions,
+            "refused": episode.refused,
+            "message": episode.message,
         }
         for index, result in enumerate(results)
-        for trip in result.trips
+        for episode in result.episodes
     ]
 
 

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from kinaema_ros.drawing import BLUE, GREEN, GREY, INK, ORANGE, PAPER, RED, FloorPlan, paste, text
 from kinaema_ros.evaluation.memnav.agents import Result
 from kinaema_ros.evaluation.memnav.episodes import Building
-from kinaema_ros.evaluation.memnav.rollout import Trip
+from kinaema_ros.evaluation.memnav.rollout import Episode
 from kinaema_ros.geometry import Array
+from kinaema_ros.images import RGB
 from kinaema_ros.sim import render
 
-Pixels = NDArray[np.uint8]
 WIDTH, HEIGHT = 600, 372  # of an episode's picture
 _HEAD, _GAP = 30, 8  # pixels of the line of words, and between parts
 _PHOTO = 208, 156
@@ -35,50 +34,53 @@ def write_pictures(folder: Path, results: Mapping[str, Sequence[Result]]) -> lis
         (folder / name).mkdir(exist_ok=True)
         number = 0
         for result in of_method:
-            for trip in result.trips:
-                _write(folder / name / f"{number:03}.png", episode_picture(result.building, trip))
+            for episode in result.episodes:
+                _write(folder / name / f"{number:03}.png", episode_picture(result.building, episode))
                 number += 1
         sheets.append(folder / f"{name}.png")
         _write(sheets[-1], sheet(of_method))
     return sheets
 
 
-def sheet(results: Sequence[Result]) -> Pixels:
+def sheet(results: Sequence[Result]) -> RGB:
     """Several episodes, each of another building where there are enough."""
-    most = max(len(result.trips) for result in results)
+    most = max(len(result.episodes) for result in results)
     episodes = [
-        (result.building, result.trips[k]) for k in range(most) for result in results if k < len(result.trips)
+        (result.building, result.episodes[k])
+        for k in range(most)
+        for result in results
+        if k < len(result.episodes)
     ]
     wanted = min(SHEET[0] * SHEET[1], len(episodes))
     pool = episodes[: max(wanted, len(results))]
     chosen = [pool[k * len(pool) // wanted] for k in range(wanted)]
     rows = -(-wanted // SHEET[0])
     image = np.full((rows * HEIGHT, SHEET[0] * WIDTH, 3), PAPER, np.uint8)
-    for k, (building, trip) in enumerate(chosen):
+    for k, (building, episode) in enumerate(chosen):
         row, column = divmod(k, SHEET[0])
         image[row * HEIGHT : (row + 1) * HEIGHT, column * WIDTH : (column + 1) * WIDTH] = episode_picture(
-            building, trip
+            building, episode
         )
     return image
 
 
-def episode_picture(building: Building, trip: Trip) -> Pixels:
+def episode_picture(building: Building, episode: Episode) -> RGB:
     """(HEIGHT, WIDTH, 3) RGB."""
     image = np.full((HEIGHT, WIDTH, 3), PAPER, np.uint8)
-    color = GREEN if trip.success else RED
-    text(image, outcome(trip), _GAP, _GAP, 15, color, bold=True)
+    color = GREEN if episode.success else RED
+    text(image, outcome(episode), _GAP, _GAP, 15, color, bold=True)
     right = WIDTH - _PHOTO[0] - _GAP
     plan = FloorPlan(building.scene, _GAP, _HEAD, right - 2 * _GAP, HEIGHT - _HEAD - 24)
     plan.draw(image)
     plan.line(image, building.walk, GREY, 1)
-    path = np.array(trip.path)
+    path = np.array(episode.path)
     plan.line(image, path, BLUE, 2)
-    plan.view(image, trip.goal, color)
+    plan.view(image, episode.goal, color)
     camera = replace(building.camera, width=320, height=240)
     plan.robot(image, path[-1], 1.0, camera.hfov)
-    for belief in trip.beliefs[:1]:
-        _dot(image, plan, belief, ORANGE)
-    views = render(building.scene, np.stack([trip.goal, path[-1]]), camera, building.lighting)
+    for goal in episode.believed_goals[:1]:
+        _dot(image, plan, goal, ORANGE)
+    views = render(building.scene, np.stack([episode.goal, path[-1]]), camera, building.lighting)
     for row, (view, words) in enumerate(zip(views, ("the photo", "view where it stopped"), strict=True)):
         y = _HEAD + row * (_PHOTO[1] + _GAP)
         paste(image, view, right, y, *_PHOTO)
@@ -87,28 +89,28 @@ def episode_picture(building: Building, trip: Trip) -> Pixels:
     return image
 
 
-def outcome(trip: Trip) -> str:
+def outcome(episode: Episode) -> str:
     """In one line."""
-    if trip.refused:
-        return f"refused: seen before with probability {trip.seen:.2f} only"
-    if not trip.arrived:
-        return f"gave up: {trip.message}"
-    return f"stopped {trip.stop_distance:.2f} m from it; drove {trip.length:.1f} m, shortest way {trip.shortest:.1f} m"
+    if episode.refused:
+        return f"refused: seen before with probability {episode.seen:.2f} only"
+    if not episode.arrived:
+        return f"gave up: {episode.message}"
+    return f"stopped {episode.stop_distance:.2f} m from it; drove {episode.length:.1f} m, shortest way {episode.shortest:.1f} m"
 
 
-def _dot(image: Pixels, plan: FloorPlan, pose: Array, color: tuple[int, int, int]) -> None:
+def _dot(image: RGB, plan: FloorPlan, pose: Array, color: tuple[int, int, int]) -> None:
     x, y = plan.pixels(pose[:2])
     cv2.circle(image, (round(float(x)), round(float(y))), 4, color, -1, cv2.LINE_AA)
 
 
-def _label(image: Pixels, words: str, x: int, y: int) -> None:
+def _label(image: RGB, words: str, x: int, y: int) -> None:
     image[y : y + 20, x : x + _PHOTO[0]] = (0.55 * image[y : y + 20, x : x + _PHOTO[0]] + 0.45 * 255).astype(
         np.uint8
     )
     text(image, words, x + 5, y + 2, 12, INK)
 
 
-def _legend(image: Pixels) -> None:
+def _legend(image: RGB) -> None:
     x = _GAP
     for words, color in (
         ("explored", GREY),
@@ -121,7 +123,7 @@ def _legend(image: Pixels) -> None:
         x += 26 + 7 * len(words)
 
 
-def _write(path: Path, image: Pixels) -> None:
+def _write(path: Path, image: RGB) -> None:
     """As PNG of 256 colours, which is a third of the size; those of the marks are kept as they are."""
     picture, marks = Image.fromarray(image), (BLUE, ORANGE, GREEN, RED, GREY, INK, PAPER)
     colors = picture.quantize(256 - len(marks), Image.Quantize.MEDIANCUT).getpalette() or []

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kinaema_ros import geometry
 from kinaema_ros.baselines.methods import Frames, Method
+from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.metrics import pose_errors
@@ -31,23 +32,16 @@ STEPS_PER_SECOND, STEPS_PER_LOOK, STEPS_PER_IMAGE = 20, 2, 4  # as simulator_nod
 TYPICAL_STD = (0.5, math.radians(15.0))
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a memory says of a photo; poses in the odom frame. See kinaema_ros.navigation.photo_drive.Answer."""
-
-    pose: Array
-    covariance: Array
-    seen: float
-
-
 @dataclass
-class Trip:
+class Episode:
     """How one episode went. Poses are true ones on the map, unless they say otherwise."""
 
     goal: Array  # (3,)
     shortest: float  # metres
     other_room: bool
-    beliefs: list[Array] = field(default_factory=list)  # (3,) goals driven to, on the true map, when sent
+    believed_goals: list[Array] = field(
+        default_factory=list
+    )  # (3,) goals driven to, on the true map, when sent
     path: list[Array] = field(default_factory=list)  # (3,) robot, five a second
     length: float = 0.0  # metres driven
     collisions: int = 0
@@ -70,9 +64,9 @@ class Trip:
     @property
     def first_error(self) -> tuple[float, float]:
         """Metres and radians of the answer from afar; NaN where there was none."""
-        if not self.beliefs:
+        if not self.believed_goals:
             return math.nan, math.nan
-        position, yaw = pose_errors(self.beliefs[0], self.goal)
+        position, yaw = pose_errors(self.believed_goals[0], self.goal)
         return float(position), float(yaw)
 
 
@@ -80,18 +74,18 @@ class NoWay(Exception):
     """The planner found no path, or the robot is stuck: what Nav2 would give up for."""
 
 
-class Traveller:
+class Agent:
     """One robot on its way to one photo; time passes in ``advance``. Its odometry goes on from ``odom_T_start``."""
 
     def __init__(
         self,
-        trip: Trip,
+        episode: Episode,
         robot: SimulatedRobot,
         odom_T_start: Array,
-        ask: Callable[[], Answer],
+        ask: Callable[[], Estimate],
         limits: DriveLimits,
     ):
-        self.trip, self.robot = trip, robot
+        self.episode, self.robot = episode, robot
         self._odom_T_start = odom_T_start
         self._follower: PathFollower | None = None
         self._keyframes = KeyframeSelector()
@@ -99,7 +93,7 @@ class Traveller:
         self._travelled, self._steps = 0.0, 0
         self.map_T_base = robot.snapshot().map_T_base
         self.odom_T_base = odom_T_start
-        trip.path.append(self.map_T_base)
+        episode.path.append(self.map_T_base)
         self._ask_memory = ask
         self._looks = PhotoDrive(
             ask=self._ask,
@@ -117,7 +111,7 @@ class Traveller:
                 return False
             self._step()
             if self._steps % STEPS_PER_IMAGE == 0:
-                self.trip.path.append(self.map_T_base)
+                self.episode.path.append(self.map_T_base)
                 stamp = self._steps * (1_000_000_000 // STEPS_PER_SECOND)
                 if self._keyframes.reason_to_skip(stamp, self.odom_T_base) is None:
                     return True
@@ -126,38 +120,38 @@ class Traveller:
         try:
             next(self._looks)
         except StopIteration:
-            self.trip.arrived = True
+            self.episode.arrived = True
         except NotSeen:
-            self.trip.refused = True
+            self.episode.refused = True
         except (NoWay, DriveTimeout) as error:
-            self.trip.message = str(error)
+            self.episode.message = str(error)
         else:
             return True
         return False
 
     def _step(self) -> None:
         now = self.robot.step(1.0 / STEPS_PER_SECOND)
-        self.trip.length += math.hypot(*(now.map_T_base[:2] - self.map_T_base[:2]))
+        self.episode.length += math.hypot(*(now.map_T_base[:2] - self.map_T_base[:2]))
         odom_T_base = geometry.compose(self._odom_T_start, now.odom_T_base)
         self._travelled += math.hypot(*(odom_T_base[:2] - self.odom_T_base[:2]))
         self.map_T_base, self.odom_T_base = now.map_T_base, odom_T_base
         self._steps += 1
 
     def _finish(self) -> None:
-        self.trip.path.append(self.map_T_base)
-        self.trip.collisions += self.robot.collisions
+        self.episode.path.append(self.map_T_base)
+        self.episode.collisions += self.robot.collisions
 
-    def _ask(self) -> Answer:
+    def _ask(self) -> Estimate:
         answer = self._ask_memory()
-        if math.isnan(self.trip.seen):
-            self.trip.seen = answer.seen
-        self.trip.queries += 1
+        if math.isnan(self.episode.seen):
+            self.episode.seen = answer.seen
+        self.episode.queries += 1
         return answer
 
     def _send(self, odom_T_goal: Array) -> None:
         start_T_goal = geometry.between(self._odom_T_start, odom_T_goal)
         base_T_goal = geometry.between(self.odom_T_base, odom_T_goal)
-        self.trip.beliefs.append(geometry.compose(self.map_T_base, base_T_goal))
+        self.episode.believed_goals.append(geometry.compose(self.map_T_base, base_T_goal))
         self._follower = self.robot.go_to(geometry.compose(self.robot.map_T_odom(), start_T_goal))
         if self._follower is None:
             raise NoWay("no path leads there on the map")
@@ -178,14 +172,16 @@ class Memories:
         self._odometry = odometry.copy()
         self._row = {n: n for n in range(len(photos))}
 
-    def ask(self, n: int) -> Answer:
+    def ask(self, n: int) -> Estimate:
         """What robot ``n``'s memory says of its photo."""
         row = self._row[n]
         answer = self._method.query(rows(self._state, slice(row, row + 1)), self._photos[n][None, None])
         pose = answer.pose[0, 0].double().cpu().numpy()
         position, yaw = TYPICAL_STD if answer.std is None else answer.std[0, 0].tolist()
         covariance = np.diag([position**2, position**2, yaw**2])
-        return Answer(geometry.compose(self._odometry[n], pose), covariance, float(answer.seen[0, 0]))
+        return Estimate(
+            as_pose(geometry.compose(self._odometry[n], pose)), covariance, float(answer.seen[0, 0])
+        )
 
     def update(self, numbers: Sequence[int], features: Tensor, odometry: Array) -> None:
         """Folds a frame into each of these robots' memories and forgets the other robots for good."""
@@ -209,12 +205,12 @@ def rows(state: Any, index: Tensor | slice) -> Any:
 
 
 def drive_together(
-    travellers: Sequence[Traveller], memories: Memories, see: Callable[[Sequence[int]], Tensor]
+    agents: Sequence[Agent], memories: Memories, see: Callable[[Sequence[int]], Tensor]
 ) -> None:
     """Drives all to their ends. ``see``: features (B, FEATURE_DIM) of what these robots see now."""
-    active = list(range(len(travellers)))
+    active = list(range(len(agents)))
     while active:
-        active = [n for n in active if travellers[n].advance()]
+        active = [n for n in active if agents[n].advance()]
         if active:
-            odometry = np.stack([travellers[n].odom_T_base for n in active])
+            odometry = np.stack([agents[n].odom_T_base for n in active])
             memories.update(active, see(active), odometry)

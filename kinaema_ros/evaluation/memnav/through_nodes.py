@@ -29,7 +29,7 @@ from kinaema_ros.evaluation.memnav.episodes import (
     plan_building,
     shortest_way,
 )
-from kinaema_ros.evaluation.memnav.rollout import Trip
+from kinaema_ros.evaluation.memnav.rollout import Episode
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
 from kinaema_ros.nodes.client.joystick import DemoRobot
@@ -48,7 +48,7 @@ def drive_through_nodes(
 ) -> list[Result]:
     """Results, one a building; the nodes log into ``logs``. Raises RuntimeError if a node fails.
 
-    Collisions are those of the whole time in a building, exploration included, counted with its last trip.
+    Collisions are those of the whole time in a building, exploration included, counted with its last episode.
     """
     buildings = math.ceil(episodes / config.goals)
     results = []
@@ -59,7 +59,7 @@ def drive_through_nodes(
         folder = logs / f"{index:02}"
         rng = np.random.default_rng([FIRST_SEED + 5, config.seed, index])
         result = _drive_in(building, _nodes(building, noise, checkpoint, device), folder, rng)
-        result.trips[-1].collisions = _collisions(folder / "simulator_node.log")
+        result.episodes[-1].collisions = _collisions(folder / "simulator_node.log")
         results.append(result)
     return results
 
@@ -106,7 +106,7 @@ def _drive_in(
             goals = choose_goals(building.scene, building.walk, robot.pose, 1, rng)
             if len(goals) == 0:
                 raise RuntimeError(f"no place of building {building.scene.seed} is far enough from the robot")
-            result.trips.append(_visit(building, goals[0], robot, kinaema, track))
+            result.episodes.append(_visit(building, goals[0], robot, kinaema, track))
     return result
 
 
@@ -117,26 +117,26 @@ def _photo(building: Building, view: Array, outside: bool = False) -> NDArray[np
 
 def _visit(
     building: Building, goal: Array, robot: DemoRobot, kinaema: KinaemaClient, track: Sequence[Array]
-) -> Trip:
+) -> Episode:
     start, scene = robot.pose, building.scene
-    trip = Trip(goal, shortest_way(scene, start, goal), room_of(scene, goal) != room_of(scene, start))
+    episode = Episode(goal, shortest_way(scene, start, goal), room_of(scene, goal) != room_of(scene, start))
     photo = _photo(building, goal)
-    trip.seen = kinaema.query(photo).seen
+    episode.seen = kinaema.query(photo).seen
     robot.localise()
 
     def on_feedback(feedback: Feedback) -> None:
-        if feedback.num_queries != trip.queries:
-            trip.beliefs.append(robot.on_map(feedback.goal, feedback.covariance)[0])
-            trip.queries = feedback.num_queries
+        if feedback.num_queries != episode.queries:
+            episode.believed_goals.append(robot.on_map(feedback.goal, feedback.covariance)[0])
+            episode.queries = feedback.num_queries
 
     began = len(track)
     arrival = kinaema.go_to(photo, on_feedback=on_feedback)
-    trip.path = [start, *track[began:]]
-    trip.length = path_length(np.array(trip.path))
-    trip.arrived = arrival.reached
-    trip.refused = arrival.error_code == NavigateToImage.Result.NOT_SEEN
-    trip.message = "" if trip.arrived or trip.refused else arrival.message
-    return trip
+    episode.path = [start, *track[began:]]
+    episode.length = path_length(np.array(episode.path))
+    episode.arrived = arrival.reached
+    episode.refused = arrival.error_code == NavigateToImage.Result.NOT_SEEN
+    episode.message = "" if episode.arrived or episode.refused else arrival.message
+    return episode
 
 
 def _collisions(log: Path) -> int:

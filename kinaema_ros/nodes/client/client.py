@@ -20,12 +20,13 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.estimate import Estimate
+from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import messages
-from kinaema_ros.nodes.support.memory_client import PhotoPose, PhotoQuery
+from kinaema_ros.nodes.support.memory_client import MemoryClient
 from kinaema_ros.nodes.support.spinning import SpinningNode
 from kinaema_ros.nodes.support.waiting import wait_for, wait_until
 
-Array = NDArray[np.float64]
 Photo = str | Path | NDArray[np.uint8]
 _CANCEL_TIMEOUT = 10.0
 
@@ -68,7 +69,7 @@ class KinaemaClient:
 
     def __init__(self, namespace: str = ""):
         self._ros = SpinningNode("kinaema_client", namespace)
-        self._query = PhotoQuery(self._ros.node)
+        self._query = MemoryClient(self._ros.node)
         self._drive: ActionClient = ActionClient(self._ros.node, NavigateToImage, "navigate_to_image")
 
     def __enter__(self) -> KinaemaClient:
@@ -83,7 +84,7 @@ class KinaemaClient:
         """Leaves ROS."""
         self._ros.close()
 
-    def query(self, photo: Photo, frame_id: str = "", timeout: float = 15.0) -> PhotoPose:
+    def query(self, photo: Photo, frame_id: str = "", timeout: float = 15.0) -> Estimate:
         """Where was the robot when it would have seen this?
 
         photo: an image file, or an array (H, W, 3) uint8 RGB. frame_id: "" for the robot's base, its

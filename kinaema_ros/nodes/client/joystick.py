@@ -10,14 +10,13 @@ from types import TracebackType
 import numpy as np
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist
 from nav_msgs.msg import Odometry
-from numpy.typing import NDArray
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros import geometry
+from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.spinning import SpinningNode
 
-Array = NDArray[np.float64]
 Steer = Callable[[Sequence[float], float], tuple[float, float]]
 _START_TIMEOUT = 180.0  # seconds: on a new machine the renderer is compiled first
 _SILENCE = 30.0  # seconds without any news from the simulator

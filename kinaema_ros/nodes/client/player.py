@@ -25,10 +25,11 @@ from std_srvs.srv import Trigger
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry
+from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.nodes.support import messages
-from kinaema_ros.replay.bag import BagError, Drive, Frame
+from kinaema_ros.replay.bag import BagError, Frame, Recording
 from kinaema_ros.replay.queries import Query
-from kinaema_ros.replay.replay import Answer, Outcome, Progress, no_progress
+from kinaema_ros.replay.replay import Outcome, Progress, no_progress
 
 DISCOVERY_S = 20.0  # until the node and its topics must have been found
 ANSWER_S = 30.0  # until the node must be done with an image or a query; a loaded machine takes its time
@@ -39,25 +40,27 @@ BASE_FRAME = "base_link"
 
 
 def play(
-    drive: Drive,
+    recording: Recording,
     queries: Sequence[Query],
     node_name: str = "/kinaema_memory",
     progress: Progress = no_progress,
 ) -> Outcome:
-    """Empty the node's memory, stream the drive, ask the queries.
+    """Empty the node's memory, stream the recording, ask the queries.
 
     Raises RuntimeError saying what to do if there is no such node or it does not answer, BagError if it uses
     none of the images.
     """
     with _node() as node:
-        player = _Player(node, "/" + node_name.strip("/"), drive)
+        player = _Player(node, "/" + node_name.strip("/"), recording)
         player.reset()
         last: Frame | None = None
-        for frame in progress(drive.frames(), total=drive.image_topic.count, desc="playing", unit="frame"):
+        for frame in progress(
+            recording.frames(), total=recording.image_topic.count, desc="playing", unit="frame"
+        ):
             player.send(frame)
             last = frame
         if last is None:
-            raise BagError(f"no image of {drive.image_topic.name} has odometry at its stamp")
+            raise BagError(f"no image of {recording.image_topic.name} has odometry at its stamp")
         answers = []
         for query in progress(queries, total=len(queries), desc="asking", unit="query"):
             answers.append(player.ask(query, last.odom_pose))
@@ -65,15 +68,15 @@ def play(
 
 
 class _Player:
-    def __init__(self, node: Node, target: str, drive: Drive):
-        self._node, self._target, self._drive = node, target, drive
+    def __init__(self, node: Node, target: str, recording: Recording):
+        self._node, self._target, self._recording = node, target, recording
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         self._status: MemoryStatus | None = None
         node.create_subscription(MemoryStatus, f"{target}/status", self._on_status, QoSProfile(depth=100))
         self._query: Any = node.create_client(QueryPose, f"{target}/query_pose")
         self._reset: Any = node.create_client(Trigger, f"{target}/reset")
-        self._image_type = CompressedImage if "Compressed" in drive.image_topic.type else Image
+        self._image_type = CompressedImage if "Compressed" in recording.image_topic.type else Image
         self._wait(lambda: self._status is not None, DISCOVERY_S, f"there is no memory_node {target}")
         self._wait(self._ready, ANSWER_S, f"{target} is not active")  # it may be loading its network
         self._images = self._publisher(self._image_type)
@@ -94,15 +97,15 @@ class _Player:
         self._status = None  # count from a status that is surely younger than what the node did before
         self._wait(lambda: self._status is not None, ANSWER_S, f"{self._target} publishes no status")
         self._start = self._now()
-        if self._drive.camera is not None:
-            camera = self._drive.camera
+        if self._recording.camera is not None:
+            camera = self._recording.camera
             info = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob")
             info.k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
             self._cameras.publish(info)
 
     def send(self, frame: Frame) -> None:
         """Publish the odometry up to a frame, then its image, and wait until the node is done with it."""
-        track = self._drive.odom
+        track = self._recording.odom
         after = int(np.searchsorted(track.stamps_ns, frame.stamp_ns))
         first = after - 1 if self._next_odometry < 0 else self._next_odometry
         wanted = np.arange(max(first, 0), after + 1)
@@ -121,7 +124,7 @@ class _Player:
         status = self._now()
         if (
             self._sent == 1
-            and self._drive.camera is not None
+            and self._recording.camera is not None
             and status.frames_used > self._start.frames_used
         ):
             if status.hfov_source != "camera_info":
@@ -133,22 +136,22 @@ class _Player:
                 f"{self._target} used none of {self._sent} images: {status.last_error or 'no reason given'}"
             )
 
-    def ask(self, query: Query, odom_T_robot: geometry.Array) -> Answer:
+    def ask(self, query: Query, odom_T_robot: geometry.Array) -> Estimate:
         """The node's answer in the robot's frame, `odom_T_robot` being the robot's pose at the last frame."""
-        request = QueryPose.Request(frame_id=self._drive.odom.frame_id)
+        request = QueryPose.Request(frame_id=self._recording.odom.frame_id)
         request.compressed_image.format = query.path.suffix.lstrip(".").lower()
         request.compressed_image.data = query.path.read_bytes()
         response = self._call(self._query, request)
         if not response.success:
             raise RuntimeError(f"{self._target} does not answer {query.file}: {response.message}")
         covariance = messages.planar_covariance(response.pose)
-        return Answer(
-            geometry.between(odom_T_robot, messages.planar_pose(response.pose.pose.pose)),
+        return Estimate(
+            as_pose(geometry.between(odom_T_robot, messages.planar_pose(response.pose.pose.pose))),
             geometry.rotate_covariance(covariance, -odom_T_robot[2]),
             float(response.seen),
         )
 
-    def outcome(self, answers: list[Answer], last: Frame) -> Outcome:
+    def outcome(self, answers: list[Estimate], last: Frame) -> Outcome:
         """The counts since the reset, by the node's status once it has counted every query."""
         self._wait(
             lambda: self._now().queries >= self._start.queries + len(answers),
@@ -157,7 +160,7 @@ class _Player:
         )
         status, start = self._now(), self._start
         lost = _reason(status, "skipped_newer_image") - _reason(start, "skipped_newer_image")
-        dropped = dict(self._drive.dropped)
+        dropped = dict(self._recording.dropped)
         if status.frames_dropped > start.frames_dropped:
             reason = f"refused by the node ({status.last_error})"
             dropped[reason] = status.frames_dropped - start.frames_dropped

@@ -53,6 +53,7 @@ def _is_free(domain: int) -> bool:
             return False
     return True
 
+
 NODE_MODULES = {
     "memory_node": "kinaema_ros.nodes.memory.node",
     "navigator_node": "kinaema_ros.nodes.navigator.node",

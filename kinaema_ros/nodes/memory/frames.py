@@ -6,13 +6,13 @@ import threading
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
 from kinaema_ros import geometry
 from kinaema_ros.errors import BadInput
+from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.mount import Mount
 
 try:
@@ -20,7 +20,6 @@ try:
 except ImportError:  # the wheels have none; without it only the odometry's own two frames are known
     tf2_ros = None
 
-Array = NDArray[np.float64]
 _PATIENCE = Duration(seconds=2.0)  # wall time; the first look-up has to find TF's publishers
 
 

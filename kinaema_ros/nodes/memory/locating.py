@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
-from geometry_msgs.msg import PoseWithCovarianceStamped
 from numpy.typing import NDArray
 
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry
 from kinaema_ros.errors import BadInput
+from kinaema_ros.estimate import Estimate, as_pose
+from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.mount import level, photo_hfov
 from kinaema_ros.nodes.support import messages
 
-Array = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class Answer:
-    """Where the robot's base was, or would have been, when it saw the photo."""
-
-    pose: Array  # (3,) x, y, yaw in frame_id
-    covariance: Array  # (3, 3)
-    frame_id: str
-    stamp: int  # nanoseconds: of the newest odometry, which says where the robot is "now"
-    seen: float
-    num_updates: int
-
-    def message(self) -> PoseWithCovarianceStamped:
-        """Pose and covariance as a message."""
-        return messages.pose_with_covariance(
-            self.pose, self.covariance, self.frame_id, messages.time_msg(self.stamp)
-        )
-
-
-def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Answer:
+def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
     """Asks the memory; raises ``BadInput`` for a request or a situation that has no answer."""
     photo = messages.query_to_rgb(request)
     now = inputs.tracker.now()
@@ -73,7 +53,9 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Answer:
     odom_T_query = geometry.between(memory_T_odom, memory_T_query)
     covariance = geometry.rotate_covariance(covariance, -memory_T_odom[2])
     pose, covariance, frame_id = _in_frame(inputs, request.frame_id, odom_T_base, odom_T_query, covariance)
-    return Answer(pose, covariance, frame_id, stamp, float(estimate.seen), estimate.num_updates)
+    return Estimate(
+        as_pose(pose), covariance, estimate.seen, estimate.num_updates, frame_id=frame_id, stamp_ns=stamp
+    )
 
 
 def _as_seen(inputs: MemoryInputs, photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float | None]:

@@ -23,9 +23,10 @@ from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 from kinaema_ros.errors import BadInput
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
-from kinaema_ros.nodes.memory.locating import Answer, locate
+from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.markers import estimate_markers, status_marker
 from kinaema_ros.nodes.support.parameters import declare, watch
 from kinaema_ros.nodes.support.runtime import run
@@ -143,25 +144,16 @@ class MemoryNode(LifecycleNode):
     def _on_query(self, request: QueryPose.Request, response: QueryPose.Response) -> QueryPose.Response:
         started = time.perf_counter()
         try:
-            answer = locate(self._inputs, request)
+            estimate = locate(self._inputs, request)
         except BadInput as error:
             self._monitor.query_failed(error)
             response.message = f"{error.reason}: {error}"
             return response
         self._monitor.query_answered(time.perf_counter() - started)
-        self._show(answer)
-        response.success, response.pose = True, answer.message()
-        response.seen, response.num_updates = answer.seen, answer.num_updates
-        response.message = f"seen with probability {answer.seen:.2f}, after {answer.num_updates} updates"
+        messages.fill_response(response, estimate)
+        self._estimates.publish(response.pose)
+        self._markers.publish(estimate_markers(estimate))
         return response
-
-    def _show(self, answer: Answer) -> None:
-        self._estimates.publish(answer.message())
-        self._markers.publish(
-            estimate_markers(
-                answer.pose, answer.covariance, answer.seen, answer.frame_id, answer.message().header.stamp
-            )
-        )
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._inputs.start_over()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from geometry_msgs.msg import PoseStamped
 
 from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.navigation.photo_drive import (
     DriveLimits,
@@ -18,7 +19,7 @@ from kinaema_ros.navigation.photo_drive import (
 )
 from kinaema_ros.nodes.navigator.nav2_client import Code, Nav2Client, NavigationError
 from kinaema_ros.nodes.navigator.robot_motion import RobotMotion
-from kinaema_ros.nodes.support.memory_client import MemoryUnavailable, PhotoPose, PhotoQuery, QueryRefused
+from kinaema_ros.nodes.support.memory_client import MemoryClient, MemoryUnavailable, QueryRefused
 
 _CODES = {
     "query_before_update": Code.MEMORY_EMPTY,
@@ -35,8 +36,8 @@ class MemorySilent(NavigationError, NoAnswer):
 
 
 def ask(
-    memory: PhotoQuery, request: QueryPose.Request, timeout: float, check: Callable[[], None]
-) -> PhotoPose:
+    memory: MemoryClient, request: QueryPose.Request, timeout: float, check: Callable[[], None]
+) -> Estimate:
     """Asks the memory; what goes wrong is a NavigationError."""
     try:
         return memory.ask(request, timeout, check)
@@ -48,8 +49,12 @@ def ask(
 
 
 def first_answer(
-    memory: PhotoQuery, request: QueryPose.Request, min_seen: float, timeout: float, check: Callable[[], None]
-) -> PhotoPose:
+    memory: MemoryClient,
+    request: QueryPose.Request,
+    min_seen: float,
+    timeout: float,
+    check: Callable[[], None],
+) -> Estimate:
     """As ``ask``, refusing a photo of a place that was probably never seen."""
     answer = ask(memory, request, timeout, check)
     try:
@@ -64,7 +69,7 @@ class NavigatorDrive(PhotoDrive):
 
     def __init__(
         self,
-        memory: PhotoQuery,
+        memory: MemoryClient,
         nav2: Nav2Client,
         motion: RobotMotion,
         now: Callable[[], float],
@@ -95,7 +100,7 @@ class NavigatorDrive(PhotoDrive):
         except DriveTimeout as error:
             raise NavigationError(Code.TIMEOUT, str(error)) from error
 
-    def _ask_memory(self) -> PhotoPose:
+    def _ask_memory(self) -> Estimate:
         return ask(self._memory, self._request, self._query_timeout, self.check)
 
     def _send_to_nav2(self, fixed_T_goal: Array) -> None:

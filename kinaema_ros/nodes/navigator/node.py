@@ -1,6 +1,6 @@
 """navigator_node: shows Nav2 the way to a photo.
 
-The action ``navigate_to_image`` runs a NavigatorDrive (photo_drive.py) with a PhotoQuery (photo_query.py) towards
+The action ``navigate_to_image`` runs a NavigatorDrive (photo_drive.py) with a MemoryClient (photo_query.py) towards
 memory_node and a Nav2Client (nav2_client.py) towards Nav2; ``~/send_goal`` asks once and forwards once. This
 file is the node around them: one goal at a time, and none that outlives the node's activity.
 """
@@ -15,8 +15,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -34,12 +32,11 @@ from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
 from kinaema_ros.nodes.navigator.robot_motion import RobotMotion
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.markers import goal_marker
-from kinaema_ros.nodes.support.memory_client import PhotoQuery
+from kinaema_ros.nodes.support.memory_client import MemoryClient
 from kinaema_ros.nodes.support.parameters import declare, watch
 from kinaema_ros.nodes.support.runtime import run
 from kinaema_ros.nodes.support.waiting import wait_until
 
-Array = NDArray[np.float64]
 Check = Callable[[], None]
 _LOOK = 0.1  # seconds between two looks at Nav2
 
@@ -52,7 +49,7 @@ class NavigatorNode(LifecycleNode):
         self._parameters_now = declare(self, NavigatorParameters)
         watch(self, lambda: self._parameters_now, self._apply)
         group = ReentrantCallbackGroup()
-        self._memory = PhotoQuery(self, group)
+        self._memory = MemoryClient(self, group)
         self._nav2 = Nav2Client(self, group, lambda: self._parameters_now.nav2_timeout)
         self._motion = RobotMotion(self, self._parameters_now.goal_frame, self._parameters_now.map_frame)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -159,13 +156,14 @@ class NavigatorNode(LifecycleNode):
             with self._alone(check, keep=True):
                 timeout = self._parameters_now.query_timeout
                 request = self._request(request, check)
-                answer = first_answer(self._memory, request, limits.min_seen, timeout, check)
-                self._nav2.send(self._motion.goal(answer.pose), "", check)
+                estimate = first_answer(self._memory, request, limits.min_seen, timeout, check)
+                self._nav2.send(self._motion.goal(estimate.pose), "", check)
         except NavigationError as error:
             response.message = f"error {error.code}: {error}"
             return response
-        answer.response.message = f"sent to Nav2; {answer.response.message}"
-        return answer.response
+        messages.fill_response(response, estimate)
+        response.message = f"sent to Nav2; {response.message}"
+        return response
 
     # -- what both share -------------------------------------------------------------------------------------
 

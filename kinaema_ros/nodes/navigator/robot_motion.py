@@ -7,16 +7,15 @@ import math
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
 from kinaema_ros import geometry
 from kinaema_ros.errors import BadInput
+from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
-
-Array = NDArray[np.float64]
 
 
 class RobotMotion:
@@ -58,7 +57,7 @@ class RobotMotion:
         """In which answers are fused; "" if not known yet."""
         return self._map_frame if self._goal_frame == "map" else self._odom_frame
 
-    def goal(self, fixed_T_goal: Array) -> PoseStamped:
+    def goal(self, fixed_T_goal: ArrayLike) -> PoseStamped:
         """A pose of the fixed frame as a goal for Nav2."""
         # Stamp 0 is TF's "latest": the newest odometry may be newer than the newest transform.
         latest = messages.time_msg(0)

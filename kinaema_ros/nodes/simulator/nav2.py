@@ -8,18 +8,17 @@ import time
 
 import numpy as np
 from nav2_msgs.action import NavigateToPose
-from numpy.typing import NDArray
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
 from kinaema_ros import geometry
+from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.sim import PathFollower
 from kinaema_ros.sim.simulated_robot import SimulatedRobot
 
-Array = NDArray[np.float64]
 _LOOK = 0.05  # seconds of wall time between two looks at the robot
 _FEEDBACK = 0.1
 # NavigateToPose.Result's constants of Jazzy and later, by value: Humble's result has no fields.

@@ -9,19 +9,17 @@ from __future__ import annotations
 import sys
 from collections import deque
 
-import numpy as np
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
-from numpy.typing import NDArray
 from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
 from kinaema_ros import geometry
 from kinaema_ros.errors import BadInput
+from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.runtime import run
 
-Array = NDArray[np.float64]
 # Both are published at 50 Hz from the same simulation steps.
 MAX_DIFFERENCE = messages.NANOSECONDS // 20
 # As AMCL does: Nav2 asks for the pose of sensor data that is newer than the last transform.

@@ -6,22 +6,23 @@ import math
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from visualization_msgs.msg import Marker, MarkerArray
 
-from kinaema_ros.nodes.support.messages import pose_msg
+from kinaema_ros.estimate import Estimate
+from kinaema_ros.nodes.support.messages import pose_msg, time_msg
 
-Array = NDArray[np.float64]
 # Square root of the 90 % quantile of chi-square with two degrees of freedom: -2 ln(0.1) under the root.
 _SCALE_90 = math.sqrt(-2.0 * math.log(0.1))
 
 
-def estimate_markers(pose: Array, covariance: Array, seen: float, frame_id: str, stamp: Time) -> MarkerArray:
-    """An arrow at the pose and the ellipse that holds its position with 90 %; green as far as seen, else
-    red."""
+def estimate_markers(estimate: Estimate) -> MarkerArray:
+    """An arrow at the pose and the ellipse that holds its position with 90 %; green as far as seen, else red."""
+    pose, seen = estimate.pose, estimate.seen
+    frame_id, stamp = estimate.frame_id, time_msg(estimate.stamp_ns)
     arrow = _marker("kinaema_estimate", 0, Marker.ARROW, pose, frame_id, stamp)
     arrow.scale.x, arrow.scale.y, arrow.scale.z = 0.6, 0.1, 0.1
-    variances, axes = np.linalg.eigh(covariance[:2, :2])  # ascending
+    variances, axes = np.linalg.eigh(estimate.covariance[:2, :2])  # ascending
     minor, major = 2.0 * _SCALE_90 * np.sqrt(np.maximum(variances, 1e-6))
     along = np.array([pose[0], pose[1], math.atan2(axes[1, 1], axes[0, 1])])
     ellipse = _marker("kinaema_estimate", 1, Marker.CYLINDER, along, frame_id, stamp)
@@ -33,12 +34,12 @@ def estimate_markers(pose: Array, covariance: Array, seen: float, frame_id: str,
     return MarkerArray(markers=[arrow, ellipse, text])
 
 
-def status_marker(text: str, robot: Array, frame_id: str, stamp: Time) -> Marker:
+def status_marker(text: str, robot: ArrayLike, frame_id: str, stamp: Time) -> Marker:
     """What the memory does, in words above the robot."""
     return _text("kinaema_status", 0, text, robot, frame_id, stamp)
 
 
-def goal_marker(pose: Array, frame_id: str, stamp: Time) -> Marker:
+def goal_marker(pose: ArrayLike, frame_id: str, stamp: Time) -> Marker:
     """The goal that Nav2 drives to."""
     marker = _marker("kinaema_goal", 0, Marker.ARROW, pose, frame_id, stamp)
     marker.scale.x, marker.scale.y, marker.scale.z = 0.8, 0.15, 0.15
@@ -46,7 +47,7 @@ def goal_marker(pose: Array, frame_id: str, stamp: Time) -> Marker:
     return marker
 
 
-def _text(namespace: str, number: int, text: str, pose: Array, frame_id: str, stamp: Time) -> Marker:
+def _text(namespace: str, number: int, text: str, pose: ArrayLike, frame_id: str, stamp: Time) -> Marker:
     marker = _marker(namespace, number, Marker.TEXT_VIEW_FACING, pose, frame_id, stamp)
     marker.pose.position.z = 0.8
     marker.scale.z = 0.2
@@ -54,7 +55,7 @@ def _text(namespace: str, number: int, text: str, pose: Array, frame_id: str, st
     return marker
 
 
-def _marker(namespace: str, number: int, kind: int, pose: Array, frame_id: str, stamp: Time) -> Marker:
+def _marker(namespace: str, number: int, kind: int, pose: ArrayLike, frame_id: str, stamp: Time) -> Marker:
     marker = Marker(type=kind, action=Marker.ADD, ns=namespace, id=number, pose=pose_msg(pose))
     marker.header.frame_id, marker.header.stamp = frame_id, stamp
     marker.color.r = marker.color.g = marker.color.b = marker.color.a = 1.0

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.callback_groups import CallbackGroup
 from rclpy.client import Client
 from rclpy.node import Node
 
 from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.estimate import Estimate
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.waiting import go_on, wait_for, wait_until
-
-Array = NDArray[np.float64]
 
 
 class MemoryUnavailable(RuntimeError):
@@ -30,25 +26,13 @@ class QueryRefused(RuntimeError):
         self.reason = message.partition(":")[0]
 
 
-@dataclass(frozen=True)
-class PhotoPose:
-    """Where the robot was when it would have seen the photo: metres, radians."""
-
-    pose: Array  # (3,) x, y, yaw in frame_id
-    covariance: Array  # (3, 3)
-    frame_id: str
-    seen: float
-    num_updates: int
-    response: QueryPose.Response
-
-
-class PhotoQuery:
+class MemoryClient:
     """A client of ``kinaema_memory/query_pose`` in the node's namespace."""
 
     def __init__(self, node: Node, group: CallbackGroup | None = None, memory: str = "kinaema_memory"):
         self._client: Client = node.create_client(QueryPose, f"{memory}/query_pose", callback_group=group)
 
-    def ask(self, request: QueryPose.Request, timeout: float, check: Callable[[], None] = go_on) -> PhotoPose:
+    def ask(self, request: QueryPose.Request, timeout: float, check: Callable[[], None] = go_on) -> Estimate:
         """Blocks for up to ``timeout`` seconds. Raises MemoryUnavailable, QueryRefused, or what ``check``
         does."""
         name = self._client.service_name
@@ -68,11 +52,4 @@ class PhotoQuery:
             ) from None
         if not response.success:
             raise QueryRefused(response.message)
-        return PhotoPose(
-            messages.planar_pose(response.pose.pose.pose),
-            messages.planar_covariance(response.pose),
-            response.pose.header.frame_id,
-            float(response.seen),
-            int(response.num_updates),
-            response,
-        )
+        return messages.response_to_estimate(response)

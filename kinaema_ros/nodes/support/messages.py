@@ -16,11 +16,13 @@ from nav_msgs.msg import Odometry
 from numpy.typing import ArrayLike, NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry, images
 from kinaema_ros.camera import Intrinsics
 from kinaema_ros.errors import BadInput
+from kinaema_ros.estimate import Estimate, as_pose
+from kinaema_ros.geometry import Array
 
-Array = NDArray[np.float64]
 NANOSECONDS = 1_000_000_000
 # Quaternions are sent in float64 and normalised by every sane publisher; half a percent is a broken one.
 _QUATERNION_TOLERANCE = 5e-3
@@ -213,3 +215,25 @@ def planar_pose(message: Pose) -> Array:
 def planar_covariance(message: PoseWithCovarianceStamped) -> Array:
     """Covariance (3, 3) over x, y, yaw."""
     return np.array(message.pose.covariance).reshape(6, 6)[np.ix_((0, 1, 5), (0, 1, 5))]
+
+
+def fill_response(response: QueryPose.Response, estimate: Estimate) -> None:
+    """Puts an estimate into the response to a query that was answered."""
+    stamp = time_msg(estimate.stamp_ns)
+    response.success = True
+    response.pose = pose_with_covariance(estimate.pose, estimate.covariance, estimate.frame_id, stamp)
+    response.seen, response.num_updates = estimate.seen, estimate.num_updates
+    response.message = f"seen with probability {estimate.seen:.2f}, after {estimate.num_updates} updates"
+
+
+def response_to_estimate(response: QueryPose.Response) -> Estimate:
+    """The inverse of `fill_response`."""
+    header = response.pose.header
+    return Estimate(
+        as_pose(planar_pose(response.pose.pose.pose)),
+        planar_covariance(response.pose),
+        float(response.seen),
+        int(response.num_updates),
+        frame_id=header.frame_id,
+        stamp_ns=stamp_ns(header.stamp),
+    )

@@ -10,23 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinaema_ros import geometry
+from kinaema_ros.estimate import Estimate
+from kinaema_ros.geometry import Array
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.sim import Camera, Scene
 
-Array = NDArray[np.float64]
 REACHED_DISTANCE = 1.0  # metres from the photo's viewpoint
 REACHED_SHARE = 0.8  # of the photos, for the demo to have done its job
 CAMERA = Camera(320, 240)  # the robot's
-
-
-@dataclass(frozen=True)
-class Belief:
-    """Where the robot takes the photo to be from, at one moment; pose (3,) and covariance (3, 3) on the map."""
-
-    seconds: float
-    pose: Array
-    covariance: Array
-    seen: float  # probability that it saw the place
 
 
 @dataclass
@@ -37,22 +28,24 @@ class Visit:
     true: Array  # (3,) where it was taken; known to the demo only
     started: float
     ended: float = math.inf
-    beliefs: list[Belief] = field(default_factory=list)  # empty where the robot refused to go
+    estimates: list[tuple[float, Estimate]] = field(
+        default_factory=list
+    )  # when, and on the map; empty: refused to go
     arrived: bool = False  # by the robot's own word
     message: str = ""  # why not
     stopped: Array = field(default_factory=lambda: np.full(3, math.nan))
 
     @property
-    def answer(self) -> Belief | None:
-        """The first belief: the one from afar."""
-        return self.beliefs[0] if self.beliefs else None
+    def first_estimate(self) -> Estimate | None:
+        """The one from afar."""
+        return self.estimates[0][1] if self.estimates else None
 
     @property
     def errors(self) -> tuple[float, float]:
-        """Metres and radians between the first answer and the truth; NaN without an answer."""
-        if self.answer is None:
+        """Metres and radians between the first estimate and the truth; NaN without one."""
+        if self.first_estimate is None:
             return math.nan, math.nan
-        position, yaw = pose_errors(self.answer.pose, self.true)
+        position, yaw = pose_errors(self.first_estimate.pose, self.true)
         return float(position), float(yaw)
 
     @property
@@ -70,24 +63,24 @@ class Visit:
         """From photo to arrival, or giving up."""
         return self.ended - self.started
 
-    def belief_at(self, seconds: float) -> Belief | None:
+    def estimate_at(self, seconds: float) -> Estimate | None:
         """The newest one by then."""
-        past = [belief for belief in self.beliefs if belief.seconds <= seconds]
+        past = [estimate for when, estimate in self.estimates if when <= seconds]
         return past[-1] if past else None
 
     def as_json(self) -> dict[str, Any]:
         """The goal's record of --json; poses as x, y (m), yaw (rad) on the map."""
         position, yaw = self.errors
         return {
-            "predicted": None if self.answer is None else self.answer.pose.tolist(),
+            "predicted": None if self.first_estimate is None else list(self.first_estimate.pose),
             "true": self.true.tolist(),
             "error_m": position,
             "error_deg": math.degrees(yaw),
             "reached": self.reached,
             "seconds": self.seconds,
-            "seen": None if self.answer is None else self.answer.seen,
-            "covariance": None if self.answer is None else self.answer.covariance.tolist(),
-            "last_predicted": self.beliefs[-1].pose.tolist() if self.beliefs else None,
+            "seen": None if self.first_estimate is None else self.first_estimate.seen,
+            "covariance": None if self.first_estimate is None else self.first_estimate.covariance.tolist(),
+            "last_predicted": list(self.estimates[-1][1].pose) if self.estimates else None,
             "stopped": self.stopped.tolist(),
             "stopped_m": self.distance,
             "message": self.message,
@@ -95,7 +88,7 @@ class Visit:
 
 
 @dataclass
-class Recording:
+class DemoRecord:
     """The whole demo. Poses are of the robot's base on the map, as the simulator knows them."""
 
     scene: Scene
