@@ -7,51 +7,36 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import Any
 
-import torch
 from ablation import measure, show
-from torch import Tensor
 
 from kinaema_ros.evaluation.episodes import EpisodeConfig, episodes
-from kinaema_ros.model.cell import NEVER, MemoryCell, MemoryState
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.reporting import progress, write_json
 from kinaema_ros.sim import OdometryNoise
 
-BY_TIME = "N = 128, gated by time, not by address"
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "N = 128": {"num_embeddings": 128},
-    BY_TIME: {"num_embeddings": 128},
+    "N = 128, gated by time, not by address": {"num_embeddings": 128, "cell": {"address": "time"}},
     "N = 256": {"num_embeddings": 256},
     "N = 1024": {"num_embeddings": 1024},
-    "no contextualisation": {"context_layers": 0},
-    "no folding: each frame takes an embedding": {"write_threshold": 1.0},
-    "address by content alone": {"pose_weight": 0.0},
-    "no drift correction": {"close_loops": False},
+    "no contextualisation": {"cell": {"context_layers": 0}},
+    "no folding: each frame takes an embedding": {"cell": {"write_threshold": 1.0}},
+    "address by content alone": {"cell": {"pose_weight": 0.0}},
+    "no drift correction": {"loop_closure": {"enabled": False}},
     "1 embedding answers": {"num_hypotheses": 1},
     "4 embeddings answer": {"num_hypotheses": 4},
 }
 
 
-class TimeGatedCell(MemoryCell):
-    """What lies nearest in time is taken for the same place, whatever it looks like and wherever it is."""
-
-    def address(self, state: MemoryState, key: Tensor, pose: Tensor) -> Tensor:
-        age = state.updates[:, None] - state.written
-        return torch.where(state.count > 0, -age.float(), NEVER)
-
-
 def changed(network: Kinaema, name: str) -> Kinaema:
     """A copy with another configuration; weights that it has no use for are left out."""
-    other = Kinaema(dataclasses.replace(network.config, **VARIANTS[name]))
-    if name == BY_TIME:
-        other.cell = TimeGatedCell(other.config)
+    other = Kinaema(network.config.changed(VARIANTS[name]))
     weights = network.state_dict()
     other.load_state_dict({name: weights[name] for name in other.state_dict()})
     return other.requires_grad_(False).eval()

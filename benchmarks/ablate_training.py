@@ -29,7 +29,7 @@ LENGTHS = (100, 200)
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "as designed": {},
-    "no contextualisation": {"model": {"context_layers": 0}},
+    "no contextualisation": {"model": {"cell": {"context_layers": 0}}},
     "no pair pre-training": {"pair_steps": 0, "memory_steps": 2 * MEMORY_STEPS},
     "no training through the memory": {"pair_steps": 2 * PAIR_STEPS, "memory_steps": 0},
     "E halved": {"model": {"key_dim": 64, "content_dim": 128}},

@@ -20,7 +20,7 @@ from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_ten
 from kinaema_ros.model.network import Kinaema
 
 STATE_FORMAT = "kinaema-memory"
-STATE_VERSION = 2
+STATE_VERSION = 3
 MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
 
 

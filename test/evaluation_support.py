@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
 
 from kinaema_ros.evaluation.episodes import Episode
-from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.config import CellConfig, KinaemaConfig
 from kinaema_ros.model.encoder import FEATURE_DIM
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.data import Trajectory
@@ -18,15 +18,14 @@ SMALL = KinaemaConfig(
     key_dim=16,
     content_dim=32,
     head_dim=32,
-    context_size=4,
     num_hypotheses=4,
-    context_layers=0,
+    cell=CellConfig(context_size=4, context_layers=0),
 )
 
 
-def small_network(**changes: object) -> Kinaema:
+def small_network(**changes: Any) -> Kinaema:
     torch.manual_seed(0)
-    network = Kinaema(dataclasses.replace(SMALL, **changes))  # type: ignore[arg-type]
+    network = Kinaema(SMALL.changed(changes))
     return network.requires_grad_(False).eval()
 
 

@@ -25,7 +25,7 @@ from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between, inverse
 
 FORMAT = "kinaema-baseline"
-VERSION = 1
+VERSION = 2
 ROOM = 5.0  # metres that count as one in what the networks read and write
 GRU_UNITS = 256
 HEADS, LAYERS = 8, 2

@@ -103,7 +103,7 @@ class RetrievalPair:
         config = self.network.config
         n = max(state.count, config.num_hypotheses)  # as many as a query wants hypotheses from
         nothing = MemoryState.empty(
-            replace(config, num_embeddings=config.num_hypotheses, context_size=1),
+            replace(config, num_embeddings=config.num_hypotheses),
             len(features),
             features.device,
         )

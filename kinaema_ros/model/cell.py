@@ -16,14 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinaema_ros.model import pose_graph
-from kinaema_ros.model.config import KinaemaConfig
-from kinaema_ros.model.pose_graph import PoseGraph
+from kinaema_ros.model.config import CellConfig, KinaemaConfig, PoseGraphConfig
+from kinaema_ros.model.pose_graph import LoopClosure, PoseGraph
 from kinaema_ros.model.rows import pick, put
 from kinaema_ros.model.se2 import between, compose, difference
 
 NEVER = -1e9  # address of an embedding that holds nothing
-MAX_STRIDE = 1.0  # metres after which a new embedding is taken even in a known place, to track the motion
-COUNT_CAP = 15.0  # observations after which an embedding keeps adapting at a constant rate
 
 
 @dataclass
@@ -62,7 +60,7 @@ class MemoryState:
             robot=pose[:, 0].clone(),
             odometry=pose[:, 0].clone(),
             updates=index[:, 0].clone(),
-            graph=PoseGraph.empty(n, batch, device),
+            graph=PoseGraph.empty(config.pose_graph, n, batch, device),
         )
 
     def detached(self) -> MemoryState:
@@ -102,7 +100,7 @@ class MemoryCell(nn.Module):
         self.gate = nn.Linear(2 * config.content_dim + 1, 1)
         nn.init.zeros_(self.gate.weight)  # starts as a running mean
         nn.init.zeros_(self.gate.bias)
-        self.context = Contextualiser(config) if config.context_layers else None
+        self.context = Contextualiser(config) if config.cell.context_layers else None
 
     def forward(
         self,
@@ -118,35 +116,30 @@ class MemoryCell(nn.Module):
         of which only the motion since the last update is used; ``loop_closure`` is an old place recognised in the
         same view.
         """
-        state = follow(state, odometry)
+        state = follow(self.config, state, odometry)
         address = self.address(state, key, state.robot)  # (B, N)
-        state, slot, fold = allocate(state, address, self.config.write_threshold)
+        state, slot, fold = allocate(self.config.cell, state, address)
 
         known, known_key = pick(state.content, slot), pick(state.key, slot)
-        count = pick(state.count, slot).clamp(1.0, COUNT_CAP)
+        count = pick(state.count, slot).clamp(1.0, self.config.cell.count_cap)
         hint = self.gate(torch.cat([content, known, count.log()[:, None]], dim=-1))
         gate = torch.where(fold[:, None], torch.sigmoid(hint - count.log()[:, None]), 1.0)  # (B, 1)
         new_content = known + gate * (content - known)
         new_key = F.normalize(known_key + gate * (key - known_key), dim=-1)
         if self.context is not None:
             new_content = new_content + self.context(state, address, new_content)
-        state = write(state, slot, fold, new_key, new_content, gate.detach())
+        state = write(self.config.pose_graph, state, slot, fold, new_key, new_content, gate.detach())
         if loop_closure is not None:
-            graph = pose_graph.add_loop(
-                state.graph,
-                loop_closure.place,
-                loop_closure.frame_T_robot,
-                loop_closure.variance,
-                loop_closure.sure & ~fold,
-            )
-            state = replace(state, graph=graph)
+            state = replace(state, graph=pose_graph.add_loop(state.graph, loop_closure, ~fold))
         return self.find_nearest_embeddings(state, slot)
 
     def address(self, state: MemoryState, key: Tensor, pose: Tensor) -> Tensor:
         """How well a view with ``key`` (B, Dk) from ``pose`` (B, 3) fits each embedding, (B, N), at most 1."""
+        if self.config.cell.address == "time":
+            return torch.where(state.count > 0, (state.written - state.updates[:, None]).float(), NEVER)
         similarity = torch.einsum("bnk,bk->bn", state.key, key)
         distance = squared_distance(state.pose, pose[:, None]).to(similarity.dtype)
-        return torch.where(state.count > 0, similarity - self.config.pose_weight * distance, NEVER)
+        return torch.where(state.count > 0, similarity - self.config.cell.pose_weight * distance, NEVER)
 
     @torch.no_grad()
     def find_nearest_embeddings(self, state: MemoryState, slot: Tensor) -> MemoryState:
@@ -165,17 +158,7 @@ class MemoryCell(nn.Module):
         )
 
 
-@dataclass
-class LoopClosure:
-    """An old place recognised in the present view of each of B memories."""
-
-    place: Tensor  # (B,) int64, its embedding
-    frame_T_robot: Tensor  # (B, 3) float64, in its frame (pose_graph.PoseGraph)
-    variance: Tensor  # (B, 2) float64, of position and yaw
-    sure: Tensor  # (B,) bool, False: nothing was recognised
-
-
-def follow(state: MemoryState, odometry: Tensor) -> MemoryState:
+def follow(config: KinaemaConfig, state: MemoryState, odometry: Tensor) -> MemoryState:
     """Move the robot by the odometry's motion since the last update; nothing moves at the first one."""
     first = (state.updates == 0)[:, None]
     motion = torch.where(first, 0.0, between(state.odometry, odometry))
@@ -184,24 +167,24 @@ def follow(state: MemoryState, odometry: Tensor) -> MemoryState:
         robot=compose(state.robot, motion),
         odometry=odometry,
         updates=state.updates + 1,
-        graph=pose_graph.propagate(state.graph, motion),
+        graph=pose_graph.propagate(config.pose_graph, state.graph, motion),
     )
 
 
-def settle(state: MemoryState) -> MemoryState:
+def settle(config: PoseGraphConfig, state: MemoryState) -> MemoryState:
     """Move all embeddings to where their relations agree, and the robot with the one it stands by."""
-    pose = pose_graph.optimise(state.graph, state.pose)
+    pose = pose_graph.optimise(config, state.graph, state.pose)
     return replace(state, pose=pose, robot=pose_graph.robot(state.graph, pose))
 
 
-def allocate(state: MemoryState, address: Tensor, threshold: float) -> tuple[MemoryState, Tensor, Tensor]:
+def allocate(config: CellConfig, state: MemoryState, address: Tensor) -> tuple[MemoryState, Tensor, Tensor]:
     """Choose the embedding to write: (state, index (B,), whether it already holds this place (B,)).
 
     Where the memory is full and the place is new, the two most alike embeddings are merged to free one.
     """
     best, nearest = address.max(dim=1)
     stride = torch.linalg.vector_norm(state.graph.anchor_T_robot[:, :2], dim=-1)
-    fold = (best > threshold) & (stride < MAX_STRIDE)
+    fold = (best > config.write_threshold) & (stride < config.max_stride)
     free = state.count == 0
     full = ~free.any(dim=1) & ~fold
     state, freed = merge(state, full)
@@ -246,7 +229,13 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
 
 
 def write(
-    state: MemoryState, slot: Tensor, fold: Tensor, key: Tensor, content: Tensor, gate: Tensor
+    config: PoseGraphConfig,
+    state: MemoryState,
+    slot: Tensor,
+    fold: Tensor,
+    key: Tensor,
+    content: Tensor,
+    gate: Tensor,
 ) -> MemoryState:
     """Put key (B, Dk) and content (B, Dc) into embedding ``slot`` (B,); its pose moves towards the robot's by gate."""
     old = pick(state.pose, slot)
@@ -259,7 +248,7 @@ def write(
         pose=put(state.pose, slot, pose),
         count=put(state.count, slot, torch.where(fold, pick(state.count, slot) + 1.0, 1.0)),
         written=put(state.written, slot, state.updates),
-        graph=pose_graph.add_child(graph, slot, ~fold),
+        graph=pose_graph.add_child(config, graph, slot, ~fold),
     )
 
 
@@ -271,12 +260,12 @@ class Contextualiser(nn.Module):
 
     def __init__(self, config: KinaemaConfig):
         super().__init__()
-        self.size = config.context_size
+        self.size = config.cell.context_size
         self.place = nn.Linear(5, config.content_dim)
         layer = nn.TransformerEncoderLayer(
             config.content_dim, 4, 2 * config.content_dim, dropout=0.0, batch_first=True, norm_first=True
         )
-        self.blocks = nn.TransformerEncoder(layer, config.context_layers, enable_nested_tensor=False)
+        self.blocks = nn.TransformerEncoder(layer, config.cell.context_layers, enable_nested_tensor=False)
         self.out = nn.Linear(config.content_dim, config.content_dim)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)

@@ -17,7 +17,7 @@ from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.network import Kinaema
 
 FORMAT = "kinaema-network"
-VERSION = 2
+VERSION = 3
 HALF_PRECISION_FROM = 100_000  # elements: large matrices are stored as float16, which changes no result
 
 

@@ -14,18 +14,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from kinaema_ros.model.config import PoseGraphConfig
 from kinaema_ros.model.rows import pick, put
 from kinaema_ros.model.se2 import between, compose, difference, inverse, wrap_angle
 
-LOOPS_PER_EMBEDDING = 2
-NONE = -1
-
-# Odometry's random walk: variance per metre driven and per radian turned, of position (m^2) and yaw (rad^2). A
-# wheeled robot's order of magnitude; only the ratio to the pair head's scales matters.
-POSITION_PER_METRE, YAW_PER_METRE, YAW_PER_RADIAN = 0.02**2, 0.007**2, 0.007**2
-LEAST_VARIANCE = (0.02**2, 0.005**2)
-KERNEL = 3.0  # deviations beyond which a loop loses its say (Geman and McClure's kernel)
-DAMPING = (1.0 / 10.0**2, 1.0 / 1.0**2)  # each pose stays near where it was, unless something pulls
+NONE = -1  # no embedding
 
 
 @dataclass
@@ -49,11 +42,11 @@ class PoseGraph:
     variance: Tensor  # (B, 2) of anchor_T_robot, by odometry
 
     @staticmethod
-    def empty(n: int, batch: int, device: torch.device | str) -> PoseGraph:
+    def empty(config: PoseGraphConfig, n: int, batch: int, device: torch.device | str) -> PoseGraph:
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(batch, *shape, dtype=torch.float64, device=device)
 
-        size = (1 + LOOPS_PER_EMBEDDING) * n
+        size = (1 + config.loops_per_embedding) * n
         none = torch.full((batch, size), NONE, dtype=torch.int64, device=device)
         return PoseGraph(
             frame_T_pose=zeros(n, 3),
@@ -74,11 +67,24 @@ class PoseGraph:
         return n + self.loops % (self.tail.shape[1] - n)
 
 
-def propagate(graph: PoseGraph, motion: Tensor) -> PoseGraph:
+@dataclass
+class LoopClosure:
+    """An old place recognised in the present view of each of B memories."""
+
+    place: Tensor  # (B,) int64, its embedding
+    frame_T_robot: Tensor  # (B, 3) float64, in the embedding's frame
+    variance: Tensor  # (B, 2) float64, of position and yaw
+    sure: Tensor  # (B,) bool, False: nothing was recognised
+
+
+def propagate(config: PoseGraphConfig, graph: PoseGraph, motion: Tensor) -> PoseGraph:
     """The robot moved by ``motion`` (B, 3) according to odometry."""
     distance = torch.linalg.vector_norm(motion[:, :2], dim=-1)
     growth = torch.stack(
-        [POSITION_PER_METRE * distance, YAW_PER_METRE * distance + YAW_PER_RADIAN * motion[:, 2].abs()],
+        [
+            config.position_variance_per_metre * distance,
+            config.yaw_variance_per_metre * distance + config.yaw_variance_per_radian * motion[:, 2].abs(),
+        ],
         dim=-1,
     )
     # a yaw error of the way so far moves what comes after it sideways
@@ -122,11 +128,10 @@ def relate(
     )
 
 
-def add_child(graph: PoseGraph, slot: Tensor, where: Tensor) -> PoseGraph:
+def add_child(config: PoseGraphConfig, graph: PoseGraph, slot: Tensor, where: Tensor) -> PoseGraph:
     """The robot stands on the new embedding ``slot`` (B,), in the memories chosen by ``where`` (B,)."""
-    information = 1.0 / (
-        graph.variance + torch.tensor(LEAST_VARIANCE, dtype=torch.float64, device=slot.device)
-    )
+    least = torch.tensor([config.min_position_variance, config.min_yaw_variance], dtype=torch.float64)
+    information = 1.0 / (graph.variance + least.to(slot.device))
     graph = relate(graph, slot, graph.anchor, slot, graph.anchor_T_robot, information, where)
     return replace(
         graph,
@@ -137,14 +142,12 @@ def add_child(graph: PoseGraph, slot: Tensor, where: Tensor) -> PoseGraph:
     )
 
 
-def add_loop(
-    graph: PoseGraph, place: Tensor, frame_T_robot: Tensor, variance: Tensor, where: Tensor
-) -> PoseGraph:
-    """The robot recognised embedding ``place`` (B,) and stands at (B, 3) in its frame, with ``variance`` (B, 2)."""
-    relation = compose(graph.anchor_T_robot, inverse(frame_T_robot))
-    where = where & (graph.anchor != NONE) & (graph.anchor != place)
-    information = 1.0 / (graph.variance + variance)
-    return relate(graph, graph.next_loop, graph.anchor, place, relation, information, where)
+def add_loop(graph: PoseGraph, loop: LoopClosure, where: Tensor) -> PoseGraph:
+    """Keep what the robot recognised, in the memories of ``where`` (B,) in which it is sure."""
+    relation = compose(graph.anchor_T_robot, inverse(loop.frame_T_robot))
+    where = where & loop.sure & (graph.anchor != NONE) & (graph.anchor != loop.place)
+    information = 1.0 / (graph.variance + loop.variance)
+    return relate(graph, graph.next_loop, graph.anchor, loop.place, relation, information, where)
 
 
 def absorb(graph: PoseGraph, gone: Tensor, kept: Tensor, kept_T_gone: Tensor, where: Tensor) -> PoseGraph:
@@ -206,7 +209,7 @@ def move(graph: PoseGraph, slot: Tensor, old_T_new: Tensor, where: Tensor) -> Po
     return replace(graph, frame_T_pose=put(graph.frame_T_pose, slot, moved, where))
 
 
-def optimise(graph: PoseGraph, pose: Tensor) -> Tensor:
+def optimise(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor) -> Tensor:
     """New poses (B, N, 3) of all embeddings, nearer to agreement: first the yaws, then the positions.
 
     Yaws alone and then positions given the yaws are two linear problems of size N with Laplacian matrices, an
@@ -225,13 +228,15 @@ def optimise(graph: PoseGraph, pose: Tensor) -> Tensor:
     squared = torch.stack([(error[..., :2] ** 2).sum(-1), error[..., 2] ** 2], dim=-1)
     chi2 = (information * squared).sum(-1, keepdim=True)
     is_loop = torch.arange(tail.shape[1], device=pose.device)[:, None] >= n
-    information = information * torch.where(is_loop, (1.0 + chi2 / KERNEL**2) ** -2, 1.0)
+    information = information * torch.where(is_loop, (1.0 + chi2 / config.kernel**2) ** -2, 1.0)
 
-    turn = solve_laplacian(tail, head, information[..., 1], error[..., 2:], DAMPING[1], n)
+    turn = solve_laplacian(tail, head, information[..., 1], error[..., 2:], config.yaw_damping, n)
     frame = torch.cat([frame[..., :2], wrap_angle(frame[..., 2:] + turn)], dim=-1)
     a, b = frame[rows, tail], frame[rows, head]
     expected = compose(a, relation)
-    shift = solve_laplacian(tail, head, information[..., 0], (b - expected)[..., :2], DAMPING[0], n)
+    shift = solve_laplacian(
+        tail, head, information[..., 0], (b - expected)[..., :2], config.position_damping, n
+    )
     return compose(torch.cat([frame[..., :2] + shift, frame[..., 2:]], dim=-1), graph.frame_T_pose)
 
 

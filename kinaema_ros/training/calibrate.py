@@ -134,7 +134,7 @@ def ask(
 def answers(network: Kinaema, state: MemoryState, queries: Tensor, truth: Tensor, label: float) -> Asked:
     """What the memory says of queries (B, Q, F) with relative poses ``truth`` (B, Q, 3)."""
     h = network.hypotheses(state, queries)
-    distinct = distinctness(state, h.similarity)
+    distinct = distinctness(network.config.distinctness, state, h.similarity)
     e, labels = h.estimate, torch.full_like(distinct, label)
     parts = (e.xy, e.direction, e.scale, e.match, h.similarity, distinct[..., None], truth, labels)
     return Asked(*(tensor.flatten(0, 1).float() for tensor in parts))

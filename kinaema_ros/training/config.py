@@ -61,7 +61,7 @@ class TrainConfig:
 
     def num_embeddings(self, frames: int) -> int:
         """Size of the memory that drives of so many frames are learned with."""
-        fewest = max(self.model.context_size, self.model.num_hypotheses)
+        fewest = max(self.model.cell.context_size, self.model.num_hypotheses)
         return min(self.model.num_embeddings, max(fewest, round(frames / self.frames_per_embedding)))
 
     @classmethod

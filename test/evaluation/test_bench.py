@@ -32,7 +32,7 @@ def flops(method: object, network: object, lengths: tuple[int, ...]) -> dict[str
 
 
 def test_the_work_of_ours_does_not_grow_with_the_drive_and_that_of_attention_does() -> None:
-    network = small_network(context_layers=1)
+    network = small_network(cell={"context_layers": 1})
     for name, counts in flops(KinaemaMethod(network), network, LENGTHS).items():
         assert len(set(counts)) == 1 and counts[0] > 0, name
     attention = new_baseline("attention", network).requires_grad_(False).eval()

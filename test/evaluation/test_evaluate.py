@@ -59,7 +59,7 @@ def test_own_pose_is_off_by_the_distance_of_the_place() -> None:
 
 
 def test_a_memory_that_never_folds_answers_as_one_that_keeps_every_frame() -> None:
-    network = small_network(write_threshold=1.0, close_loops=False)
+    network = small_network(cell={"write_threshold": 1.0}, loop_closure={"enabled": False})
     ours, kept = answers_of(KinaemaMethod(network)), answers_of(RetrievalPair(network))
     for a, b in zip(ours, kept, strict=True):
         np.testing.assert_allclose(a.pose, b.pose, atol=1e-4)
@@ -162,7 +162,7 @@ def test_groups_put_each_place_where_its_age_and_distance_say() -> None:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
-    save_network(path, small_network(context_layers=1), {})
+    save_network(path, small_network(cell={"context_layers": 1}), {})
     return path
 
 

@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 from kinaema_ros import geometry
 from kinaema_ros.model import pose_graph
 from kinaema_ros.model.cell import MemoryCell, MemoryState, settle
-from kinaema_ros.model.config import KinaemaConfig
-from kinaema_ros.model.pose_graph import NONE, PoseGraph, relation_error
+from kinaema_ros.model.config import CellConfig, KinaemaConfig, PoseGraphConfig
+from kinaema_ros.model.pose_graph import NONE, LoopClosure, PoseGraph, relation_error
 
 CONFIG = KinaemaConfig(
-    num_embeddings=24, key_dim=16, content_dim=8, head_dim=8, context_size=4, write_threshold=0.8
+    num_embeddings=24,
+    key_dim=16,
+    content_dim=8,
+    head_dim=8,
+    cell=CellConfig(context_size=4, write_threshold=0.8),
 )
 
 
@@ -65,7 +69,7 @@ def test_merging_keeps_every_relation_true_and_the_graph_in_one_piece(seed):
 
 def test_settling_changes_nothing_where_nothing_contradicts():
     state = wander(MemoryCell(CONFIG).eval(), 120, 3)
-    settled = settle(state)
+    settled = settle(CONFIG.pose_graph, state)
     torch.testing.assert_close(settled.pose, state.pose, atol=1e-5, rtol=0)
     torch.testing.assert_close(settled.robot, state.robot, atol=1e-5, rtol=0)
 
@@ -78,7 +82,7 @@ def test_every_observation_is_counted_once():
 @pytest.mark.parametrize("drift_deg", [0.05, 0.1])
 def test_a_loop_takes_drift_away(drift_deg):
     """A square of 40 m whose odometry turns a little too far; its end is recognised as its start."""
-    n = 40
+    config, n = PoseGraphConfig(), 40
     true = [np.zeros(3)]
     for k in range(1, n):
         true.append(geometry.compose(true[-1], [1.0, 0.0, math.pi / 2 if k % 10 == 0 else 0.0]))
@@ -87,19 +91,18 @@ def test_a_loop_takes_drift_away(drift_deg):
     odometry = [np.zeros(3)]
     for step in motion:
         odometry.append(geometry.compose(odometry[-1], step))
-    graph = PoseGraph.empty(n, 1, "cpu")
+    graph = PoseGraph.empty(config, n, 1, "cpu")
     yes = torch.tensor([True])
     for k in range(n):
         if k:
-            graph = pose_graph.propagate(graph, torch.from_numpy(motion[k - 1])[None])
-        graph = pose_graph.add_child(graph, torch.tensor([k]), yes)
+            graph = pose_graph.propagate(config, graph, torch.from_numpy(motion[k - 1])[None])
+        graph = pose_graph.add_child(config, graph, torch.tensor([k]), yes)
     seen = torch.from_numpy(geometry.between(poses[0], poses[-1]))[None]
-    graph = pose_graph.add_loop(
-        graph, torch.tensor([0]), seen, torch.tensor([[0.1**2, 0.02**2]], dtype=torch.float64), yes
-    )
+    variance = torch.tensor([[0.1**2, 0.02**2]], dtype=torch.float64)
+    graph = pose_graph.add_loop(graph, LoopClosure(torch.tensor([0]), seen, variance, sure=yes), yes)
     pose = torch.from_numpy(np.stack(odometry))[None]
     for _ in range(60):
-        pose = pose_graph.optimise(graph, pose)
+        pose = pose_graph.optimise(config, graph, pose)
     settled = pose[0].numpy()
 
     def error(estimate: np.ndarray) -> float:

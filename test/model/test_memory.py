@@ -106,16 +106,17 @@ def test_the_answer_does_not_depend_on_the_odom_frame(drive, x, y, yaw):
 def test_nothing_is_lost_after_a_hundred_thousand_updates_ten_kilometres_away(drive):
     memory = SpatialMemory.from_checkpoint(CHECKPOINT)
     fresh = SpatialMemory.from_checkpoint(CHECKPOINT)
-    state = MemoryState.empty(memory._network.config)
+    config = memory._network.config
+    state = MemoryState.empty(config)
     pose = np.zeros(3)
     step = np.array([0.1, 0.0, 0.0007])
     with torch.inference_mode():
         for _ in range(100_000):  # drives on without looking: the recurrence of poses alone
             pose = geometry.compose(pose, step)
-            state = follow(state, torch.from_numpy(pose)[None])
+            state = follow(config, state, torch.from_numpy(pose)[None])
     assert int(state.updates[0]) == 100_000
     far = geometry.compose([1e4, -1e4, 0.0], pose)
-    memory._state = follow(state, torch.from_numpy(far)[None])
+    memory._state = follow(config, state, torch.from_numpy(far)[None])
     remember(memory, drive, geometry.compose(far, geometry.inverse(drive.poses[0])))
     remember(fresh, drive)
     assert_same_poses(poses_of(memory, drive, 6), poses_of(fresh, drive, 6), 1e-3)

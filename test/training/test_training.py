@@ -29,7 +29,13 @@ SMALL = {
     "memory_queries": 4,
     "calibration_sequences": 2,
     "calibration_frames": 12,
-    "model": {"num_embeddings": 16, "head_dim": 32, "content_dim": 16, "key_dim": 16, "context_size": 4},
+    "model": {
+        "num_embeddings": 16,
+        "head_dim": 32,
+        "content_dim": 16,
+        "key_dim": 16,
+        "cell": {"context_size": 4},
+    },
     "data": {
         "frames": 10,
         "queries": 6,
@@ -86,7 +92,9 @@ def test_the_shipped_trunk_is_the_pretrained_one(monkeypatch):
 def drives() -> tuple[Kinaema, TrajectoryBatch]:
     """An untrained network and two short drives that overfill its memory."""
     network = (
-        small_network(num_embeddings=8, context_layers=1, feature_dropout=0.0).requires_grad_(True).train()
+        small_network(num_embeddings=8, cell={"context_layers": 1}, feature_dropout=0.0)
+        .requires_grad_(True)
+        .train()
     )
     rng, device = np.random.default_rng(0), torch.device("cpu")
     return network, trajectory_batch(
