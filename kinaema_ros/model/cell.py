@@ -1,6 +1,6 @@
 """The recurrent cell: N embeddings, corrected by an observation, contextualised, gated one by one.
 
-After Kinaema (arXiv 2510.20261). What LEARNING found necessary enters inside its three steps: every embedding
+After Kinaema (arXiv 2510.20261). What was found necessary in training enters inside its three steps: every embedding
 is anchored at a pose, and the gate of an embedding is its address (how well the observation fits it in content
 and pose) times a learned sigmoid, so that one observation changes a few embeddings strongly and leaves the
 rest alone. A place already known is refined, a new one takes a free embedding, and where none is free the two
