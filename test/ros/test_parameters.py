@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import rclpy
@@ -13,8 +14,11 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from kinaema_ros.nodes.parameters_page import page
 from kinaema_ros.nodes.support.parameters import READ_ONLY, ParameterError, declare, group
 from kinaema_ros.settings import check, setting
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -160,3 +164,8 @@ def test_what_another_callback_refuses_is_not_applied(start: Callable[..., Subje
     late.clear()
     assert subject.set(limits__high=4.0).successful
     assert subject.applied == [Config(5, "", Limits(0.5, 4.0))]
+
+
+def test_the_page_of_parameters_is_what_the_code_declares() -> None:
+    how = "write it anew: python -m kinaema_ros.nodes.parameters_page > docs/parameters.md"
+    assert (ROOT / "docs" / "parameters.md").read_text() == page(), how
