@@ -27,7 +27,7 @@ from kinaema_ros.settings import check, setting
 class KeyframeConfig:
     """Thresholds between two updates. Raises ValueError for one that is out of range.
 
-    A frame is used when the robot moved or turned so far since the last used one. Both 0: every frame is used.
+    A frame is used when the robot moved or turned so far since the last used one; both 0: every frame.
     """
 
     min_distance: float = setting(

@@ -237,8 +237,8 @@ class OdometryTracker:
             raise BadInput(
                 "odometry_held",
                 "the odometry jumped and where the robot is now is not known, so images are not used. Call "
-                "~/reset to start anew, or set the parameter odometry.on_jump to 'reanchor' (the robot did not "
-                "move) or 'continue' (the odometry is right, the robot was moved)",
+                "~/reset to start anew, or set the parameter odometry.on_jump to 'reanchor' (the robot did "
+                "not move) or 'continue' (the odometry is right, the robot was moved)",
             )
         track = self._track
         if not track or stamp > track[-1][0]:

@@ -33,7 +33,7 @@ def setting(
 
 
 def check(settings: Any) -> None:
-    """Raises ValueError for the first field that is out of range (NaN is), with its name and what is allowed."""
+    """Raises ValueError for the first field out of range (NaN is), with its name and what is allowed."""
     for field in dataclasses.fields(settings):
         check_value(field, getattr(settings, field.name), field.name)
 

@@ -1,4 +1,7 @@
-"""docs/parameters.md from the nodes' declarations: python -m kinaema_ros.nodes.parameters_page > docs/parameters.md"""
+"""docs/parameters.md from the nodes' declarations.
+
+python -m kinaema_ros.nodes.parameters_page > docs/parameters.md
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,13 @@ NODES = {
 }
 _HEAD = """# Parameters
 
-This page is generated from the declarations in the code by `python -m kinaema_ros.nodes.parameters_page`; a test
-compares the two. [config/kinaema.yaml](../config/kinaema.yaml) says why and when to change those of memory and
-navigator.
+This page is generated from the declarations in the code: `python -m kinaema_ros.nodes.parameters_page`. A
+test compares the two. [config/kinaema.yaml](../config/kinaema.yaml) says why and when to change the parameters of
+memory and navigator.
 
-A dot in a name is a level in YAML: `odometry.max_jump` is `max_jump` below `odometry`. Lengths are in metres, angles
-in radians, times in seconds, unless the name says otherwise. A name that is not known, a wrong type and a value that
-is not allowed are refused, at start and later. `truth_localization` has no parameters of its own.
+A dot in a name is a level in YAML: `odometry.max_jump` is `max_jump` below `odometry`. Lengths are in metres,
+angles in radians, times in seconds, unless the name says otherwise. A name that is not known, a wrong type and
+a value that is not allowed are refused, at start and later. `truth_localization` has no parameters of its own.
 """
 
 

@@ -22,8 +22,8 @@ from kinaema_ros.sim.shading import TONE_PER_UNIT, Look, View, paint_materials
 class Camera:
     """A pin-hole camera with square pixels, mounted on the robot.
 
-    x, y, z: optical centre in the base frame (m); pitch positive downwards, yaw positive to the left (radians,
-    REP 103). Raises ValueError for a value out of range, or an image that ends too near the zenith or nadir.
+    x, y, z: optical centre in the base frame (m); pitch positive downwards, yaw positive to the left
+    (radians, REP 103). Raises ValueError for a value out of range, or an image too near zenith or nadir.
     """
 
     width: int = setting(160, "Width of the images (pixels)", low=8, high=4096)

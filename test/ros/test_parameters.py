@@ -52,7 +52,7 @@ class Subject:
             cli_args=["--ros-args", *arguments] if given else None,
             automatically_declare_parameters_from_overrides=True,
         )
-        # rclpy asks the callback that was added last first, so this one may refuse what the other has allowed.
+        # rclpy asks the callback that was added last first, so this one can refuse what the other allowed.
         self.node.add_on_set_parameters_callback(
             lambda _: SetParametersResult(successful=not refuse(), reason="not today")
         )
@@ -95,7 +95,7 @@ def test_values_from_outside_replace_the_defaults(start: Callable[..., Subject])
 def test_parameters_are_described_with_their_range(start: Callable[..., Subject]) -> None:
     node = start("limits.high:=3.5").node
     high = node.describe_parameter("limits.high")
-    assert (high.description, high.read_only) == ("More than low (m)", False)
+    assert (high.description, high.read_only) == ("More than low (m) (changeable at any time)", False)
     assert (high.floating_point_range[0].from_value, high.floating_point_range[0].to_value) == (0.0, 10.0)
     assert node.describe_parameter("rate").integer_range[0].to_value == 9
     assert node.describe_parameter("limits.policy").additional_constraints == "one of hold, reset"

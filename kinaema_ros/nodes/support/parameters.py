@@ -1,5 +1,7 @@
-"""ROS parameters from a dataclass of settings (kinaema_ros/settings.py): one declaration gives name, type, default,
-range, description, and when it may be changed. A dataclass in it is a group: ``odometry.max_jump``.
+"""ROS parameters from a dataclass of settings (kinaema_ros/settings.py).
+
+One declaration gives name, type, default, range, description, and when it may be changed. A dataclass within
+it is a group of parameters: ``odometry.max_jump``.
 
 @dataclass(frozen=True)
 class MyParameters:
@@ -78,9 +80,9 @@ def declarations(config: Any, prefix: str = "", when: str = "") -> Iterator[Decl
 def declare(node: Node, config: type[Config], apply: Callable[[Config], object]) -> Config:
     """Declares the parameters on the node and returns their values, those given from outside in them.
 
-    Later changes are refused or set together; ``apply`` then gets the new values. The node must have been made
-    with ``automatically_declare_parameters_from_overrides``: this is rclpy's only public way to see the names
-    given from outside that nobody declares, and a typing error must not go unnoticed.
+    Later changes are refused or set together; ``apply`` then gets the new values. The node must have been
+    made with ``automatically_declare_parameters_from_overrides``: this is rclpy's only public way to see the
+    names given from outside that nobody declares, and a typing error must not go unnoticed.
 
     Raises ParameterError for an unknown name, a wrong type, or a value that is not allowed.
     """
@@ -138,7 +140,10 @@ def _filled(config: Config, values: Mapping[str, Any], prefix: str = "") -> Conf
 
 def _descriptor(declaration: Declaration) -> ParameterDescriptor:
     meta = declaration.field.metadata
-    descriptor = ParameterDescriptor(description=meta["description"], read_only=declaration.when == READ_ONLY)
+    descriptor = ParameterDescriptor(
+        description=f"{meta['description']} (changeable {declaration.when})",
+        read_only=declaration.when == READ_ONLY,
+    )
     if meta["choices"]:
         descriptor.additional_constraints = allowed(declaration.field)
     if meta["low"] is not None and declaration.type is float:
