@@ -20,26 +20,34 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kinaema_ros import geometry
+from kinaema_ros.settings import check, setting
 
 
 @dataclass(frozen=True)
 class KeyframeConfig:
-    """Thresholds between two updates.
+    """Thresholds between two updates. Raises ValueError for one that is out of range.
 
-    min_distance: metres; min_angle: radians. A frame is used when the robot moved by either since the last
-    used one. Both 0: every frame is used.
-    max_rate_hz: updates per second of the stream's own clock at most; 0: no limit.
+    A frame is used when the robot moved or turned so far since the last used one; both 0: every frame.
     """
 
-    min_distance: float = 0.3
-    min_angle: float = math.radians(20.0)
-    max_rate_hz: float = 10.0
+    min_distance: float = setting(
+        0.3,
+        "An image is used when the robot has moved so far since the last one used (m)",
+        low=0.0,
+        high=100.0,
+    )
+    min_angle: float = setting(
+        math.radians(20.0),
+        "An image is also used when the robot has turned so far (rad); both 0: every image is used",
+        low=0.0,
+        high=math.pi,
+    )
+    max_rate_hz: float = setting(
+        10.0, "Most updates a second of the images' clock; 0: no limit", low=0.0, high=1000.0
+    )
 
     def __post_init__(self) -> None:
-        for name in ("min_distance", "min_angle", "max_rate_hz"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}")
+        check(self)
 
 
 class KeyframeSelector:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from kinaema_ros import geometry
 from kinaema_ros.errors import BadInput
 from kinaema_ros.geometry import Array
+from kinaema_ros.settings import check, setting
 
 NANOSECONDS = 1_000_000_000
 JUMP_POLICIES = ("hold", "continue", "reanchor", "reset")
@@ -30,14 +31,41 @@ _CLOCK_RESTART = 2 * NANOSECONDS
 
 @dataclass(frozen=True)
 class OdometryLimits:
-    """What counts as a discontinuity, and what to do then (see config/kinaema.yaml)."""
+    """How long to wait for odometry, what counts as a discontinuity, and what to do then.
 
-    # Between two messages; per second where they are more than a second apart.
-    max_jump: float = 1.0  # metres
-    max_jump_yaw: float = math.pi / 2  # radians
-    max_gap: float = 1.0  # seconds over which an image's pose is still interpolated
-    on_jump: str = "hold"
-    on_reset: str = "reanchor"
+    Raises ValueError for a value out of range. config/kinaema.yaml says when to change which.
+    """
+
+    max_wait: float = setting(
+        1.0, "Longest wait for odometry as new as the image (s of wall time)", low=0.0, high=10.0
+    )
+    max_gap: float = setting(
+        1.0,
+        "Longest silence of the odometry over which an image's pose is interpolated (s)",
+        low=0.01,
+        high=60.0,
+    )
+    max_jump: float = setting(
+        1.0,
+        "A longer step between two messages is a jump (m; in a second, where they are rarer)",
+        low=0.05,
+        high=1000.0,
+    )
+    max_jump_yaw: float = setting(
+        math.pi / 2, "A larger turn between two messages is a jump (rad)", low=0.05, high=math.pi
+    )
+    on_jump: str = setting(
+        "hold",
+        "What to do after a jump: 'hold' until told, 'continue' (the robot was moved), 'reanchor' (it was "
+        "not), or 'reset' the memory",
+        choices=JUMP_POLICIES,
+    )
+    on_reset: str = setting(
+        "reanchor", "What to do after a jump of the odometry to its origin", choices=JUMP_POLICIES
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -177,8 +205,8 @@ class OdometryTracker:
         with self._changed:
             return self._pose_at(stamp)
 
-    def wait_for_pose(self, stamp: int, timeout: float) -> Array:
-        """As ``pose_at``, waiting up to ``timeout`` seconds of wall time for the odometry to arrive.
+    def wait_for_pose(self, stamp: int) -> Array:
+        """As ``pose_at``, waiting up to ``limits.max_wait`` for the odometry to arrive.
 
         Raises ``BadInput`` if it does not.
         """
@@ -191,6 +219,7 @@ class OdometryTracker:
             return bool(found)
 
         with self._changed:
+            timeout = self.limits.max_wait
             if self._changed.wait_for(arrived, timeout):
                 return found[0]
             if self._last is None:
@@ -208,8 +237,8 @@ class OdometryTracker:
             raise BadInput(
                 "odometry_held",
                 "the odometry jumped and where the robot is now is not known, so images are not used. Call "
-                "~/reset to start anew, or set the parameter on_odom_jump to 'reanchor' (the robot did not "
-                "move) or 'continue' (the odometry is right, the robot was moved)",
+                "~/reset to start anew, or set the parameter odometry.on_jump to 'reanchor' (the robot did "
+                "not move) or 'continue' (the odometry is right, the robot was moved)",
             )
         track = self._track
         if not track or stamp > track[-1][0]:
@@ -232,6 +261,6 @@ class OdometryTracker:
             raise BadInput(
                 "odometry_gap",
                 f"the odometry was silent for {(t1 - t0) / NANOSECONDS:.2f} s around the image's stamp "
-                f"(limit {self.limits.max_gap:g} s, parameter odom_max_gap)",
+                f"(limit {self.limits.max_gap:g} s, parameter odometry.max_gap)",
             )
         return geometry.interpolate(a, b, (stamp - t0) / (t1 - t0))

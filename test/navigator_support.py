@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ class World(Ros):
     @contextmanager
     def patience(self, **seconds: float) -> Iterator[None]:
         """Other time limits of the navigator, and its usual ones afterwards."""
-        usual = {name: getattr(NavigatorParameters, name) for name in seconds}
+        usual = {name: attrgetter(name)(NavigatorParameters) for name in seconds}
         self.set(seconds)
         try:
             yield
@@ -181,7 +182,7 @@ def _answering() -> tuple[World, NodeProcess]:
     """A navigator that answers this world. Now and then DDS does not bring two participants together for good, above
     all where others of the same names have just gone: then both begin again."""
     for _ in range(3):
-        world, process = World(), NodeProcess("navigator_node", "requery_period:=0.2")
+        world, process = World(), NodeProcess("navigator_node", "drive.requery_period:=0.2")
         with suppress(AssertionError):
             assert world.client.wait_for_server(DISCOVERY)
             world.result(world.client.send_goal_async(NavigateToImage.Goal(min_seen=2.0)), 10.0)  # refused

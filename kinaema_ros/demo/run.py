@@ -93,8 +93,8 @@ def _nodes(arguments: argparse.Namespace) -> dict[str, list[str]]:
         "publish_clock:=true",
         f"real_time_factor:={SPEED}",
         "lockstep:=true",
-        f"image_width:={CAMERA.width}",
-        f"image_height:={CAMERA.height}",
+        f"camera.width:={CAMERA.width}",
+        f"camera.height:={CAMERA.height}",
     ]
     memory = [f"device:={arguments.device}"]
     if arguments.checkpoint:

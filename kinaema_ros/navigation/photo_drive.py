@@ -15,6 +15,7 @@ from kinaema_ros import geometry
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.navigation.goal_fusion import GoalFusion
+from kinaema_ros.settings import check, setting
 
 
 class NoAnswer(Exception):
@@ -31,23 +32,38 @@ class DriveTimeout(Exception):
 
 @dataclass(frozen=True)
 class DriveLimits:
-    """What one goal asks for, with the navigator's defaults; metres, radians, seconds."""
+    """What one goal asks for, with the navigator's defaults. Raises ValueError for a value out of range."""
 
-    min_seen: float = 0.5
-    position_tolerance: float = 0.25
-    yaw_tolerance: float = 0.26
-    requery_period: float = 3.0
-    goal_timeout: float = 600.0
-    max_corrections: int = 3
+    min_seen: float = setting(
+        0.5,
+        "Refuse a photo whose place was seen with a lower probability, where the goal names none",
+        low=0.0,
+        high=1.0,
+    )
+    position_tolerance: float = setting(
+        0.25,
+        "Replace Nav2's goal when the estimate moved farther (m), where the goal names none",
+        low=0.0,
+        high=100.0,
+    )
+    yaw_tolerance: float = setting(
+        0.26,
+        "Replace Nav2's goal when the estimate turned more (rad), where the goal names none",
+        low=0.0,
+        high=6.3,  # a goal's full turn, in single precision
+    )
+    requery_period: float = setting(
+        3.0, "Time between two questions to the memory on the way (s of the node's clock)", low=0.2, high=60.0
+    )
+    goal_timeout: float = setting(
+        600.0, "Longest time a goal may take (s of the node's clock)", low=1.0, high=86400.0
+    )
+    max_corrections: int = setting(
+        3, "How often a robot that arrived may be sent on because the estimate moved", low=0, high=20
+    )
 
     def __post_init__(self) -> None:
-        for name, high in (("min_seen", 1.0), ("position_tolerance", math.inf), ("yaw_tolerance", math.inf)):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and 0.0 <= value <= high):
-                raise ValueError(
-                    f"{name} is {value:g}; it must be finite, positive, or 0 for the node's default"
-                    + (", and at most 1" if high == 1.0 else "")
-                )
+        check(self)
 
 
 def refuse_unseen(answer: Estimate, min_seen: float) -> None:

@@ -22,17 +22,23 @@ from kinaema_ros import geometry
 from kinaema_ros.camera import BLANK, Intrinsics
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
+from kinaema_ros.settings import setting
 
 
 @dataclass(frozen=True)
 class Mount:
-    """Pose of the camera on the base: metres; radians, REP 103 (yaw > 0: left, pitch > 0: down)."""
+    """Pose of the camera on the base: metres; radians, REP 103 (yaw > 0: left, pitch > 0: down).
 
-    x: float = 0.0
-    y: float = 0.0
-    yaw: float = 0.0
-    pitch: float = 0.0
-    roll: float = 0.0
+    The ranges are those of the node's parameters; a mount from TF may be any.
+    """
+
+    x: float = setting(0.0, "Camera ahead of the base's origin (m)", low=-5.0, high=5.0)
+    y: float = setting(0.0, "Camera left of the base's origin (m)", low=-5.0, high=5.0)
+    yaw: float = setting(
+        0.0, "Heading of the camera on the base, positive to the left (rad)", low=-math.pi, high=math.pi
+    )
+    pitch: float = setting(0.0, "Tilt of the camera, positive downwards (rad)", low=-0.8, high=0.8)
+    roll: float = setting(0.0, "Roll of the camera; pi for one upside down (rad)", low=-math.pi, high=math.pi)
 
     @property
     def planar(self) -> Array:

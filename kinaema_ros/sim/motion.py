@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinaema_ros import geometry
+from kinaema_ros.settings import check, setting
 from kinaema_ros.sim.astar import shortest_path
 from kinaema_ros.sim.jit import kernel
 from kinaema_ros.sim.scene import GRID, MARGIN, PASSABLE, Scene
@@ -233,18 +234,19 @@ def _unseen(boxes, obstacles, blockers, size, cells, poses, n, seed):
 class OdometryNoise:
     """Errors of odometry per step: fraction of the distance driven (along, across), and degrees of yaw.
 
-    Both are standard deviations of independent Gaussian errors; a robot at rest makes no error.
+    Both are standard deviations of independent Gaussian errors; a robot at rest makes no error. Raises
+    ValueError for one out of range. A step is a quarter of a metre, or 25 degrees.
     """
 
-    fraction: float = 0.02
-    degrees: float = 0.2
+    fraction: float = setting(
+        0.02, "Error of the odometry's position, of the distance, per quarter of a metre", low=0.0, high=1.0
+    )
+    degrees: float = setting(
+        0.2, "Error of the odometry's heading per quarter of a metre or 25 degrees", low=0.0, high=45.0
+    )
 
     def __post_init__(self) -> None:
-        if not (0.0 <= self.fraction <= 1.0 and 0.0 <= self.degrees <= 45.0):
-            raise ValueError(
-                f"odometry noise: fraction {self.fraction} must be in [0, 1], "
-                f"degrees {self.degrees} in [0, 45]"
-            )
+        check(self)
 
 
 def integrate_odometry(poses: np.ndarray, noise: OdometryNoise, rng: np.random.Generator) -> np.ndarray:

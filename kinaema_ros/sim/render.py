@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kinaema_ros.settings import check, setting
 from kinaema_ros.sim import raster
 from kinaema_ros.sim.scene import GRID, Scene
 from kinaema_ros.sim.shading import TONE_PER_UNIT, Look, View, paint_materials
@@ -21,26 +22,33 @@ from kinaema_ros.sim.shading import TONE_PER_UNIT, Look, View, paint_materials
 class Camera:
     """A pin-hole camera with square pixels, mounted on the robot.
 
-    width, height in pixels; hfov: horizontal field of view (60 to 110 degrees, in radians); x, y, z: optical
-    centre in the base frame (m); pitch positive downwards, yaw positive to the left (radians, REP 103).
+    x, y, z: optical centre in the base frame (m); pitch positive downwards, yaw positive to the left
+    (radians, REP 103). Raises ValueError for a value out of range, or an image too near zenith or nadir.
     """
 
-    width: int = 160
-    height: int = 120
-    hfov: float = math.pi / 2
-    z: float = 0.5
-    pitch: float = 0.0
-    x: float = 0.0
-    y: float = 0.0
-    yaw: float = 0.0
+    width: int = setting(160, "Width of the images (pixels)", low=8, high=4096)
+    height: int = setting(120, "Height of the images (pixels)", low=8, high=4096)
+    hfov: float = setting(
+        math.pi / 2,
+        "Horizontal field of view (rad): 60 to 110 degrees",
+        low=math.radians(59.9),
+        high=math.radians(110.1),
+    )
+    z: float = setting(0.5, "Camera above the floor (m)", low=0.05, high=2.0)
+    pitch: float = setting(
+        0.0,
+        "Tilt of the camera, positive downwards (rad); the image must end 80 degrees from the horizon",
+        low=-math.radians(80.0),
+        high=math.radians(80.0),
+    )
+    x: float = setting(0.0, "Camera ahead of the base's origin (m)", low=-1.0, high=1.0)
+    y: float = setting(0.0, "Camera left of the base's origin (m)", low=-1.0, high=1.0)
+    yaw: float = setting(
+        0.0, "Heading of the camera on the base, positive to the left (rad)", low=-math.pi, high=math.pi
+    )
 
     def __post_init__(self) -> None:
-        if not (8 <= self.width <= 4096 and 8 <= self.height <= 4096):
-            raise ValueError(f"image size {self.width} x {self.height} must be within 8 and 4096 pixels")
-        if not math.radians(59.9) <= self.hfov <= math.radians(110.1):
-            raise ValueError(f"hfov {math.degrees(self.hfov):.1f} deg must be within 60 and 110 deg")
-        if not 0.05 <= self.z <= 2.0:
-            raise ValueError(f"camera height z {self.z} must be within 0.05 and 2.0 m")
+        check(self)
         if abs(self.pitch) + math.atan2(self.height / 2, self.focal) > math.radians(80):
             raise ValueError(
                 f"pitch {math.degrees(self.pitch):.1f} deg: the image must end 80 deg from the horizon"

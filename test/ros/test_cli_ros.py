@@ -52,7 +52,7 @@ def recorded(tmp_path_factory):
 def test_query_says_what_the_replay_said(recorded, tmp_path, monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", str(50 + os.getpid() % 10))
     photo, result = recorded / "queries" / "3.png", tmp_path / "result.json"
-    node = NodeProcess("memory_node", "odom_wait:=10.0")  # a loaded machine is late with odometry
+    node = NodeProcess("memory_node", "odometry.max_wait:=10.0")  # a loaded machine is late with odometry
     try:
         arguments = ("replay", recorded / "bag", "--queries", recorded / "queries.csv", "--through-ros")
         status, _, err = kinaema(*arguments, "--json", result)

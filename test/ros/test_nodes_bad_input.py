@@ -23,7 +23,11 @@ from kinaema_ros.nodes.support import messages
 @pytest.fixture(scope="module")
 def node() -> Iterator[NodeProcess]:
     process = NodeProcess(
-        "memory_node", "min_distance:=0.0", "min_angle:=0.0", "max_rate_hz:=0.0", "odom_wait:=0.2"
+        "memory_node",
+        "keyframes.min_distance:=0.0",
+        "keyframes.min_angle:=0.0",
+        "keyframes.max_rate_hz:=0.0",
+        "odometry.max_wait:=0.2",
     )
     yield process
     assert process.stop() == 0, process.log
@@ -197,7 +201,7 @@ def test_a_kidnapped_robot_neither_learns_nor_answers_until_it_is_back(
         robot.status(lambda s: s.state == MemoryStatus.WAITING and "jump" in s.waiting_for)
         answer = robot.where(1)
         assert not answer.success
-        assert "on_odom_jump" in answer.message
+        assert "odometry.on_jump" in answer.message
         robot.image.publish(image_msg(frame(9), robot.now))
         robot.status(
             lambda s: counts(s).get("odometry_held", 0) > counts(memories.status).get("odometry_held", 0)
@@ -214,10 +218,10 @@ def test_a_kidnapped_robot_goes_on_when_told_that_the_odometry_is_right(
 ) -> None:
     jump_to(robot, robot.x + 5.0)
     robot.status(lambda s: "jump" in s.waiting_for)
-    set_parameter(robot, "on_odom_jump", "continue")
+    set_parameter(robot, "odometry.on_jump", "continue")
     robot.x += 5.0
     memories.unharmed()
-    set_parameter(robot, "on_odom_jump", "hold")
+    set_parameter(robot, "odometry.on_jump", "hold")
 
 
 def test_a_new_origin_of_the_odometry_leaves_the_answer_where_it_was(

@@ -45,7 +45,9 @@ def test_a_robot_returns_to_where_a_photo_was_taken(tmp_path: Path) -> None:
 
 def test_the_simulator_is_a_robot() -> None:
     """Without a clock of its own: wall time, cmd_vel that times out, goals that cannot be."""
-    node = NodeProcess("simulator_node", f"world:={WORLD}", "odom_noise_fraction:=0.0", "odom_noise_deg:=0.0")
+    node = NodeProcess(
+        "simulator_node", f"world:={WORLD}", "odometry_noise.fraction:=0.0", "odometry_noise.degrees:=0.0"
+    )
     robot = SimulatedRobot()
     try:
         robot.heard("image", "camera_info", "odom", "ground_truth/pose", "map")

@@ -29,7 +29,9 @@ from kinaema_ros.paths import default_checkpoint
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[NodeProcess]:
-    process = NodeProcess("memory_node", "min_distance:=0.0", "min_angle:=0.0", "max_rate_hz:=0.0")
+    process = NodeProcess(
+        "memory_node", "keyframes.min_distance:=0.0", "keyframes.min_angle:=0.0", "keyframes.max_rate_hz:=0.0"
+    )
     yield process
     assert process.stop() == 0, process.log
 
@@ -103,17 +105,23 @@ def test_a_robot_that_stands_still_fills_no_memory(node: NodeProcess, robot: Rob
     parameters = AsyncParameterClient(robot.node, "kinaema_memory")
     assert parameters.wait_for_services(DISCOVERY)
     robot.result(
-        parameters.set_parameters([Parameter("min_distance", value=0.2), Parameter("min_angle", value=0.2)])
+        parameters.set_parameters(
+            [Parameter("keyframes.min_distance", value=0.2), Parameter("keyframes.min_angle", value=0.2)]
+        )
     )
     robot.remember(1)
     for _ in range(3):
         robot.show(image_msg(frame(2), robot.drive(metres=0.0)))
     assert robot.remember(3).num_updates == 2
     assert counts(robot.statuses[-1])["skipped_motion"] >= 3
-    (refused,) = robot.result(parameters.set_parameters([Parameter("min_angle", value=9.0)])).results
+    (refused,) = robot.result(
+        parameters.set_parameters([Parameter("keyframes.min_angle", value=9.0)])
+    ).results
     assert not refused.successful
     robot.result(
-        parameters.set_parameters([Parameter("min_distance", value=0.0), Parameter("min_angle", value=0.0)])
+        parameters.set_parameters(
+            [Parameter("keyframes.min_distance", value=0.0), Parameter("keyframes.min_angle", value=0.0)]
+        )
     )
 
 

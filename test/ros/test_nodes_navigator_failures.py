@@ -126,7 +126,7 @@ def test_a_memory_that_fails_on_the_way_does_not_stop_the_robot(world: World, re
 
 
 def test_a_drive_that_takes_too_long_is_ended(world: World) -> None:
-    with world.patience(goal_timeout=2.0):
+    with world.patience(**{"drive.goal_timeout": 2.0}):
         _, result = world.end_of(world.go())
     assert result.error_code == Code.TIMEOUT
     assert "parameter goal_timeout" in result.error_msg

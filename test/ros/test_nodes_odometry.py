@@ -65,21 +65,21 @@ def test_a_moved_origin_changes_nothing_in_the_memory_frame(before, after, move)
 
 
 def test_an_image_newer_than_the_odometry_waits_for_it() -> None:
-    odometry = tracker()
+    odometry = tracker(max_wait=10.0)
     odometry.add(SECOND, np.zeros(3))
     assert odometry.pose_at(SECOND + 5) is None
     later = threading.Timer(0.05, lambda: odometry.add(2 * SECOND, np.array([0.5, 0, 0])))
     later.start()
-    pose = odometry.wait_for_pose(SECOND * 3 // 2, timeout=10.0)
+    pose = odometry.wait_for_pose(SECOND * 3 // 2)
     assert_same_pose(pose, np.array([0.25, 0, 0]))
     later.join()
 
 
 def test_an_image_that_odometry_never_reaches_is_refused_with_the_delay() -> None:
-    odometry = tracker()
+    odometry = tracker(max_wait=0.01)
     odometry.add(SECOND, np.zeros(3))
     with pytest.raises(BadInput, match=r"0\.500 s older") as error:
-        odometry.wait_for_pose(SECOND * 3 // 2, timeout=0.01)
+        odometry.wait_for_pose(SECOND * 3 // 2)
     assert error.value.reason == "image_without_odometry"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import subprocess
 import sys
@@ -22,17 +21,20 @@ from ros_support import DISCOVERY, NodeProcess, Robot, frame, image_msg, wait_un
 
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
+from kinaema_ros.nodes.support.parameters import declarations
 from kinaema_ros.nodes.support.spinning import Spinner
 from kinaema_ros.paths import default_checkpoint, shipped
 
 REFUSED = [
     ("memory_node", "hfov_deg:=170.0", ("hfov_deg", "170.0", "[60.0, 110.0]")),
     ("memory_node", "threads:=0", ("threads", "[1, 64]")),
-    ("memory_node", "on_odom_jump:=panic", ("on_odom_jump", "panic", "hold", "reanchor")),
-    ("memory_node", "max_rate_hz:=often", ("max_rate_hz", "float")),
-    ("memory_node", "min_distanze:=0.1", ("min_distanze", "min_distance")),
-    ("navigator_node", "requery_period:=0.0", ("requery_period", "[0.2, 60.0]")),
+    ("memory_node", "odometry.on_jump:=panic", ("odometry.on_jump", "panic", "hold", "reanchor")),
+    ("memory_node", "keyframes.max_rate_hz:=often", ("keyframes.max_rate_hz", "float")),
+    ("memory_node", "keyframes.min_distanze:=0.1", ("keyframes.min_distanze", "keyframes.min_distance")),
+    ("navigator_node", "drive.requery_period:=0.0", ("drive.requery_period", "[0.2, 60.0]")),
+    ("navigator_node", "min_seen:=0.3", ("'min_seen'", "drive.min_seen")),
     ("simulator_node", "real_time_factor:=4.0", ("real_time_factor", "publish_clock")),
+    ("simulator_node", "camera_z:=0.4", ("'camera_z'", "camera.z")),
 ]
 
 
@@ -44,14 +46,26 @@ def test_a_parameter_out_of_range_is_refused_at_start() -> None:
         assert "Traceback" not in node.log
 
 
+def flat(values: dict, prefix: str = "") -> dict:
+    """Nested maps as rcl reads them: the names of their levels joined by dots."""
+    return {
+        name: value
+        for key, below in values.items()
+        for name, value in (
+            flat(below, f"{prefix}{key}.") if isinstance(below, dict) else {prefix + key: below}
+        ).items()
+    }
+
+
 def test_the_shipped_configuration_names_every_parameter_and_its_default() -> None:
     shown = yaml.safe_load(shipped("config/kinaema.yaml").read_text())
     for name, config in (("kinaema_memory", MemoryParameters), ("kinaema_navigator", NavigatorParameters)):
-        values = shown[f"/**/{name}"]["ros__parameters"]
-        assert set(values) == {field.name for field in dataclasses.fields(config)}
-        for field in dataclasses.fields(config):
-            exact = not isinstance(field.default, float)
-            assert values[field.name] == (field.default if exact else pytest.approx(field.default, rel=1e-3))
+        values = flat(shown[f"/**/{name}"]["ros__parameters"])
+        defaults = {declaration.name: declaration.default for declaration in declarations(config)}
+        assert set(values) == set(defaults)
+        for name, default in defaults.items():
+            exact = not isinstance(default, float)
+            assert values[name] == (default if exact else pytest.approx(default, rel=1e-3))
 
 
 def test_the_shipped_configuration_is_accepted() -> None:
@@ -89,7 +103,9 @@ def test_a_missing_checkpoint_leaves_a_node_that_can_be_put_right(tmp_path: Path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_during_an_update_ends_the_node_cleanly(number: int) -> None:
-    node = NodeProcess("memory_node", "min_distance:=0.0", "min_angle:=0.0", "max_rate_hz:=0.0")
+    node = NodeProcess(
+        "memory_node", "keyframes.min_distance:=0.0", "keyframes.min_angle:=0.0", "keyframes.max_rate_hz:=0.0"
+    )
     robot = Robot()
     try:
         robot.remember(1)

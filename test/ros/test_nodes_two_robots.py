@@ -25,8 +25,8 @@ from kinaema_ros.nodes.mount import Mount, photo_hfov
 from kinaema_ros.sim import Camera, generate_scene, render
 
 CAMERAS = {
-    "ant": ("camera_x:=0.15", "camera_y:=-0.05", "camera_z:=0.75", "camera_yaw:=1.2", "camera_pitch:=0.12"),
-    "bee": ("camera_x:=-0.1", "camera_y:=0.08", "camera_yaw:=-0.5", "camera_pitch:=-0.1"),
+    "ant": ("camera.x:=0.15", "camera.y:=-0.05", "camera.z:=0.75", "camera.yaw:=1.2", "camera.pitch:=0.12"),
+    "bee": ("camera.x:=-0.1", "camera.y:=0.08", "camera.yaw:=-0.5", "camera.pitch:=-0.1"),
 }
 MOUNTS = {"ant": Mount(x=0.15, y=-0.05, yaw=1.2), "bee": Mount(x=-0.1, y=0.08, yaw=-0.5)}
 PHONE_HFOV = math.radians(80.0)  # across its longer side

@@ -53,7 +53,7 @@ def assert_same_answers(first, second):
 def test_the_node_gives_the_answers_of_the_library(recorded, tmp_path):
     # On a loaded machine odometry may be late by more than a robot would put up with.
     remap = ["-r", "image/compressed:=/front/image/compressed"]
-    node = NodeProcess("memory_node", "odom_wait:=10.0", ros_arguments=remap)
+    node = NodeProcess("memory_node", "odometry.max_wait:=10.0", ros_arguments=remap)
     try:
         for name, topic in (("drifting", "/odom"), ("true", "/ground_truth/pose")):  # emptied between the two
             here, there = tmp_path / f"{name}_here.json", tmp_path / f"{name}_ros.json"

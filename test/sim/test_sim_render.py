@@ -270,7 +270,7 @@ def test_images_of_different_places_differ_and_are_never_blank():
     "wrong", [{"hfov": 0.5}, {"width": 2}, {"z": 0.0}, {"pitch": 1.3}], ids=["hfov", "width", "z", "pitch"]
 )
 def test_cameras_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match="hfov|image size|height z|pitch"):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         Camera(**wrong)
 
 

@@ -105,7 +105,8 @@ class MemoryInputs:
         self.tracker.limits = parameters.odometry
         self._selector.config = parameters.keyframes
         self._tf_mount = None
-        if self.tracker.resolve(parameters.on_odom_jump) and parameters.on_odom_jump == "reset":
+        policy = parameters.odometry.on_jump
+        if self.tracker.resolve(policy) and policy == "reset":
             self.forget()
 
     def forget(self) -> None:
@@ -134,7 +135,7 @@ class MemoryInputs:
     def missing(self) -> str:
         """What the next update waits for, in words; "" if nothing."""
         if self.tracker.held:
-            return "a decision on the odometry's jump (call ~/reset or set on_odom_jump)"
+            return "a decision on the odometry's jump (call ~/reset or set odometry.on_jump)"
         lacks = [
             f"{what} on {self._node.resolve_topic_name(topic)}"
             for what, topic, rate in (
@@ -234,7 +235,7 @@ class MemoryInputs:
 
     def _update(self, message: AnyImage) -> None:
         generation, stamp = self._generation, messages.stamp_ns(message.header.stamp)
-        memory_T_base = self.tracker.wait_for_pose(stamp, self.parameters.odom_wait)
+        memory_T_base = self.tracker.wait_for_pose(stamp)
         rgb = messages.image_to_rgb(message)
         camera, mount = self.camera(rgb.shape[1], rgb.shape[0]), self.mount(message.header.frame_id)
         with self._lock:
@@ -268,7 +269,7 @@ class MemoryInputs:
     def mount(self, optical_frame: str = "") -> Mount:
         """The camera's pose on the base, by parameters or TF; ``optical_frame`` is that of an image."""
         if self.parameters.camera_mount == "parameters":
-            return self.parameters.mount
+            return self.parameters.camera
         if self._tf_mount is None:  # a mount does not move, so one look is enough
             if not optical_frame:
                 raise BadInput(

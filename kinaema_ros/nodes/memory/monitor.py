@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 # A problem this many seconds old no longer colours /diagnostics.
 _RECENT = 10.0
 _ACTIONS = {
-    "hold": "Memory and answers are on hold. Call ~/reset to start anew, or set on_odom_jump to 'reanchor' (the "
-    "robot did not move) or 'continue' (the robot was moved and the odometry is right)",
+    "hold": "Memory and answers are on hold. Call ~/reset to start anew, or set odometry.on_jump to "
+    "'reanchor' (the robot did not move) or 'continue' (the robot was moved and the odometry is right)",
     "continue": "Taken as a real motion of the robot, as the parameter says",
     "reanchor": "Taken as a new origin under a robot that stood still, so what is remembered stays valid; if it "
     "was moved meanwhile, call ~/reset",

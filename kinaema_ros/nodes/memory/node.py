@@ -28,7 +28,7 @@ from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.markers import estimate_markers, status_marker
-from kinaema_ros.nodes.support.parameters import declare, watch
+from kinaema_ros.nodes.support.parameters import declare
 from kinaema_ros.nodes.support.runtime import run
 from kinaema_ros.paths import default_checkpoint
 
@@ -43,11 +43,10 @@ class MemoryNode(LifecycleNode):
     """The lifecycle node ``kinaema_memory``; DESIGN.md holds its interface."""
 
     def __init__(self) -> None:
-        super().__init__("kinaema_memory")
-        self._parameters_now = declare(self, MemoryParameters)
+        super().__init__("kinaema_memory", automatically_declare_parameters_from_overrides=True)
+        self._parameters_now = declare(self, MemoryParameters, self._apply)
         self._monitor = MemoryMonitor(self)
         self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
-        watch(self, lambda: self._parameters_now, self._apply)
         self._memory: SpatialMemory | None = None
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)

@@ -7,6 +7,7 @@ file is the node around them: one goal at a time, and none that outlives the nod
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import threading
@@ -33,7 +34,7 @@ from kinaema_ros.nodes.navigator.robot_motion import RobotMotion
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.markers import goal_marker
 from kinaema_ros.nodes.support.memory_client import MemoryClient
-from kinaema_ros.nodes.support.parameters import declare, watch
+from kinaema_ros.nodes.support.parameters import declare
 from kinaema_ros.nodes.support.runtime import run
 from kinaema_ros.nodes.support.waiting import wait_until
 
@@ -45,9 +46,8 @@ class NavigatorNode(LifecycleNode):
     """The lifecycle node ``kinaema_navigator``; DESIGN.md holds its interface."""
 
     def __init__(self) -> None:
-        super().__init__("kinaema_navigator")
-        self._parameters_now = declare(self, NavigatorParameters)
-        watch(self, lambda: self._parameters_now, self._apply)
+        super().__init__("kinaema_navigator", automatically_declare_parameters_from_overrides=True)
+        self._parameters_now = declare(self, NavigatorParameters, self._apply)
         group = ReentrantCallbackGroup()
         self._memory = MemoryClient(self, group)
         self._nav2 = Nav2Client(self, group, lambda: self._parameters_now.nav2_timeout)
@@ -216,18 +216,16 @@ class NavigatorNode(LifecycleNode):
 
     def _limits(self, min_seen: float, position_tolerance: float, yaw_tolerance: float) -> DriveLimits:
         """What a goal asks for, zeros replaced by the node's parameters. Raises NavigationError."""
-        p = self._parameters_now
+        usual = self._parameters_now.drive
         try:
-            return DriveLimits(
-                min_seen or p.min_seen,
-                position_tolerance or p.position_tolerance,
-                yaw_tolerance or p.yaw_tolerance,
-                p.requery_period,
-                p.goal_timeout,
-                p.max_corrections,
+            return dataclasses.replace(
+                usual,
+                min_seen=min_seen or usual.min_seen,
+                position_tolerance=position_tolerance or usual.position_tolerance,
+                yaw_tolerance=yaw_tolerance or usual.yaw_tolerance,
             )
         except ValueError as error:
-            raise NavigationError(Code.INVALID_GOAL, str(error)) from error
+            raise NavigationError(Code.INVALID_GOAL, f"{error}, or 0 for the node's default") from error
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9

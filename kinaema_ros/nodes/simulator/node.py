@@ -25,7 +25,7 @@ from kinaema_ros.nodes.mount import optical_quaternion
 from kinaema_ros.nodes.simulator.nav2 import SimulatedNav2
 from kinaema_ros.nodes.simulator.parameters import SimulatorParameters
 from kinaema_ros.nodes.support import messages
-from kinaema_ros.nodes.support.parameters import declare, watch
+from kinaema_ros.nodes.support.parameters import declare
 from kinaema_ros.nodes.support.runtime import run
 from kinaema_ros.sim import render
 from kinaema_ros.sim.simulated_robot import SimulatedRobot, Snapshot
@@ -40,10 +40,9 @@ class SimulatorNode(Node):
     """The node ``kinaema_simulator``; DESIGN.md holds its interface."""
 
     def __init__(self) -> None:
-        super().__init__("kinaema_simulator")
-        self._parameters_now = p = declare(self, SimulatorParameters)
-        watch(self, lambda: self._parameters_now, self._apply)
-        self._robot = SimulatedRobot(p.scene, p.start_seed, p.noise, p.localization)
+        super().__init__("kinaema_simulator", automatically_declare_parameters_from_overrides=True)
+        self._parameters_now = p = declare(self, SimulatorParameters, self._apply)
+        self._robot = SimulatedRobot(p.scene, p.start_seed, p.odometry_noise, p.localization)
         self._image_publisher = self.create_publisher(Image, "image", 5)
         self._camera_info = self.create_publisher(CameraInfo, "camera_info", 5)
         self._odom = self.create_publisher(Odometry, "odom", 50)
@@ -202,8 +201,8 @@ class SimulatorNode(Node):
         transform = TransformStamped(child_frame_id=OPTICAL_FRAME)
         transform.header.frame_id, transform.header.stamp = p.base_frame, stamp
         t, q = transform.transform.translation, transform.transform.rotation
-        t.x, t.y, t.z = p.camera_x, p.camera_y, p.camera_z
-        q.x, q.y, q.z, q.w = optical_quaternion(p.camera_yaw, p.camera_pitch)
+        t.x, t.y, t.z = p.camera.x, p.camera.y, p.camera.z
+        q.x, q.y, q.z, q.w = optical_quaternion(p.camera.yaw, p.camera.pitch)
         return transform
 
 
