@@ -33,9 +33,10 @@ def setting(
 
 
 def check(settings: Any) -> None:
-    """Raises ValueError for the first field out of range (NaN is), with its name and what is allowed."""
+    """Raises ValueError for the first setting out of range (NaN is), with its name and what is allowed."""
     for field in dataclasses.fields(settings):
-        check_value(field, getattr(settings, field.name), field.name)
+        if field.metadata:
+            check_value(field, getattr(settings, field.name), field.name)
 
 
 def check_value(field: dataclasses.Field[Any], value: Any, name: str) -> None:

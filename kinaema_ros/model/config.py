@@ -8,136 +8,124 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+from kinaema_ros.settings import check, setting
 
-def _check(config: Any, name: str, ok: bool, allowed: str) -> None:
-    if not ok:
-        kind = type(config).__name__
-        raise ValueError(f"{kind}.{name} = {getattr(config, name)!r} is out of range: it must be {allowed}")
+TINY, LARGE = 1e-9, 1e9  # stand for "above 0" and "any"
 
 
-def _check_positive(config: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        _check(config, name, math.isfinite(value) and value > 0, "above 0")
-
-
-@dataclass(frozen=True)
-class CellConfig:
-    """How an observation changes the embeddings. The address of an embedding says how well it fits."""
-
-    address: str = "place"  # by content and pose; "time": by how lately it was written, for ablations
-    pose_weight: float = 0.1  # cost in the address of a squared distance of (x, y, 2 cos yaw, 2 sin yaw)
-    write_threshold: float = 0.94  # address above which an observation is folded into an existing embedding
-    max_stride: float = 1.0  # metres after which a new embedding is taken even in a known place
-    count_cap: float = 15.0  # observations after which an embedding keeps adapting at a constant rate
-    context_layers: int = 1  # self-attention blocks across embeddings; 0 switches contextualisation off
-    context_size: int = 16  # embeddings, the best addressed, that take part in an update's self-attention
+class Checked:
+    """Refuses a value out of range on construction: ``ValueError`` names the field and its range."""
 
     def __post_init__(self) -> None:
-        _check(self, "address", self.address in ("place", "time"), "'place' or 'time'")
-        _check(self, "pose_weight", self.pose_weight >= 0.0, "at least 0")
-        _check(self, "write_threshold", -1.0 <= self.write_threshold <= 1.0, "-1 to 1")
-        _check_positive(self, "max_stride")
-        _check(self, "count_cap", self.count_cap >= 1.0, "at least 1")
-        _check(self, "context_layers", 0 <= self.context_layers <= 12, "0 to 12")
-        _check(self, "context_size", self.context_size >= 1, "at least 1")
+        check(self)
 
 
 @dataclass(frozen=True)
-class LoopClosureConfig:
+class CellConfig(Checked):
+    """How an observation changes the embeddings. The address of an embedding says how well it fits."""
+
+    address: str = setting(
+        "place",
+        "By content and pose; 'time': by how lately it was written, for ablations",
+        choices=("place", "time"),
+    )
+    pose_weight: float = setting(
+        0.1, "Cost in the address of a squared distance of (x, y, 2 cos yaw, 2 sin yaw)", 0.0, LARGE
+    )
+    write_threshold: float = setting(
+        0.94, "Address above which an observation is folded into an existing embedding", -1.0, 1.0
+    )
+    max_stride: float = setting(
+        1.0, "Metres after which a new embedding is taken even in a known place", TINY, LARGE
+    )
+    count_cap: float = setting(
+        15.0, "Observations after which an embedding keeps adapting at a constant rate", 1.0, LARGE
+    )
+    context_layers: int = setting(
+        1, "Self-attention blocks across embeddings; 0 switches contextualisation off", 0, 12
+    )
+    context_size: int = setting(
+        16, "Embeddings, the best addressed, that take part in an update's self-attention", 1, 65536
+    )
+
+
+@dataclass(frozen=True)
+class LoopClosureConfig(Checked):
     """When the present view is taken for that of a known place, so that it corrects drift."""
 
     enabled: bool = True
-    recent_updates: int = 40  # for which a place is too fresh
-    min_match: float = 0.8  # probability that the best place is the one in view
-    agreeing_match: float = 0.5  # probability from which another place counts as agreeing
-    agreeing_distance: float = 0.7  # metres within which an agreeing place must put the robot
-    min_agreeing: int = 2  # places, the best one included
-    max_scale: float = 0.5  # metres, of the relative position
-    max_correction: float = 3.0  # metres; beyond, a look-alike is likelier than drift
-    max_correction_yaw: float = math.radians(30.0)
-    variance_per_scale: float = 10.0  # a planar Laplace has 3 scale^2 an axis; views of one place err alike
-
-    def __post_init__(self) -> None:
-        _check(self, "recent_updates", self.recent_updates >= 0, "at least 0")
-        for name in ("min_match", "agreeing_match"):
-            _check(self, name, 0.0 <= getattr(self, name) <= 1.0, "0 to 1")
-        _check(self, "min_agreeing", self.min_agreeing >= 1, "at least 1")
-        _check_positive(self, "agreeing_distance", "max_scale", "max_correction")
-        _check_positive(self, "max_correction_yaw", "variance_per_scale")
+    recent_updates: int = setting(40, "Updates for which a place is too fresh", 0, 10**9)
+    min_match: float = setting(0.8, "Probability that the best place is the one in view", 0.0, 1.0)
+    agreeing_match: float = setting(0.5, "Probability from which another place counts as agreeing", 0.0, 1.0)
+    agreeing_distance: float = setting(
+        0.7, "Metres within which an agreeing place must put the robot", TINY, LARGE
+    )
+    min_agreeing: int = setting(2, "Places that agree, the best one included", 1, 65536)
+    max_scale: float = setting(0.5, "Metres, of the relative position", TINY, LARGE)
+    max_correction: float = setting(3.0, "Metres; beyond, a look-alike is likelier than drift", TINY, LARGE)
+    max_correction_yaw: float = setting(math.radians(30.0), "Radians; the same", TINY, math.pi)
+    variance_per_scale: float = setting(
+        10.0, "A planar Laplace has 3 scale^2 an axis, but views of one place err alike", TINY, LARGE
+    )
 
 
 @dataclass(frozen=True)
-class PoseGraphConfig:
-    """How the embeddings' poses agree. Only ratios of variances matter.
+class PoseGraphConfig(Checked):
+    """How the embeddings' poses agree. The odometry is a random walk with a wheeled robot's order of magnitude."""
 
-    The odometry is a random walk with a wheeled robot's order of magnitude.
-    """
-
-    optimise_every: int = 5  # updates
-    loops_per_embedding: int = 2  # size of the ring of loops
-    position_variance_per_metre: float = 0.02**2  # m^2
-    yaw_variance_per_metre: float = 0.007**2  # rad^2
-    yaw_variance_per_radian: float = 0.007**2  # rad^2
-    min_position_variance: float = 0.02**2  # m^2, of a relation by odometry
-    min_yaw_variance: float = 0.005**2  # rad^2
-    kernel: float = 3.0  # standard deviations beyond which a loop loses its say (Geman and McClure's kernel)
-    position_damping: float = 1.0 / 10.0**2  # 1/m^2: a pose stays near where it was unless something pulls
-    yaw_damping: float = 1.0  # 1/rad^2
-
-    def __post_init__(self) -> None:
-        _check(self, "optimise_every", self.optimise_every >= 1, "at least 1")
-        _check(self, "loops_per_embedding", 1 <= self.loops_per_embedding <= 64, "1 to 64")
-        _check_positive(
-            self, "position_variance_per_metre", "yaw_variance_per_metre", "yaw_variance_per_radian",
-            "min_position_variance", "min_yaw_variance", "kernel", "position_damping", "yaw_damping",
-        )  # fmt: skip
+    optimise_every: int = setting(5, "Updates between two optimisations", 1, 10**9)
+    loops_per_embedding: int = setting(2, "Size of the ring of loops", 1, 64)
+    position_variance_per_metre: float = setting(0.02**2, "m^2 per metre driven", TINY, LARGE)
+    yaw_variance_per_metre: float = setting(0.007**2, "rad^2 per metre driven", TINY, LARGE)
+    yaw_variance_per_radian: float = setting(0.007**2, "rad^2 per radian turned", TINY, LARGE)
+    min_position_variance: float = setting(0.02**2, "m^2, of a relation by odometry", TINY, LARGE)
+    min_yaw_variance: float = setting(0.005**2, "rad^2, of a relation by odometry", TINY, LARGE)
+    kernel: float = setting(
+        3.0, "Standard deviations beyond which a loop loses its say (Geman and McClure)", TINY, LARGE
+    )
+    position_damping: float = setting(
+        1.0 / 10.0**2, "1/m^2: a pose stays near where it was unless something pulls", TINY, LARGE
+    )
+    yaw_damping: float = setting(1.0, "1/rad^2: the same", TINY, LARGE)
 
 
 @dataclass(frozen=True)
-class DistinctnessConfig:
+class DistinctnessConfig(Checked):
     """How far a query stands out from the look-alikes within the same memory, by which `seen` is judged."""
 
-    min_distance: float = 3.0  # metres from which two embeddings are different places
-    typical_likeness: float = (
-        0.5  # of look-alikes where no places lie so far apart: procedural scenes' median
+    min_distance: float = setting(3.0, "Metres from which two embeddings are different places", TINY, LARGE)
+    typical_likeness: float = setting(
+        0.5, "Of look-alikes where no places lie so far apart: procedural scenes' median", -1.0, 0.99
     )
-    min_contrast: float = 0.05  # least difference between the same view and a look-alike
-
-    def __post_init__(self) -> None:
-        _check_positive(self, "min_distance", "min_contrast")
-        _check(self, "typical_likeness", -1.0 <= self.typical_likeness < 1.0, "-1 to below 1")
+    min_contrast: float = setting(0.05, "Least difference between the same view and a look-alike", TINY, 1.0)
 
 
 @dataclass(frozen=True)
-class KinaemaConfig:
+class KinaemaConfig(Checked):
     """Validated on construction; ``ValueError`` names the field and its range.
 
     The memory is ``num_embeddings`` (N) embeddings of dimension ``key_dim + content_dim`` (E), each anchored
     at a planar pose. The image fields describe the canonical camera that every image is resampled to.
     """
 
-    image_width: int = 160
-    image_height: int = 120
-    hfov_deg: float = 90.0
-    num_embeddings: int = 512
-    key_dim: int = 128
-    content_dim: int = 256
-    head_dim: int = 512
-    feature_dropout: float = 0.15  # of the standardised features, while training
-    num_hypotheses: int = 8  # embeddings that answer a query
+    image_width: int = setting(160, "Pixels", 1, 65536)
+    image_height: int = setting(120, "Pixels", 1, 65536)
+    hfov_deg: float = setting(90.0, "Horizontal field of view", 10.0, 150.0)
+    num_embeddings: int = setting(512, "Size of the memory", 2, 65536)
+    key_dim: int = setting(128, "Of what is compared", 1, 65536)
+    content_dim: int = setting(256, "Of what is stored", 1, 65536)
+    head_dim: int = setting(512, "Of the pair head's hidden layers", 1, 65536)
+    feature_dropout: float = setting(0.15, "Of the standardised features, while training", 0.0, 0.99)
+    num_hypotheses: int = setting(8, "Embeddings that answer a query", 1, 65536)
     cell: CellConfig = field(default_factory=CellConfig)
     loop_closure: LoopClosureConfig = field(default_factory=LoopClosureConfig)
     pose_graph: PoseGraphConfig = field(default_factory=PoseGraphConfig)
     distinctness: DistinctnessConfig = field(default_factory=DistinctnessConfig)
 
     def __post_init__(self) -> None:
-        for name in ("image_width", "image_height", "key_dim", "content_dim", "head_dim"):
-            _check(self, name, getattr(self, name) >= 1, "at least 1")
-        _check(self, "feature_dropout", 0.0 <= self.feature_dropout < 1.0, "0 to below 1")
-        _check(self, "hfov_deg", 10.0 <= self.hfov_deg <= 150.0, "10 to 150")
-        _check(self, "num_embeddings", 2 <= self.num_embeddings <= 65536, "2 to 65536")
-        _check(self, "num_hypotheses", 1 <= self.num_hypotheses <= self.num_embeddings, "1 to num_embeddings")
+        super().__post_init__()
+        if self.num_hypotheses > self.num_embeddings:
+            raise ValueError(f"num_hypotheses is {self.num_hypotheses}, must be at most num_embeddings")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> KinaemaConfig:
