@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from kinaema_ros import geometry
@@ -22,7 +23,7 @@ from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.model.cell import MemoryState
-from kinaema_ros.navigation.photo_drive import DriveLimits, DriveTimeout, NotSeen, PhotoDrive
+from kinaema_ros.navigation.photo_drive import Check, DriveLimits, NavigationError, NotSeen, PhotoDrive
 from kinaema_ros.sim import PathFollower
 from kinaema_ros.sim.simulated_robot import SimulatedRobot
 
@@ -70,12 +71,11 @@ class Episode:
         return float(position), float(yaw)
 
 
-class NoWay(Exception):
-    """The planner found no path, or the robot is stuck: what Nav2 would give up for."""
-
-
 class Agent:
-    """One robot on its way to one photo; time passes in ``advance``. Its odometry goes on from ``odom_T_start``."""
+    """One robot on its way to one photo, the GoalRobot of its PhotoDrive; time passes in ``advance``.
+
+    Its odometry goes on from ``odom_T_start`` (3,), and goals are sent in that frame. ask: the answer about the photo.
+    """
 
     def __init__(
         self,
@@ -90,18 +90,12 @@ class Agent:
         self._follower: PathFollower | None = None
         self._keyframes = KeyframeSelector()
         self._keyframes.reason_to_skip(0, odom_T_start)  # the exploration's last frame
-        self._travelled, self._steps = 0.0, 0
+        self.travelled, self._steps = 0.0, 0  # metres by odometry, steps of the simulation
         self.map_T_base = robot.snapshot().map_T_base
         self.odom_T_base = odom_T_start
         episode.path.append(self.map_T_base)
         self._ask_memory = ask
-        self._looks = PhotoDrive(
-            ask=self._ask,
-            send=self._send,
-            arrived=self._arrived,
-            travelled=lambda: self._travelled,
-            now=lambda: robot.snapshot().seconds,
-        ).run(limits)
+        self._looks = PhotoDrive(self, now=lambda: robot.snapshot().seconds).run(limits)
 
     def advance(self) -> bool:
         """Drives on; True at the next keyframe, False once the episode has ended."""
@@ -123,7 +117,7 @@ class Agent:
             self.episode.arrived = True
         except NotSeen:
             self.episode.refused = True
-        except (NoWay, DriveTimeout) as error:
+        except NavigationError as error:
             self.episode.message = str(error)
         else:
             return True
@@ -133,7 +127,7 @@ class Agent:
         now = self.robot.step(1.0 / STEPS_PER_SECOND)
         self.episode.length += math.hypot(*(now.map_T_base[:2] - self.map_T_base[:2]))
         odom_T_base = geometry.compose(self._odom_T_start, now.odom_T_base)
-        self._travelled += math.hypot(*(odom_T_base[:2] - self.odom_T_base[:2]))
+        self.travelled += math.hypot(*(odom_T_base[:2] - self.odom_T_base[:2]))
         self.map_T_base, self.odom_T_base = now.map_T_base, odom_T_base
         self._steps += 1
 
@@ -141,25 +135,28 @@ class Agent:
         self.episode.path.append(self.map_T_base)
         self.episode.collisions += self.robot.collisions
 
-    def _ask(self) -> Estimate:
+    def ask(self, check: Check) -> Estimate:
+        """The answer about the photo; the episode keeps count."""
         answer = self._ask_memory()
         if math.isnan(self.episode.seen):
             self.episode.seen = answer.seen
         self.episode.queries += 1
         return answer
 
-    def _send(self, odom_T_goal: Array) -> None:
-        start_T_goal = geometry.between(self._odom_T_start, odom_T_goal)
-        base_T_goal = geometry.between(self.odom_T_base, odom_T_goal)
+    def send(self, pose: ArrayLike, check: Check) -> None:
+        """Plans a path to a pose (3,) in the odometry's frame and follows it. Raises NavigationError without one."""
+        start_T_goal = geometry.between(self._odom_T_start, pose)
+        base_T_goal = geometry.between(self.odom_T_base, pose)
         self.episode.believed_goals.append(geometry.compose(self.map_T_base, base_T_goal))
         self._follower = self.robot.go_to(geometry.compose(self.robot.map_T_odom(), start_T_goal))
         if self._follower is None:
-            raise NoWay("no path leads there on the map")
+            raise NavigationError("no path leads there on the map")
 
-    def _arrived(self) -> bool:
+    def arrived(self) -> bool:
+        """Whether the path's end is reached. Raises NavigationError if the robot is stuck."""
         assert self._follower is not None
         if self._follower.stuck:
-            raise NoWay("the robot makes no progress")
+            raise NavigationError("the robot makes no progress")
         return self._follower.done
 
 

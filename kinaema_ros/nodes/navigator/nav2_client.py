@@ -18,18 +18,11 @@ from rclpy.task import Future
 from unique_identifier_msgs.msg import UUID
 
 from kinaema_interfaces.action import NavigateToImage
+from kinaema_ros.navigation.photo_drive import Check, NavigationError
 from kinaema_ros.nodes.navigator.goal_guard import GoalGuard
 from kinaema_ros.nodes.support.waiting import wait_for, wait_until
 
 Code = NavigateToImage.Result
-
-
-class NavigationError(Exception):
-    """An end of ``navigate_to_image`` other than success: the action's error code, and what to do."""
-
-    def __init__(self, code: int, message: str):
-        super().__init__(message)
-        self.code = code
 
 
 class Nav2Client:
@@ -58,15 +51,15 @@ class Nav2Client:
             self._guard.close()
             self._guard = None
 
-    def send(self, pose: PoseStamped, behavior_tree: str, check: Callable[[], None]) -> None:
+    def send(self, pose: PoseStamped, behavior_tree: str, check: Check) -> None:
         """Returns when Nav2 has accepted the goal. Raises NavigationError, as does ``check``."""
         timeout = self._timeout()
         try:
             wait_until(self._client.server_is_ready, timeout, check)
         except TimeoutError:
             raise NavigationError(
-                Code.NAV2_UNAVAILABLE,
                 f"no action server {self._name} within {timeout:g} s; start Nav2, or remap navigate_to_pose",
+                Code.NAV2_UNAVAILABLE,
             ) from None
         goal = uuid.uuid4()
         assert self._guard is not None
@@ -83,15 +76,16 @@ class Nav2Client:
             future.add_done_callback(lambda late: self._disown(goal, late.result()))
             if isinstance(error, TimeoutError):
                 raise NavigationError(
-                    Code.NAV2_LOST, f"{self._name} did not answer a goal within {timeout:g} s; is Nav2 alive?"
+                    f"{self._name} did not answer a goal within {timeout:g} s; is Nav2 alive?",
+                    Code.NAV2_LOST,
                 ) from None
             raise
         if not handle.accepted:
             self._guard.ended(goal)
             raise NavigationError(
-                Code.NAV2_REJECTED,
                 f"{self._name} rejected the goal; is Nav2 active, localised, and the frame "
                 f"'{pose.header.frame_id}' in TF?",
+                Code.NAV2_REJECTED,
             )
         self._goal, self._handle = goal, handle  # Nav2 has preempted the goal before this one
         self._heard, self.distance_remaining = time.monotonic(), float("nan")
@@ -107,9 +101,9 @@ class Nav2Client:
             silent = time.monotonic() - self._heard
             if silent > self._timeout():
                 raise NavigationError(
-                    Code.NAV2_LOST,
                     f"nothing was heard from {self._name} for {silent:.1f} s while driving; check that Nav2 "
                     "is alive",
+                    Code.NAV2_LOST,
                 )
             return False
         response: Any = self._result.result()
@@ -119,10 +113,10 @@ class Nav2Client:
         # Nav2 before Jazzy reports neither code nor message.
         code, text = getattr(response.result, "error_code", 0), getattr(response.result, "error_msg", "")
         raise NavigationError(
-            Code.NAV2_ABORTED,
             f"the goal was {what} in {self._name} with error code {code}"
             + (f": {text}" if text else "")
             + "; see Nav2's log, and whether the goal lies in free space",
+            Code.NAV2_ABORTED,
         )
 
     def cancel(self) -> None:
