@@ -120,16 +120,21 @@ class Nav2Client:
         )
 
     def cancel(self) -> None:
-        """Ends the goal, if one runs; returns when Nav2 confirmed or after the time limit."""
-        handle, result = self._handle, self._result
+        """Ends the goal, if one runs; returns when it has ended. Raises NavigationError if Nav2 does not say so."""
+        handle, result, timeout = self._handle, self._result, self._timeout()
         self._handle = None
         if handle is None or result is None or result.done():
             return
         try:
-            wait_for(handle.cancel_goal_async(), self._timeout())
-            wait_for(result, self._timeout())
-        except TimeoutError:  # Nav2 is gone, or will hear from the guard when this process ends
-            pass
+            wait_for(handle.cancel_goal_async(), timeout)
+            wait_for(result, timeout)
+        except TimeoutError:
+            # The guard does not know this goal as ended, and cancels it once more when the navigator ends.
+            raise NavigationError(
+                f"{self._name} did not confirm within {timeout:g} s that its goal is canceled, so the robot may "
+                "still be driving: stop it by other means, and check that Nav2 is alive",
+                Code.NAV2_LOST,
+            ) from None
 
     def _on_feedback(self, goal: uuid.UUID, feedback: NavigateToPose.Feedback) -> None:
         if goal == self._goal:

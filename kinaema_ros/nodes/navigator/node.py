@@ -102,7 +102,7 @@ class NavigatorNode(LifecycleNode):
             return
         self._is_active = False
         with self._driving:  # the drive notices within a tick, and cancels in Nav2 before it lets go
-            self._nav2.cancel()  # a goal of ~/send_goal, which nobody waits for
+            self._cancel_sent_goal()
         self._nav2.close()
         self._motion.stop()
 
@@ -162,7 +162,7 @@ class NavigatorNode(LifecycleNode):
         check = self._takes_over(object(), lambda: False)
         try:
             limits = self._limits(0.0, 0.0, 0.0)
-            with self._alone(check, keep=True):
+            with self._alone(check):
                 robot = self._robot(self._request(request, check))
                 estimate = robot.ask(check)
                 refuse_unseen(estimate, limits.min_seen)
@@ -194,19 +194,29 @@ class NavigatorNode(LifecycleNode):
         return check
 
     @contextmanager
-    def _alone(self, check: Check, keep: bool = False) -> Iterator[None]:
-        """Waits for the goal before to end. Whatever way this one ends, Nav2 is stopped; ``keep``: on
-        errors only."""
+    def _alone(self, check: Check) -> Iterator[None]:
+        """Waits for the goal before to end. Nav2 is stopped if this one ends with an error."""
         wait_until(lambda: self._driving.acquire(blocking=False), math.inf, check)
-        done = False
         try:
-            self._nav2.cancel()  # a goal of ~/send_goal may still be driving
+            self._cancel_sent_goal()
             yield
-            done = True
-        finally:
-            if not (keep and done):
+        except Exception as error:
+            try:
                 self._nav2.cancel()
+            except NavigationError as unconfirmed:
+                self.get_logger().error(str(unconfirmed))
+                if isinstance(error, NavigationError):
+                    raise NavigationError(f"{error}; {unconfirmed}", unconfirmed.code) from error
+            raise
+        finally:
             self._driving.release()
+
+    def _cancel_sent_goal(self) -> None:
+        """Ends a goal of ~/send_goal, which may still be driving and for which nobody waits."""
+        try:
+            self._nav2.cancel()
+        except NavigationError as unconfirmed:
+            self.get_logger().error(str(unconfirmed))
 
     def _request(self, goal: NavigateToImage.Goal | QueryPose.Request, check: Check) -> QueryPose.Request:
         """The question to the memory about a goal's photo, in the frame in which answers are fused."""
