@@ -34,22 +34,16 @@ class Nav2Client:
         )
         self._name = node.resolve_service_name("navigate_to_pose")
         self._timeout = timeout  # seconds Nav2 may be absent, silent or undecided
-        self._guard: GoalGuard | None = None
+        self._guard = GoalGuard(self._name)
         self._goal: uuid.UUID | None = None
         self._handle: ClientGoalHandle | None = None
         self._result: Future | None = None
         self._heard = 0.0
         self.distance_remaining = float("nan")
 
-    def open(self) -> None:
-        """Before the first goal."""
-        self._guard = GoalGuard(self._name)
-
     def close(self) -> None:
-        """After the last goal."""
-        if self._guard is not None:
-            self._guard.close()
-            self._guard = None
+        """Lets the guard of the goals go; the next goal gets another."""
+        self._guard.close()
 
     def send(self, pose: PoseStamped, behavior_tree: str, check: Check) -> None:
         """Returns when Nav2 has accepted the goal. Raises NavigationError, as does ``check``."""
@@ -62,7 +56,6 @@ class Nav2Client:
                 Code.NAV2_UNAVAILABLE,
             ) from None
         goal = uuid.uuid4()
-        assert self._guard is not None
         self._guard.began(goal)
         future = self._client.send_goal_async(
             NavigateToPose.Goal(pose=pose, behavior_tree=behavior_tree),
@@ -90,8 +83,7 @@ class Nav2Client:
         self._goal, self._handle = goal, handle  # Nav2 has preempted the goal before this one
         self._heard, self.distance_remaining = time.monotonic(), float("nan")
         self._result = handle.get_result_async()
-        guard = self._guard
-        self._result.add_done_callback(lambda _: guard.ended(goal))
+        self._result.add_done_callback(lambda _: self._guard.ended(goal))
 
     def arrived(self) -> bool:
         """False while Nav2 drives, True once it says that it is there. Raises NavigationError for other
@@ -143,5 +135,4 @@ class Nav2Client:
     def _disown(self, goal: uuid.UUID, handle: ClientGoalHandle | None) -> None:
         if handle is not None and handle.accepted:
             handle.cancel_goal_async()
-        if self._guard is not None:
-            self._guard.ended(goal)
+        self._guard.ended(goal)

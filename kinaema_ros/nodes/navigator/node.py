@@ -81,7 +81,6 @@ class NavigatorNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Goals are taken from now on."""
-        self._nav2.open()
         self._motion.start()
         self._is_active = True
         return super().on_activate(state)
