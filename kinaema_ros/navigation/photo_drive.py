@@ -19,6 +19,7 @@ from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.navigation.goal_fusion import GoalFusion
 
+LOOK_PERIOD = 0.1  # seconds between two looks at whether the robot is there
 Check = Callable[[], None]  # raises NavigationError when the drive must end
 
 
@@ -127,7 +128,7 @@ class PhotoDrive:
         self._deadline = self._goal_timeout = math.inf
 
     def run(self, limits: DriveLimits) -> Iterator[None]:
-        """Yields while driving, about whenever it should be looked again whether the robot is there; ends on arrival.
+        """Yields while driving, to be resumed every LOOK_PERIOD; ends on arrival.
 
         Every other end is a NavigationError. The goal sent last is the caller's to cancel.
         """

@@ -22,7 +22,6 @@ from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.evaluation.memnav.episodes import Building
 from kinaema_ros.evaluation.memnav.rollout import (
     STEPS_PER_IMAGE,
-    STEPS_PER_SECOND,
     Agent,
     Episode,
     Memories,
@@ -35,7 +34,7 @@ from kinaema_ros.model.estimates import Estimates
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.navigation.photo_drive import DriveLimits
 from kinaema_ros.sim import OdometryNoise, render
-from kinaema_ros.sim.simulated_robot import SimulatedRobot
+from kinaema_ros.sim.simulated_robot import STEP_HZ, SimulatedRobot
 from kinaema_ros.sim.tour import Tour
 from kinaema_ros.training.data import ENCODE_BATCH
 
@@ -270,7 +269,7 @@ def take_tour(e: ExploredScene, noise: OdometryNoise) -> TourTrack:
     robot = e.robot(0, noise)
     tour = Tour(e.building.scene, np.random.default_rng(e.seeds[0]))
     selector = KeyframeSelector()
-    dt = 1.0 / STEPS_PER_SECOND
+    dt = 1.0 / STEP_HZ
     true, odom, travelled, collisions, keyframes = [], [], [0.0], [], []
     while travelled[-1] < TOUR_METRES:
         now = robot.snapshot()

@@ -35,8 +35,9 @@ from kinaema_ros.sim import (
     sample_viewpoints,
 )
 from kinaema_ros.sim.astar import shortest_path
+from kinaema_ros.sim.driving import CLEARANCE
 from kinaema_ros.sim.scene import GRID
-from kinaema_ros.sim.tour import CLEARANCE, path_length, room_of
+from kinaema_ros.sim.tour import path_length, room_of
 
 MIN_WAY = 4.0  # metres of shortest path from start to goal
 OTHER_ROOMS = 1 / 3  # of a building's goals, at least, lie in other rooms than the start

@@ -21,14 +21,21 @@ from kinaema_ros.baselines.methods import Frames, Method
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
-from kinaema_ros.metrics import pose_errors
+from kinaema_ros.metrics import SUCCESS_DISTANCE, pose_errors
 from kinaema_ros.model.cell import MemoryState
-from kinaema_ros.navigation.photo_drive import Check, DriveLimits, NavigationError, NotSeen, PhotoDrive
+from kinaema_ros.navigation.photo_drive import (
+    LOOK_PERIOD,
+    Check,
+    DriveLimits,
+    NavigationError,
+    NotSeen,
+    PhotoDrive,
+)
 from kinaema_ros.sim import PathFollower
-from kinaema_ros.sim.simulated_robot import SimulatedRobot
+from kinaema_ros.sim.simulated_robot import IMAGE_HZ, STEP_HZ, SimulatedRobot
 
-SUCCESS_DISTANCE = 1.0  # metres from the goal viewpoint
-STEPS_PER_SECOND, STEPS_PER_LOOK, STEPS_PER_IMAGE = 20, 2, 4  # as simulator_node and navigator_node have them
+# As simulator_node and navigator_node have them.
+STEPS_PER_IMAGE, STEPS_PER_LOOK = STEP_HZ // IMAGE_HZ, round(LOOK_PERIOD * STEP_HZ)
 # Of a method that says nothing of its certainty: a seen place is up to 1 m and 40 degrees from the nearest frame.
 TYPICAL_STD = (0.5, math.radians(15.0))
 
@@ -106,7 +113,7 @@ class Agent:
             self._step()
             if self._steps % STEPS_PER_IMAGE == 0:
                 self.episode.path.append(self.map_T_base)
-                stamp = self._steps * (1_000_000_000 // STEPS_PER_SECOND)
+                stamp = self._steps * (1_000_000_000 // STEP_HZ)
                 if self._keyframes.reason_to_skip(stamp, self.odom_T_base) is None:
                     return True
 
@@ -124,7 +131,7 @@ class Agent:
         return False
 
     def _step(self) -> None:
-        now = self.robot.step(1.0 / STEPS_PER_SECOND)
+        now = self.robot.step(1.0 / STEP_HZ)
         self.episode.length += math.hypot(*(now.map_T_base[:2] - self.map_T_base[:2]))
         odom_T_base = geometry.compose(self._odom_T_start, now.odom_T_base)
         self.travelled += math.hypot(*(odom_T_base[:2] - self.odom_T_base[:2]))

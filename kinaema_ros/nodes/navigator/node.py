@@ -26,6 +26,7 @@ from visualization_msgs.msg import Marker
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros.navigation.photo_drive import (
+    LOOK_PERIOD,
     Check,
     DriveLimits,
     NavigationError,
@@ -42,8 +43,6 @@ from kinaema_ros.nodes.support.memory_client import MemoryClient
 from kinaema_ros.nodes.support.parameters import declare, watch
 from kinaema_ros.nodes.support.runtime import run
 from kinaema_ros.nodes.support.waiting import wait_until
-
-_LOOK = 0.1  # seconds between two looks at Nav2
 
 
 class NavigatorNode(LifecycleNode):
@@ -138,7 +137,7 @@ class NavigatorNode(LifecycleNode):
             try:
                 for _ in drive.run(limits):
                     self._report(handle, drive)
-                    time.sleep(_LOOK)
+                    time.sleep(LOOK_PERIOD)
             finally:
                 result.num_queries = drive.queries
                 if robot.sent is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kinaema_ros.nodes.support.parameters import ParameterError, parameter
 from kinaema_ros.sim import Camera, OdometryNoise, Scene, SceneConfig, generate_scene
+from kinaema_ros.sim.simulated_robot import IMAGE_HZ, STEP_HZ
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,13 @@ class SimulatorParameters:
         read_only=True,
     )
     step_hz: float = parameter(
-        20.0, "Steps of motion, and odometry messages, a second", low=5.0, high=200.0, read_only=True
+        float(STEP_HZ),
+        "Steps of motion, and odometry messages, a second",
+        low=5.0,
+        high=200.0,
+        read_only=True,
     )
-    image_hz: float = parameter(5.0, "Images a second", low=0.1, high=60.0, read_only=True)
+    image_hz: float = parameter(float(IMAGE_HZ), "Images a second", low=0.1, high=60.0, read_only=True)
     image_width: int = parameter(320, "Pixels", low=8, high=4096, read_only=True)
     image_height: int = parameter(240, "Pixels", low=8, high=4096, read_only=True)
     hfov_deg: float = parameter(90.0, "Horizontal field of view", low=60.0, high=110.0, read_only=True)
