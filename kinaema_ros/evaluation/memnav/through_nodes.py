@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_ros import geometry
 from kinaema_ros.evaluation.episodes import FIRST_SEED
-from kinaema_ros.evaluation.memnav.agents import Result
 from kinaema_ros.evaluation.memnav.episodes import (
     START_SEED,
     Building,
+    Episode,
     MemnavConfig,
+    Result,
     choose_goals,
     cut_short,
     plan_building,
     shortest_way,
 )
-from kinaema_ros.evaluation.memnav.rollout import Episode
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
 from kinaema_ros.nodes.client.joystick import DemoRobot
