@@ -1,4 +1,4 @@
-"""The demo's hand on the joystick and its eyes on the robot, over ROS."""
+"""A program's way to drive the simulated robot by cmd_vel, and to hear where it is."""
 
 from __future__ import annotations
 

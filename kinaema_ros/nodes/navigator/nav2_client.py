@@ -135,4 +135,6 @@ class Nav2Client:
     def _disown(self, goal: uuid.UUID, handle: ClientGoalHandle | None) -> None:
         if handle is not None and handle.accepted:
             handle.cancel_goal_async()
-        self._guard.ended(goal)
+            handle.get_result_async().add_done_callback(lambda _: self._guard.ended(goal))
+        else:
+            self._guard.ended(goal)

@@ -46,7 +46,7 @@ from kinaema_ros.nodes.support.waiting import wait_until
 
 
 class NavigatorNode(LifecycleNode):
-    """The lifecycle node ``kinaema_navigator``; DESIGN.md holds its interface."""
+    """The lifecycle node ``kinaema_navigator``."""
 
     def __init__(self) -> None:
         super().__init__("kinaema_navigator")

@@ -1,7 +1,7 @@
 """simulator_node: a procedural scene as a robot with camera, odometry and Nav2's action.
 
 A thread lets time pass (SimulatedRobot.step) and publishes; /clock and odometry always before the image of
-the same stamp. ``navigate_to_pose`` is in simulated_nav2.py.
+the same stamp. ``navigate_to_pose`` is in nav2.py.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LOCKSTEP_TIMEOUT = 2.0  # a memory that is gone must not stop the world
 
 
 class SimulatorNode(Node):
-    """The node ``kinaema_simulator``; DESIGN.md holds its interface."""
+    """The node ``kinaema_simulator``."""
 
     def __init__(self) -> None:
         super().__init__("kinaema_simulator")
@@ -70,7 +70,7 @@ class SimulatorNode(Node):
         self._thread.start()
 
     def close(self) -> None:
-        """Stops time."""
+        """Ends the goals of ``navigate_to_pose`` and the thread that simulates."""
         self._nav2.close()
         self._stopping.set()
         self._thread.join()
