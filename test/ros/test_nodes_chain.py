@@ -55,9 +55,10 @@ def test_the_simulator_counts_collisions_and_tells_whoever_asks_late() -> None:
 
     def collided() -> bool:
         robot.cmd_vel.publish(ahead)
-        return bool(counts) and counts[-1].data > 0
+        return counts[-1].data > 0
 
     try:
+        wait_until(lambda: bool(counts), DISCOVERY, "the count before any collision")
         wait_until(collided, DISCOVERY, "a wall")
         with DemoRobot(lambda *_: None, lambda: None) as late:
             wait_until(lambda: late.collisions == counts[-1].data, what="the count")
