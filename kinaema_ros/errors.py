@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 
+class KinaemaError(Exception):
+    """What a user can cause; the message names the cause and the remedy."""
+
+
 class BadInput(ValueError):
     """Input that must not reach the memory.
 

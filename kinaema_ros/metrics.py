@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from kinaema_ros import geometry
 from kinaema_ros.geometry import Array
 
+SUCCESS_DISTANCE = 1.0  # metres from a photo's viewpoint within which a robot that stopped has reached it
 # The levels of accuracy that are reported everywhere: key -> (metres, radians), both to be met.
 ACCURACY_LEVELS = {
     "acc_0.5m_10deg": (0.5, math.radians(10.0)),

@@ -35,6 +35,7 @@ class World(Ros):
 
     def __init__(self) -> None:
         super().__init__("test_world", threads=8)
+        self.navigator: NodeProcess  # whose world this is
         group = ReentrantCallbackGroup()
         node = self.node
         self.odom = node.create_publisher(Odometry, "odom", 10)
@@ -57,9 +58,9 @@ class World(Ros):
         self.queries: list[QueryPose.Request] = []
         self.accepts, self.aborts, self.talks = True, False, True
         self.arrive = threading.Event()
-        self.memory_answers, self.nav2_decides = threading.Event(), threading.Event()
-        self.memory_answers.set()
-        self.nav2_decides.set()
+        self.memory_answers, self.nav2_decides, self.nav2_cancels = (threading.Event() for _ in range(3))
+        for event in (self.memory_answers, self.nav2_decides, self.nav2_cancels):
+            event.set()
         self.goals: list[np.ndarray] = []
         self.frames: list[str] = []
         self.ends: list[str] = []
@@ -72,7 +73,7 @@ class World(Ros):
             self.on_goal,
             callback_group=group,
             goal_callback=self.on_offer,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            cancel_callback=self.on_cancel,
         )
 
     def publish_odometry(self) -> None:
@@ -92,6 +93,10 @@ class World(Ros):
     def on_offer(self, _: NavigateToPose.Goal) -> GoalResponse:
         self.nav2_decides.wait(DISCOVERY)
         return GoalResponse.ACCEPT if self.accepts else GoalResponse.REJECT
+
+    def on_cancel(self, _: Any) -> CancelResponse:
+        self.nav2_cancels.wait(DISCOVERY)
+        return CancelResponse.ACCEPT
 
     def on_goal(self, handle: Any) -> NavigateToPose.Result:
         number = len(self.goals)
@@ -163,7 +168,7 @@ class World(Ros):
         """Begins as in ``begin`` and leaves Nav2 idle."""
         self.begin()
         yield
-        for event in (self.arrive, self.memory_answers, self.nav2_decides):
+        for event in (self.arrive, self.memory_answers, self.nav2_decides, self.nav2_cancels):
             event.set()
         wait_until(lambda: self.running == 0, what="every test leaves Nav2 idle")
 
@@ -186,6 +191,7 @@ def _answering() -> tuple[World, NodeProcess]:
         with suppress(AssertionError):
             assert world.client.wait_for_server(DISCOVERY)
             world.result(world.client.send_goal_async(NavigateToImage.Goal(min_seen=2.0)), 10.0)  # refused
+            world.navigator = process
             return world, process
         process.stop()
         world.close()

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from kinaema_ros.geometry import Array
 from kinaema_ros.sim import Camera, Scene, plan_path, render, sample_viewpoints
+from kinaema_ros.sim.driving import CLEARANCE
 from kinaema_ros.sim.space import ray_distance
-from kinaema_ros.sim.tour import CLEARANCE, path_length, room_of
+from kinaema_ros.sim.tour import path_length, room_of
 
 CANDIDATES = 300
 # As evaluation has it: a place counts as seen when the robot was this near, looking about that way.

@@ -13,8 +13,9 @@ from matplotlib.gridspec import GridSpecFromSubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
-from kinaema_ros.demo.record import CAMERA, REACHED_DISTANCE, DemoRecord, Visit
+from kinaema_ros.demo.record import CAMERA, DemoRecord, Visit
 from kinaema_ros.drawing import BLUE, FURNITURE, GREEN, ORANGE, RED, WALL, ellipse, footprint
+from kinaema_ros.metrics import SUCCESS_DISTANCE
 from kinaema_ros.sim import render
 
 Rgb = tuple[float, float, float]
@@ -100,7 +101,7 @@ def _draw_visit(panels: list[Axes], record: DemoRecord, number: int, visit: Visi
         right = "refused" if visit.first_estimate is None else "gave up"
     else:
         right = f"arrived {visit.distance:.2f} m away, {visit.seconds:.0f} s"
-        if visit.distance > REACHED_DISTANCE:
+        if visit.distance > SUCCESS_DISTANCE:
             right += ": too far"
     for axes, picture, title in zip(panels, (visit.photo, arrival), (left, right), strict=True):
         axes.imshow(picture, interpolation="antialiased")

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from kinaema_ros import geometry
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
-from kinaema_ros.metrics import pose_errors
+from kinaema_ros.metrics import SUCCESS_DISTANCE, pose_errors
 from kinaema_ros.sim import Camera, Scene
 
-REACHED_DISTANCE = 1.0  # metres from the photo's viewpoint
 REACHED_SHARE = 0.8  # of the photos, for the demo to have done its job
 CAMERA = Camera(320, 240)  # the robot's
 
@@ -56,7 +55,7 @@ class Visit:
     @property
     def reached(self) -> bool:
         """True if the robot says that it is there, and is."""
-        return self.arrived and self.distance <= REACHED_DISTANCE
+        return self.arrived and self.distance <= SUCCESS_DISTANCE
 
     @property
     def seconds(self) -> float:

@@ -8,26 +8,72 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kinaema_ros import geometry
+from kinaema_ros.errors import KinaemaError
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.navigation.goal_fusion import GoalFusion
 from kinaema_ros.settings import check, setting
 
+LOOK_PERIOD = 0.1  # seconds between two looks at whether the robot is there
+Check = Callable[[], None]  # raises NavigationError when the drive must end
 
-class NoAnswer(Exception):
-    """The memory cannot be asked right now; a robot that has a goal already drives on by it."""
+
+class NavigationError(KinaemaError):
+    """A drive ended other than by arrival.
+
+    ``code`` is an error code of kinaema_interfaces/action/NavigateToImage; without one it is the class's own.
+    """
+
+    code = 100  # UNKNOWN
+
+    def __init__(self, message: str, code: int | None = None):
+        super().__init__(message)
+        if code is not None:
+            self.code = code
 
 
-class NotSeen(Exception):
+class NotSeen(NavigationError):
     """The photo shows a place that is probably not in memory."""
 
+    code = 103  # NOT_SEEN
 
-class DriveTimeout(Exception):
+
+class NoAnswer(NavigationError):
+    """The memory cannot be asked right now; a robot that has a goal already drives on by it."""
+
+    code = 106  # QUERY_FAILED
+
+
+class DriveTimeout(NavigationError):
     """The drive took too long."""
+
+    code = 115  # TIMEOUT
+
+
+class GoalRobot(Protocol):
+    """A robot that can be sent to poses (3,) of a frame that is fixed while driving, such as the odometry's.
+
+    ``check`` is to be called while waiting, and lets what it raises through.
+    """
+
+    @property
+    def travelled(self) -> float:
+        """Metres driven so far."""
+
+    def ask(self, check: Check) -> Estimate:
+        """Where the memory says the photo was taken. Raises NoAnswer where it may know later."""
+
+    def send(self, pose: ArrayLike, check: Check) -> None:
+        """Replaces the goal. Raises NavigationError if the robot cannot go there."""
+
+    def arrived(self) -> bool:
+        """Whether the robot is at the goal sent last. Raises NavigationError if it gave up."""
 
 
 @dataclass(frozen=True)
@@ -76,47 +122,42 @@ def refuse_unseen(answer: Estimate, min_seen: float) -> None:
 
 
 class PhotoDrive:
-    """One photo, driven to. Poses are in a frame that is fixed while driving, such as the odometry's.
+    """A robot's drive to one photo.
 
-    ask: the memory's answer about the photo, or NoAnswer. send: replaces the goal (3,) of whatever plans and
-    drives. arrived: whether that says that it is there. travelled: metres driven so far. now: the clock, in
-    seconds. check: raises when the drive must end.
+    now: the clock, in seconds. check: raises NavigationError when the drive must end. warn: is told what went
+    wrong without ending the drive.
     """
 
     goal: GoalFusion  # from the first answer on
 
     def __init__(
         self,
-        ask: Callable[[], Estimate],
-        send: Callable[[Array], object],
-        arrived: Callable[[], bool],
-        travelled: Callable[[], float],
+        robot: GoalRobot,
         now: Callable[[], float],
-        check: Callable[[], object] = lambda: None,
+        check: Check = lambda: None,
         warn: Callable[[str], object] = lambda _: None,
     ):
-        self._ask, self._send, self._arrived = ask, send, arrived
-        self._travelled, self._now, self._caller_check, self._warn = travelled, now, check, warn
+        self._robot, self._now, self._caller_check, self._warn = robot, now, check, warn
         self.queries, self.seen = 0, 0.0
         self._fixed_T_sent: Array = np.zeros(3)
         self._travelled_before = 0.0  # at the last answer
         self._deadline = self._goal_timeout = math.inf
 
     def run(self, limits: DriveLimits) -> Iterator[None]:
-        """Yields while driving, about whenever it should be looked again whether the robot is there; ends on arrival.
+        """Yields while driving, to be resumed every LOOK_PERIOD; ends on arrival.
 
-        Raises NotSeen, DriveTimeout, and what the callbacks raise. The goal sent last is the caller's to cancel.
+        Every other end is a NavigationError. The goal sent last is the caller's to cancel.
         """
         self._goal_timeout, self._deadline = limits.goal_timeout, self._now() + limits.goal_timeout
-        first = self._ask()
+        first = self._robot.ask(self._check)
         refuse_unseen(first, limits.min_seen)
         self._count(first)
         self.goal = GoalFusion(first.pose, first.covariance)
         self._send_goal()
         corrections, asked = 0, self._now()
         while True:
-            self.check()
-            if self._arrived():
+            self._check()
+            if self._robot.arrived():
                 # The photo's view is before the camera now; the memory gets no sharper about it than here.
                 self._ask_again(limits.min_seen)
                 if not self._moved(limits):
@@ -133,24 +174,23 @@ class PhotoDrive:
                     self._send_goal()
             yield
 
-    def check(self) -> None:
-        """Raises when the drive must end."""
+    def _check(self) -> None:
         self._caller_check()
         if self._now() > self._deadline:
             raise DriveTimeout(
-                f"the goal took longer than {self._goal_timeout:g} s (parameter goal_timeout), so the robot was stopped"
+                f"the goal took longer than {self._goal_timeout:g} s (parameter drive.goal_timeout), so the robot was stopped"
             )
 
     def _count(self, answer: Estimate) -> None:
         self.queries += 1
         self.seen = answer.seen
-        self._travelled_before = self._travelled()
+        self._travelled_before = self._robot.travelled
 
     def _ask_again(self, min_seen: float) -> None:
         """Sharpens the goal; an answer that does not come, or does not know the photo, changes nothing."""
         before = self._travelled_before
         try:
-            answer = self._ask()
+            answer = self._robot.ask(self._check)
         except NoAnswer as error:
             self._warn(f"driving on by the last estimate: {error}")
             return
@@ -170,5 +210,5 @@ class PhotoDrive:
 
     def _send_goal(self) -> None:
         pose = self.goal.pose.copy()
-        self._send(pose)
+        self._robot.send(pose, self._check)
         self._fixed_T_sent = pose

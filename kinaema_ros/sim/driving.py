@@ -14,6 +14,7 @@ from kinaema_ros.sim.scene import OccupancyGrid, Scene
 from kinaema_ros.sim.space import nearest_distance
 
 ROBOT_RADIUS = 0.2
+CLEARANCE = ROBOT_RADIUS + 0.05  # metres that a planned path keeps from obstacles
 SUBSTEP = 0.02  # metres between collision checks
 
 Pose = tuple[float, float, float]

@@ -11,7 +11,6 @@ import numpy as np
 from kinaema_ros import geometry
 from kinaema_ros.geometry import Array
 from kinaema_ros.sim import (
-    ROBOT_RADIUS,
     OccupancyGrid,
     OdometryNoise,
     PathFollower,
@@ -20,10 +19,11 @@ from kinaema_ros.sim import (
     plan_path,
     step_robot,
 )
+from kinaema_ros.sim.driving import CLEARANCE
 
+STEP_HZ, IMAGE_HZ = 20, 5  # steps of motion and images a second, unless a simulator is told otherwise
 # The noise is given per step of a walk, as in training: this far, or this much of a turn.
 _STEP, _STEP_YAW = 0.25, math.radians(25.0)
-_CLEARANCE = ROBOT_RADIUS + 0.05  # what a planned path keeps
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class SimulatedRobot:
     def go_to(self, map_T_goal: Array) -> PathFollower | None:
         """Plans a path and follows it from the next step on; None if there is none."""
         start = self.believed()
-        path = plan_path(self.grid, start[:2].tolist(), map_T_goal[:2].tolist(), _CLEARANCE)
+        path = plan_path(self.grid, start[:2].tolist(), map_T_goal[:2].tolist(), CLEARANCE)
         if path is None:
             return None
         follower = PathFollower(path, float(map_T_goal[2]))

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from kinaema_ros.geometry import Array, wrap_angle
-from kinaema_ros.sim import ROBOT_RADIUS, OccupancyGrid, PathFollower, Scene, plan_path
+from kinaema_ros.sim import OccupancyGrid, PathFollower, Scene, plan_path
+from kinaema_ros.sim.driving import CLEARANCE
 from kinaema_ros.sim.scene import GRID
 
 SPACING = 2.0  # metres between stops
-CLEARANCE = ROBOT_RADIUS + 0.05  # what a planned path keeps
 _LOOK_SPEED = 1.5  # rad/s of a look around
 _NEAREST = 3  # stops, as the crow flies, of which the one with the shortest way comes next
 

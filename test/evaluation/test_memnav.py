@@ -13,12 +13,12 @@ from evaluation_support import small_network
 
 from kinaema_ros import cli, geometry, metrics
 from kinaema_ros.baselines.methods import KinaemaMethod, Retrieval
-from kinaema_ros.evaluation.memnav import agents as memnav_methods
 from kinaema_ros.evaluation.memnav import evaluate as memnav
-from kinaema_ros.evaluation.memnav.agents import ObservationEncoder, Result, by_memory, no_memory
-from kinaema_ros.evaluation.memnav.episodes import MemnavConfig, plan_building
+from kinaema_ros.evaluation.memnav import rollout
+from kinaema_ros.evaluation.memnav.agents import Memories, rows
+from kinaema_ros.evaluation.memnav.episodes import Episode, MemnavConfig, Result, plan_building
 from kinaema_ros.evaluation.memnav.pictures import HEIGHT, WIDTH, episode_picture, outcome, sheet
-from kinaema_ros.evaluation.memnav.rollout import Episode, Memories, rows
+from kinaema_ros.evaluation.memnav.rollout import ObservationEncoder, by_memory, no_memory
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.encoder import FEATURE_DIM
 from kinaema_ros.navigation.photo_drive import DriveLimits
@@ -108,7 +108,7 @@ def test_a_record_says_what_happened(explored):
 
 def test_the_oracle_reaches_every_goal_by_nearly_the_shortest_way(explored):
     with torch.inference_mode():
-        (result,) = memnav_methods.oracle([explored], DriveLimits())
+        (result,) = rollout.oracle([explored], DriveLimits())
     assert all(t.success and t.stop_distance < 0.6 and t.collisions == 0 for t in result.episodes)
     record = memnav.record("oracle", [result], 0, NOISE)
     assert record["success_rate"] == 1.0 and record["spl"] > 0.85
@@ -138,13 +138,13 @@ def test_the_shipped_memory_finds_its_way_and_driving_together_is_driving_alone(
 
 
 def test_without_a_memory_the_robot_looks_until_it_gives_up(network, explored, monkeypatch):
-    monkeypatch.setattr(memnav_methods, "TOUR_METRES", 3.0)
-    monkeypatch.setattr(memnav_methods, "FOUND", 0.999)
+    monkeypatch.setattr(rollout, "TOUR_METRES", 3.0)
+    monkeypatch.setattr(rollout, "FOUND", 0.999)
     with torch.inference_mode():
         (result,) = no_memory(network, [explored], NOISE, DriveLimits(), ObservationEncoder(network))
     assert all(t.message == "not found within 3 m" and not t.success for t in result.episodes)
     assert all(2.85 <= t.length < 3.0 and len(t.path) > 10 for t in result.episodes)
-    monkeypatch.setattr(memnav_methods, "FOUND", 0.0)  # whatever it sees is what it looks for
+    monkeypatch.setattr(rollout, "FOUND", 0.0)  # whatever it sees is what it looks for
     with torch.inference_mode():
         (result,) = no_memory(
             network, [explored], NOISE, DriveLimits(goal_timeout=20.0), ObservationEncoder(network)

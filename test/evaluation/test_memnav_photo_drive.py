@@ -7,7 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from kinaema_ros.navigation.photo_drive import DriveLimits, DriveTimeout, NoAnswer, NotSeen, PhotoDrive
+from kinaema_ros.errors import KinaemaError
+from kinaema_ros.navigation.photo_drive import (
+    Check,
+    DriveLimits,
+    DriveTimeout,
+    NavigationError,
+    NoAnswer,
+    NotSeen,
+    PhotoDrive,
+)
 
 
 @dataclass(frozen=True)
@@ -24,23 +33,25 @@ def said(x: float, metres: float = 0.1, seen: float = 0.9) -> Said:
 class World:
     """A robot that is at its goal ``seconds_to_goal`` after it was sent there; the clock ticks once a look."""
 
+    travelled = 0.0
+
     def __init__(self, *answers: Said | NoAnswer, seconds_to_goal: float = 5.0):
         self.answers, self.seconds_to_goal = list(answers), seconds_to_goal
         self.seconds, self.sent_at, self.sent, self.warnings = 0.0, 0.0, [], []
-        self.drive = PhotoDrive(
-            self.ask, self.send, lambda: self.seconds >= self.sent_at + self.seconds_to_goal, lambda: 0.0,
-            lambda: self.seconds, warn=self.warnings.append,
-        )  # fmt: skip
+        self.drive = PhotoDrive(self, lambda: self.seconds, warn=self.warnings.append)
 
-    def ask(self) -> Said:
+    def ask(self, check: Check) -> Said:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, NoAnswer):
             raise answer
         return answer
 
-    def send(self, pose: np.ndarray) -> None:
+    def send(self, pose: np.ndarray, check: Check) -> None:
         self.sent.append(float(pose[0]))
         self.sent_at = self.seconds
+
+    def arrived(self) -> bool:
+        return self.seconds >= self.sent_at + self.seconds_to_goal
 
     def run(self, **limits: float) -> PhotoDrive:
         for _ in self.drive.run(DriveLimits(**limits)):  # type: ignore[arg-type]
@@ -96,6 +107,28 @@ def test_a_drive_that_takes_too_long_is_ended():
     with pytest.raises(DriveTimeout, match="20 s"):
         world.run(goal_timeout=20.0)
     assert world.seconds == 21.0
+
+
+def test_a_wait_for_the_memory_or_the_planner_ends_with_the_drive():
+    class Waiting(World):
+        def ask(self, check: Check) -> Said:
+            while self.sent:
+                self.seconds += 1.0
+                check()
+            return super().ask(check)
+
+    with pytest.raises(DriveTimeout, match="20 s"):
+        Waiting(said(4.0), seconds_to_goal=1e9).run(goal_timeout=20.0)
+
+
+def test_the_codes_are_those_of_the_action():
+    codes = pytest.importorskip("kinaema_interfaces.action").NavigateToImage.Result
+    assert NavigationError("").code == codes.UNKNOWN and issubclass(NavigationError, KinaemaError)
+    assert [end("").code for end in (NotSeen, NoAnswer, DriveTimeout)] == [
+        codes.NOT_SEEN,
+        codes.QUERY_FAILED,
+        codes.TIMEOUT,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from kinaema_ros.evaluation.memnav.episodes import (
 )
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.sim import explore, generate_scene, plan_path
+from kinaema_ros.sim.driving import CLEARANCE
 from kinaema_ros.sim.space import line_of_sight
-from kinaema_ros.sim.tour import CLEARANCE, path_length, room_of
+from kinaema_ros.sim.tour import path_length, room_of
 
 SMALL = MemnavConfig(seed=3, frames=80, goals=6)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import signal
@@ -21,7 +22,8 @@ from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from ros_support import NodeProcess, wait_until  # noqa: E402
 
 from kinaema_interfaces.action import NavigateToImage  # noqa: E402
-from kinaema_ros.nodes import messages  # noqa: E402
+from kinaema_ros.nodes.client import client  # noqa: E402
+from kinaema_ros.nodes.support import messages  # noqa: E402
 from kinaema_ros.nodes.support.spinning import Spinner  # noqa: E402
 
 
@@ -75,10 +77,15 @@ def test_query_says_what_the_replay_said(recorded, tmp_path, monkeypatch):
 
 
 class Navigator:
-    """A navigate_to_image server that ends each drive as the test says, or waits to be canceled."""
+    """A navigate_to_image server that ends each drive as the test says, or waits to be canceled.
+
+    When ``answers`` is cleared it does not answer cancels; canceled drives end with ``error_when_canceled``.
+    """
 
     def __init__(self, error_code=None):
         self.error_code, self.goals, self.canceled = error_code, [], threading.Event()
+        self.error_when_canceled, self.answers = NavigateToImage.Result.CANCELED, threading.Event()
+        self.answers.set()
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context)
         self.node = rclpy.create_node("navigator_double", context=self._context)
@@ -88,11 +95,16 @@ class Navigator:
             "navigate_to_image",
             self._drive,
             callback_group=ReentrantCallbackGroup(),  # a cancellation comes while the drive goes on
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            cancel_callback=self._on_cancel,
         )
         self._spinner = Spinner(MultiThreadedExecutor(3, context=self._context), self.node)
 
+    def _on_cancel(self, _):
+        self.answers.wait(30.0)
+        return CancelResponse.ACCEPT
+
     def close(self):
+        self.answers.set()
         self._spinner.end()
         self._server.destroy()
         self.node.destroy_node()
@@ -107,7 +119,7 @@ class Navigator:
             wait_until(lambda: goal.is_cancel_requested, 30.0, "a cancellation")
             goal.canceled()
             self.canceled.set()
-            return NavigateToImage.Result(error_code=NavigateToImage.Result.CANCELED)
+            return NavigateToImage.Result(error_code=self.error_when_canceled, error_msg="where is Nav2?")
         result = NavigateToImage.Result(error_code=self.error_code, num_queries=3)
         if self.error_code:
             goal.abort()
@@ -169,6 +181,25 @@ def test_ctrl_c_stops_the_robot(recorded, navigator):
     assert process.returncode == 130
     assert err == "kinaema goto: interrupted\n"
     assert server.canceled.wait(5.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("silent", "interrupted; /navigate_to_image did not confirm within 2 s"), ("lost", "where is Nav2?")],
+)
+def test_a_cancel_that_nobody_confirms_is_told(recorded, navigator, monkeypatch, fault, words):
+    """Ctrl-C comes once the drive has begun; the navigator is silent then, or says that Nav2 is."""
+    server = navigator()
+    if fault == "silent":
+        server.answers.clear()
+        monkeypatch.setattr(client, "_CANCEL_TIMEOUT", 2.0)
+    else:
+        server.error_when_canceled = NavigateToImage.Result.NAV2_LOST
+    photo = recorded / "queries" / "0.png"
+    with client.KinaemaClient() as kinaema, pytest.raises(client.NavigatorUnavailable) as told:
+        kinaema.go_to(photo, on_feedback=lambda _: _thread.interrupt_main())
+    assert words in str(told.value)
+    assert isinstance(told.value.__cause__, KeyboardInterrupt)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,13 @@ import pytest
 from action_msgs.msg import GoalStatus
 from chain_support import WORLD, SimulatedRobot, rviz_finds_its_topics, start_nodes, stop_nodes
 from geometry_msgs.msg import Twist
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_support import DISCOVERY, NodeProcess, wait_until
+from std_msgs.msg import UInt32
 
 from kinaema_ros import geometry
 from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
+from kinaema_ros.nodes.client.joystick import DemoRobot
 from kinaema_ros.nodes.support import messages
 
 
@@ -41,6 +44,28 @@ def test_a_robot_returns_to_where_a_photo_was_taken(tmp_path: Path) -> None:
     assert answer.seen > 0.5
     assert np.hypot(error[0], error[1]) < 1.0
     assert abs(np.degrees(error[2])) < 30.0
+
+
+def test_the_simulator_counts_collisions_and_tells_whoever_asks_late() -> None:
+    node = NodeProcess("simulator_node", f"world:={WORLD}", "publish_clock:=true", "real_time_factor:=0.0")
+    robot, ahead, counts = SimulatedRobot(), Twist(), []
+    ahead.linear.x = 0.5
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    robot.node.create_subscription(UInt32, "kinaema_simulator/collisions", counts.append, latched)
+
+    def collided() -> bool:
+        robot.cmd_vel.publish(ahead)
+        return counts[-1].data > 0
+
+    try:
+        wait_until(lambda: bool(counts), DISCOVERY, "the count before any collision")
+        wait_until(collided, DISCOVERY, "a wall")
+        with DemoRobot(lambda *_: None, lambda: None) as late:
+            wait_until(lambda: late.collisions == counts[-1].data, what="the count")
+    finally:
+        robot.close()
+        assert node.stop() == 0, node.log
+    assert counts[0].data == 0 and late.collisions > 0
 
 
 def test_the_simulator_is_a_robot() -> None:

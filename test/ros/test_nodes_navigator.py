@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -162,6 +164,28 @@ def test_send_goal_takes_over_from_the_action_and_the_action_from_it(world: Worl
     world.driving()
     world.arrive.set()
     assert world.end_of(second)[1].error_code == Code.NONE
+
+
+def guards(navigator: int) -> list[int]:
+    """Processes that guard the goals of the navigator with this process number."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == navigator and b"goal_guard" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+def test_the_guard_starts_with_the_first_goal_and_not_with_the_activation(world: World) -> None:
+    number = world.navigator.process.pid
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+        assert world.change_state(transition)
+    wait_until(lambda: not guards(number), what="the guard of the goals before to end")
+    world.arrive.set()
+    for _ in range(2):
+        assert world.end_of(world.go())[1].error_code == Code.NONE
+        assert len(guards(number)) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

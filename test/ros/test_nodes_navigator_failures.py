@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from action_msgs.msg import GoalStatus
+from lifecycle_msgs.msg import Transition
 from navigator_support import PHOTO, Code, World, navigator, second_navigator
 from rclpy.callback_groups import ReentrantCallbackGroup
 from ros_support import wait_until
@@ -101,6 +102,30 @@ def test_a_nav2_that_does_not_decide_is_given_up_and_its_late_yes_taken_back(wor
     wait_until(lambda: world.ends == ["canceled"], what="the late goal to be canceled")
 
 
+def test_a_cancel_that_nav2_does_not_confirm_is_no_cancel(world: World) -> None:
+    world.nav2_cancels.clear()
+    with world.patience(nav2_timeout=1.0):
+        handle = world.go()
+        world.driving()
+        world.result(handle.cancel_goal_async())
+        status, result = world.end_of(handle)
+    assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Code.NAV2_LOST)
+    assert result.error_msg.startswith("canceled on request; /navigate_to_pose did not confirm within 1 s")
+    assert "may still be driving: stop it by other means" in result.error_msg
+    assert result.error_msg in world.navigator.log
+
+
+def test_the_log_tells_of_a_goal_of_send_goal_that_may_outlive_a_deactivation(world: World) -> None:
+    said = world.navigator.log.count("may still be driving")
+    world.nav2_cancels.clear()
+    with world.patience(nav2_timeout=1.0):
+        assert world.call(world.send_goal, QueryPose.Request(image=PHOTO)).success
+        world.driving()
+        assert world.change_state(Transition.TRANSITION_DEACTIVATE)
+        wait_until(lambda: world.navigator.log.count("may still be driving") > said, what="the log to tell")
+        assert world.change_state(Transition.TRANSITION_ACTIVATE)
+
+
 def test_a_memory_that_does_not_answer_is_given_up_and_a_cancel_need_not_wait_for_it(world: World) -> None:
     world.memory_answers.clear()
     handle = world.go()
@@ -129,7 +154,7 @@ def test_a_drive_that_takes_too_long_is_ended(world: World) -> None:
     with world.patience(**{"drive.goal_timeout": 2.0}):
         _, result = world.end_of(world.go())
     assert result.error_code == Code.TIMEOUT
-    assert "parameter goal_timeout" in result.error_msg
+    assert "parameter drive.goal_timeout" in result.error_msg
     assert world.ends == ["canceled"] or not world.goals  # a busy machine may not get as far in two seconds
 
 

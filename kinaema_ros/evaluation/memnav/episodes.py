@@ -1,13 +1,14 @@
-"""Mem-Nav episodes: unseen buildings, a robot's way through each, and photos to go to afterwards.
+"""Mem-Nav episodes: how they are planned, and how they went.
 
-Several episodes share a building and its exploration: they start where it ended, with the memory as it was then.
-Everything depends on (seed, index of the building) only, and no method has a part in it.
+An episode is planned in a building never trained on: a robot's way through it, and photos to go to afterwards. Several
+episodes share a building and its exploration: they start where it ended, with the memory as it was then. A plan
+depends on (seed, index of the building) only, and no method has a part in it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from kinaema_ros.evaluation.episodes import (
     SEEN_DISTANCE,
 )
 from kinaema_ros.geometry import Array
+from kinaema_ros.metrics import SUCCESS_DISTANCE, pose_errors
 from kinaema_ros.sim import (
     Camera,
     Lighting,
@@ -35,8 +37,9 @@ from kinaema_ros.sim import (
     sample_viewpoints,
 )
 from kinaema_ros.sim.astar import shortest_path
+from kinaema_ros.sim.driving import CLEARANCE
 from kinaema_ros.sim.scene import GRID
-from kinaema_ros.sim.tour import CLEARANCE, path_length, room_of
+from kinaema_ros.sim.tour import path_length, room_of
 
 MIN_WAY = 4.0  # metres of shortest path from start to goal
 OTHER_ROOMS = 1 / 3  # of a building's goals, at least, lie in other rooms than the start
@@ -71,6 +74,52 @@ class Building:
     def odometry(self, noise: OdometryNoise, seed: int, index: int) -> Array:
         """Of the walk, (T, 3), from identity; the same drift in every run."""
         return integrate_odometry(self.walk, noise, np.random.default_rng([FIRST_SEED + 2, seed, index]))
+
+
+@dataclass
+class Episode:
+    """How one episode went. Poses are true ones on the map, unless they say otherwise."""
+
+    goal: Array  # (3,)
+    shortest: float  # metres
+    other_room: bool
+    # (3,) each: the goals that were sent, where they truly lay on the map when they were
+    believed_goals: list[Array] = field(default_factory=list)
+    path: list[Array] = field(default_factory=list)  # (3,) each: the robot's poses, five a second
+    length: float = 0.0  # metres driven
+    collisions: int = 0
+    seen: float = math.nan  # the first answer's
+    queries: int = 0
+    arrived: bool = False  # by the robot's own word
+    refused: bool = False
+    message: str = ""  # why the robot neither arrived nor refused
+
+    @property
+    def stop_distance(self) -> float:
+        """Metres between goal and robot at the end."""
+        return math.hypot(*(self.path[-1][:2] - self.goal[:2]))
+
+    @property
+    def success(self) -> bool:
+        """True if the robot says that it is there, and is."""
+        return self.arrived and self.stop_distance <= SUCCESS_DISTANCE
+
+    @property
+    def first_error(self) -> tuple[float, float]:
+        """Metres and radians of the answer from afar; NaN where there was none."""
+        if not self.believed_goals:
+            return math.nan, math.nan
+        position, yaw = pose_errors(self.believed_goals[0], self.goal)
+        return float(position), float(yaw)
+
+
+@dataclass
+class Result:
+    """Of one method in one building: an episode for each goal, and the probability given to each never-seen place."""
+
+    building: Building
+    episodes: list[Episode]
+    unseen: list[float]  # empty where a method cannot say
 
 
 def plan_building(config: MemnavConfig, index: int) -> Building:

@@ -20,16 +20,15 @@ import torch
 from kinaema_ros import metrics
 from kinaema_ros.baselines.methods import KinaemaMethod, Retrieval
 from kinaema_ros.evaluation.episodes import FIRST_SEED
-from kinaema_ros.evaluation.memnav.agents import (
+from kinaema_ros.evaluation.memnav.episodes import MemnavConfig, Result, cut_short, plan_building
+from kinaema_ros.evaluation.memnav.rollout import (
     FOUND,
     ExploredScene,
     ObservationEncoder,
-    Result,
     by_memory,
     no_memory,
     oracle,
 )
-from kinaema_ros.evaluation.memnav.episodes import MemnavConfig, cut_short, plan_building
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.navigation.photo_drive import DriveLimits

@@ -11,9 +11,7 @@ import numpy as np
 from PIL import Image
 
 from kinaema_ros.drawing import BLUE, GREEN, GREY, INK, ORANGE, PAPER, RED, FloorPlan, paste, text
-from kinaema_ros.evaluation.memnav.agents import Result
-from kinaema_ros.evaluation.memnav.episodes import Building
-from kinaema_ros.evaluation.memnav.rollout import Episode
+from kinaema_ros.evaluation.memnav.episodes import Building, Episode, Result
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
 from kinaema_ros.sim import render

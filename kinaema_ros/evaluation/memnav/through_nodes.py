@@ -7,7 +7,6 @@ begins where the one before ended, and is told the robot's true pose as RViz wou
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,17 +18,17 @@ from numpy.typing import NDArray
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_ros import geometry
 from kinaema_ros.evaluation.episodes import FIRST_SEED
-from kinaema_ros.evaluation.memnav.agents import Result
 from kinaema_ros.evaluation.memnav.episodes import (
     START_SEED,
     Building,
+    Episode,
     MemnavConfig,
+    Result,
     choose_goals,
     cut_short,
     plan_building,
     shortest_way,
 )
-from kinaema_ros.evaluation.memnav.rollout import Episode
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
 from kinaema_ros.nodes.client.joystick import DemoRobot
@@ -58,9 +57,7 @@ def drive_through_nodes(
         building = replace(planned, camera=camera, lighting=Lighting())  # the simulator's light stays
         folder = logs / f"{index:02}"
         rng = np.random.default_rng([FIRST_SEED + 5, config.seed, index])
-        result = _drive_in(building, _nodes(building, noise, checkpoint, device), folder, rng)
-        result.episodes[-1].collisions = _collisions(folder / "simulator_node.log")
-        results.append(result)
+        results.append(_drive_in(building, _nodes(building, noise, checkpoint, device), folder, rng))
     return results
 
 
@@ -107,6 +104,7 @@ def _drive_in(
             if len(goals) == 0:
                 raise RuntimeError(f"no place of building {building.scene.seed} is far enough from the robot")
             result.episodes.append(_visit(building, goals[0], robot, kinaema, track))
+        result.episodes[-1].collisions = robot.collisions
     return result
 
 
@@ -137,14 +135,6 @@ def _visit(
     episode.refused = arrival.error_code == NavigateToImage.Result.NOT_SEEN
     episode.message = "" if episode.arrived or episode.refused else arrival.message
     return episode
-
-
-def _collisions(log: Path) -> int:
-    """What simulator_node says when it ends."""
-    said = re.findall(r"(\d+) collisions", log.read_text(errors="replace"))
-    if not said:
-        raise RuntimeError(f"{log} does not say how often the robot collided")
-    return int(said[-1])
 
 
 class Walk:

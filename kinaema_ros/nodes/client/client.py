@@ -28,7 +28,7 @@ from kinaema_ros.nodes.support.spinning import SpinningNode
 from kinaema_ros.nodes.support.waiting import wait_for, wait_until
 
 Photo = str | Path | NDArray[np.uint8]
-_CANCEL_TIMEOUT = 10.0
+_CANCEL_TIMEOUT = 15.0  # seconds; the navigator itself waits up to 10 for Nav2 to confirm, by default
 
 
 class NavigatorUnavailable(RuntimeError):
@@ -106,7 +106,8 @@ class KinaemaClient:
         """Drives to where the photo was taken; returns when the drive has ended, however long it takes.
 
         Zeros stand for the navigator's defaults; ``timeout`` (seconds) is how long the navigator may take to
-        accept. An exception, KeyboardInterrupt included, cancels the drive. Raises NavigatorUnavailable.
+        accept. An exception, KeyboardInterrupt included, cancels the drive. Raises NavigatorUnavailable, also
+        instead of that exception where nobody confirms that the drive has ended.
         """
         image, compressed = _messages(photo)
         goal = NavigateToImage.Goal(image=image, compressed_image=compressed, min_seen=min_seen)
@@ -126,8 +127,10 @@ class KinaemaClient:
                 raise NavigatorUnavailable(f"the action {name} took no goal; see navigator_node's log")
             response: Any = wait_for(handle.get_result_async(), float("inf"), self._check_alive)
         except BaseException as error:
-            _cancel(sending)
-            if isinstance(error, TimeoutError):
+            cause = absent if isinstance(error, TimeoutError) else error
+            if doubt := _cancel(sending, name):
+                raise NavigatorUnavailable(f"{str(cause) or 'interrupted'}; {doubt}") from error
+            if cause is absent:
                 raise absent from None
             raise
         result: NavigateToImage.Result = response.result
@@ -174,11 +177,20 @@ def _messages(photo: Photo) -> tuple[Image, CompressedImage]:
     return Image(), CompressedImage(format=path.suffix.lstrip(".").lower(), data=path.read_bytes())
 
 
-def _cancel(sending: Any) -> None:
-    """Cancel the drive whose goal was sent, also one that is accepted only now: no drive outlives its caller."""
+def _cancel(sending: Any, name: str) -> str:
+    """Cancels the drive whose goal was sent, also one that is accepted only now: no drive outlives its caller.
+
+    Returns "" once the drive has ended, or why the robot may still be driving.
+    """
     try:
         handle = wait_for(sending, _CANCEL_TIMEOUT)
-        if handle.accepted:
-            wait_for(handle.cancel_goal_async(), _CANCEL_TIMEOUT)
+        if not handle.accepted:
+            return ""
+        wait_for(handle.cancel_goal_async(), _CANCEL_TIMEOUT)
+        result: NavigateToImage.Result = wait_for(handle.get_result_async(), _CANCEL_TIMEOUT).result
     except TimeoutError:
-        pass  # nobody is there to be told
+        return (
+            f"{name} did not confirm within {_CANCEL_TIMEOUT:g} s that the drive is canceled, so the robot may "
+            "still be driving: stop it by other means, and check that navigator_node is alive"
+        )
+    return result.error_msg if result.error_code == NavigateToImage.Result.NAV2_LOST else ""

@@ -1,4 +1,4 @@
-"""The demo's hand on the joystick and its eyes on the robot, over ROS."""
+"""A program's way to drive the simulated robot by cmd_vel, and to hear where it is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from types import TracebackType
 import numpy as np
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist
 from nav_msgs.msg import Odometry
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import UInt32
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros import geometry
@@ -39,6 +41,7 @@ class DemoRobot:
         self._status: MemoryStatus | None = None
         self.seconds = 0.0
         self.pose: Array = np.full(3, np.nan)
+        self.collisions = 0  # of the robot, since the simulator started
         self._map_T_odom: Array | None = None
         self._ros = SpinningNode("kinaema_demo")
         node = self._ros.node
@@ -47,6 +50,8 @@ class DemoRobot:
         node.create_subscription(Odometry, "odom", self._on_odometry, 20)
         node.create_subscription(PoseStamped, "ground_truth/pose", self._on_truth, 20)
         node.create_subscription(MemoryStatus, "kinaema_memory/status", self._on_status, 5)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        node.create_subscription(UInt32, "kinaema_simulator/collisions", self._on_collisions, latched)
 
     def __enter__(self) -> DemoRobot:
         return self
@@ -141,6 +146,9 @@ class DemoRobot:
             command.linear.x, command.angular.z = v, omega
             self._cmd_vel.publish(command)
         self._on_pose(self.seconds, pose)
+
+    def _on_collisions(self, message: UInt32) -> None:
+        self.collisions = message.data
 
     def _on_status(self, status: MemoryStatus) -> None:
         self._status = status

@@ -1,27 +1,21 @@
-"""A PhotoDrive (kinaema_ros/navigation/photo_drive.py) that asks memory_node and sends its goals to Nav2."""
+"""The navigator's GoalRobot: it asks memory_node for the goal and lets Nav2 drive there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 from geometry_msgs.msg import PoseStamped
+from numpy.typing import ArrayLike
 
+from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros.estimate import Estimate
-from kinaema_ros.geometry import Array
-from kinaema_ros.navigation.photo_drive import (
-    DriveLimits,
-    DriveTimeout,
-    NoAnswer,
-    NotSeen,
-    PhotoDrive,
-    refuse_unseen,
-)
-from kinaema_ros.nodes.navigator.nav2_client import Code, Nav2Client, NavigationError
+from kinaema_ros.navigation.photo_drive import Check, NavigationError, NoAnswer
+from kinaema_ros.nodes.navigator.nav2_client import Nav2Client
 from kinaema_ros.nodes.navigator.robot_motion import RobotMotion
 from kinaema_ros.nodes.support.memory_client import MemoryClient, MemoryUnavailable, QueryRefused
 
-_CODES = {
+Code = NavigateToImage.Result
+# Why memory_node may refuse now and answer later; all its other reasons are about the photo.
+_PASSING = {
     "query_before_update": Code.MEMORY_EMPTY,
     "query_inactive": Code.MEMORY_UNAVAILABLE,
     "query_without_odometry": Code.QUERY_FAILED,
@@ -31,79 +25,44 @@ _CODES = {
 }
 
 
-class MemorySilent(NavigationError, NoAnswer):
-    """The memory gives no answer for reasons that may pass."""
-
-
-def ask(
-    memory: MemoryClient, request: QueryPose.Request, timeout: float, check: Callable[[], None]
-) -> Estimate:
-    """Asks the memory; what goes wrong is a NavigationError."""
-    try:
-        return memory.ask(request, timeout, check)
-    except MemoryUnavailable as error:
-        raise MemorySilent(Code.MEMORY_UNAVAILABLE, str(error)) from error
-    except QueryRefused as error:  # all other reasons are about the photo
-        code = _CODES.get(error.reason, Code.INVALID_IMAGE)
-        raise (NavigationError if code == Code.INVALID_IMAGE else MemorySilent)(code, str(error)) from error
-
-
-def first_answer(
-    memory: MemoryClient,
-    request: QueryPose.Request,
-    min_seen: float,
-    timeout: float,
-    check: Callable[[], None],
-) -> Estimate:
-    """As ``ask``, refusing a photo of a place that was probably never seen."""
-    answer = ask(memory, request, timeout, check)
-    try:
-        refuse_unseen(answer, min_seen)
-    except NotSeen as error:
-        raise NavigationError(Code.NOT_SEEN, str(error)) from error
-    return answer
-
-
-class NavigatorDrive(PhotoDrive):
-    """One photo, driven to. ``now`` is the node's clock in seconds; ``check`` raises when the drive must end."""
+class Nav2Robot:
+    """A GoalRobot. ``request`` asks for the photo in the fixed frame; query_timeout: seconds of wall time."""
 
     def __init__(
         self,
         memory: MemoryClient,
         nav2: Nav2Client,
         motion: RobotMotion,
-        now: Callable[[], float],
-        check: Callable[[], None],
-        warn: Callable[[str], object],
+        request: QueryPose.Request,
+        query_timeout: float,
+        behavior_tree: str = "",
     ):
-        super().__init__(
-            self._ask_memory, self._send_to_nav2, nav2.arrived, lambda: motion.travelled, now, check, warn
-        )
         self._memory, self._nav2, self._motion = memory, nav2, motion
-        self._request, self._query_timeout, self._behavior_tree = QueryPose.Request(), 0.0, ""
+        self._request, self._query_timeout, self._behavior_tree = request, query_timeout, behavior_tree
         self.sent: PoseStamped | None = None  # Nav2's goal
 
-    def drive(
-        self, request: QueryPose.Request, limits: DriveLimits, query_timeout: float, behavior_tree: str
-    ) -> Iterator[None]:
-        """As ``run``; every end but arrival is a NavigationError."""
-        self._request, self._query_timeout, self._behavior_tree = request, query_timeout, behavior_tree
+    @property
+    def travelled(self) -> float:
+        """Metres driven so far."""
+        return self._motion.travelled
+
+    def ask(self, check: Check) -> Estimate:
+        """The memory's answer about the photo. Raises NoAnswer, or NavigationError for a photo it cannot use."""
         try:
-            yield from self.run(limits)
-        except NotSeen as error:
-            raise NavigationError(Code.NOT_SEEN, str(error)) from error
+            return self._memory.ask(self._request, self._query_timeout, check)
+        except MemoryUnavailable as error:
+            raise NoAnswer(str(error), Code.MEMORY_UNAVAILABLE) from error
+        except QueryRefused as error:
+            if error.reason in _PASSING:
+                raise NoAnswer(str(error), _PASSING[error.reason]) from error
+            raise NavigationError(str(error), Code.INVALID_IMAGE) from error
 
-    def check(self) -> None:
-        """Raises NavigationError when the drive must end, which Nav2Client relies on."""
-        try:
-            super().check()
-        except DriveTimeout as error:
-            raise NavigationError(Code.TIMEOUT, str(error)) from error
-
-    def _ask_memory(self) -> Estimate:
-        return ask(self._memory, self._request, self._query_timeout, self.check)
-
-    def _send_to_nav2(self, fixed_T_goal: Array) -> None:
-        goal = self._motion.goal(fixed_T_goal)
-        self._nav2.send(goal, self._behavior_tree, self.check)
+    def send(self, pose: ArrayLike, check: Check) -> None:
+        """Replaces Nav2's goal by the pose (3,) of the fixed frame; returns when Nav2 has accepted it."""
+        goal = self._motion.goal(pose)
+        self._nav2.send(goal, self._behavior_tree, check)
         self.sent = goal
+
+    def arrived(self) -> bool:
+        """Whether Nav2 says that the robot is there. Raises NavigationError if Nav2 gave up or fell silent."""
+        return self._nav2.arrived()

@@ -1,9 +1,9 @@
 """A process that outlives its navigator for a moment, to cancel the goals that it left running in Nav2.
 
 A navigator that is killed, or whose machine runs out of memory, cannot cancel anything, and Nav2 would
-drive on. The navigator starts this module and writes a line for each goal to its standard input: ``+`` and
-the goal's id in hexadecimal before it sends the goal, ``-`` and the id when the goal has ended. The end of
-the input means that the navigator is gone. Until then nothing of ROS is loaded, so the guard costs a
+drive on. The navigator starts this module with its first goal and writes a line for each goal to its standard
+input: ``+`` and the goal's id in hexadecimal before it sends the goal, ``-`` and the id when the goal has ended.
+The end of the input means that the navigator is gone. Until then nothing of ROS is loaded, so the guard costs a
 sleeping interpreter.
 
     python -m kinaema_ros.nodes.navigator.goal_guard /navigate_to_pose
@@ -24,42 +24,55 @@ _PATIENCE = 15.0  # seconds for Nav2 to be discovered and to answer
 
 
 class GoalGuard:
-    """The navigator's end: starts the process, reports goals to it, ends it."""
+    """The navigator's end: starts the process with the first goal, reports goals to it, ends it."""
 
     def __init__(self, action: str):
+        self._action = action
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+
+    def began(self, goal: uuid.UUID) -> None:
+        """A goal is about to be sent."""
+        with self._lock:
+            if self._process is None:
+                self._process = self._start()
+            self._write(f"+{goal.hex}\n")
+
+    def ended(self, goal: uuid.UUID) -> None:
+        """A goal has a result, or was refused."""
+        with self._lock:
+            self._write(f"-{goal.hex}\n")
+
+    def close(self) -> None:
+        """Lets the guard go, which cancels what was never reported as ended; the next goal starts another."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        # With goals to cancel it takes longer, and ends by itself.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=1.0)
+
+    def _start(self) -> subprocess.Popen[str]:
         # A session of its own: a Ctrl-C at the terminal must not take the guard along with its navigator.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "kinaema_ros.nodes.navigator.goal_guard", action],
+        return subprocess.Popen(
+            [sys.executable, "-m", "kinaema_ros.nodes.navigator.goal_guard", self._action],
             stdin=subprocess.PIPE,
             text=True,
             bufsize=1,
             start_new_session=True,
         )
-        self._lock = threading.Lock()
-
-    def began(self, goal: uuid.UUID) -> None:
-        """A goal is about to be sent."""
-        self._write(f"+{goal.hex}\n")
-
-    def ended(self, goal: uuid.UUID) -> None:
-        """A goal has a result, or was refused."""
-        self._write(f"-{goal.hex}\n")
 
     def _write(self, line: str) -> None:
-        stdin = self._process.stdin
-        assert stdin is not None
-        # Never fatal: a guard that somebody killed leaves goals unguarded, a closed one has done its work.
-        with self._lock, contextlib.suppress(BrokenPipeError, ValueError):
-            stdin.write(line)
-
-    def close(self) -> None:
-        """Lets the guard go; it cancels what was never reported as ended."""
+        if self._process is None:  # closed: it has done its work
+            return
         assert self._process.stdin is not None
-        with self._lock, contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        # With goals to cancel it takes longer, and ends by itself.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=1.0)
+        # Never fatal: a guard that somebody killed leaves goals unguarded.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(line)
 
 
 def running_goals(lines: Iterable[str]) -> list[uuid.UUID]:

@@ -18,18 +18,11 @@ from rclpy.task import Future
 from unique_identifier_msgs.msg import UUID
 
 from kinaema_interfaces.action import NavigateToImage
+from kinaema_ros.navigation.photo_drive import Check, NavigationError
 from kinaema_ros.nodes.navigator.goal_guard import GoalGuard
 from kinaema_ros.nodes.support.waiting import wait_for, wait_until
 
 Code = NavigateToImage.Result
-
-
-class NavigationError(Exception):
-    """An end of ``navigate_to_image`` other than success: the action's error code, and what to do."""
-
-    def __init__(self, code: int, message: str):
-        super().__init__(message)
-        self.code = code
 
 
 class Nav2Client:
@@ -41,35 +34,28 @@ class Nav2Client:
         )
         self._name = node.resolve_service_name("navigate_to_pose")
         self._timeout = timeout  # seconds Nav2 may be absent, silent or undecided
-        self._guard: GoalGuard | None = None
+        self._guard = GoalGuard(self._name)
         self._goal: uuid.UUID | None = None
         self._handle: ClientGoalHandle | None = None
         self._result: Future | None = None
         self._heard = 0.0
         self.distance_remaining = float("nan")
 
-    def open(self) -> None:
-        """Before the first goal."""
-        self._guard = GoalGuard(self._name)
-
     def close(self) -> None:
-        """After the last goal."""
-        if self._guard is not None:
-            self._guard.close()
-            self._guard = None
+        """Lets the guard of the goals go; the next goal gets another."""
+        self._guard.close()
 
-    def send(self, pose: PoseStamped, behavior_tree: str, check: Callable[[], None]) -> None:
+    def send(self, pose: PoseStamped, behavior_tree: str, check: Check) -> None:
         """Returns when Nav2 has accepted the goal. Raises NavigationError, as does ``check``."""
         timeout = self._timeout()
         try:
             wait_until(self._client.server_is_ready, timeout, check)
         except TimeoutError:
             raise NavigationError(
-                Code.NAV2_UNAVAILABLE,
                 f"no action server {self._name} within {timeout:g} s; start Nav2, or remap navigate_to_pose",
+                Code.NAV2_UNAVAILABLE,
             ) from None
         goal = uuid.uuid4()
-        assert self._guard is not None
         self._guard.began(goal)
         future = self._client.send_goal_async(
             NavigateToPose.Goal(pose=pose, behavior_tree=behavior_tree),
@@ -83,21 +69,21 @@ class Nav2Client:
             future.add_done_callback(lambda late: self._disown(goal, late.result()))
             if isinstance(error, TimeoutError):
                 raise NavigationError(
-                    Code.NAV2_LOST, f"{self._name} did not answer a goal within {timeout:g} s; is Nav2 alive?"
+                    f"{self._name} did not answer a goal within {timeout:g} s; is Nav2 alive?",
+                    Code.NAV2_LOST,
                 ) from None
             raise
         if not handle.accepted:
             self._guard.ended(goal)
             raise NavigationError(
-                Code.NAV2_REJECTED,
                 f"{self._name} rejected the goal; is Nav2 active, localised, and the frame "
                 f"'{pose.header.frame_id}' in TF?",
+                Code.NAV2_REJECTED,
             )
         self._goal, self._handle = goal, handle  # Nav2 has preempted the goal before this one
         self._heard, self.distance_remaining = time.monotonic(), float("nan")
         self._result = handle.get_result_async()
-        guard = self._guard
-        self._result.add_done_callback(lambda _: guard.ended(goal))
+        self._result.add_done_callback(lambda _: self._guard.ended(goal))
 
     def arrived(self) -> bool:
         """False while Nav2 drives, True once it says that it is there. Raises NavigationError for other
@@ -107,9 +93,9 @@ class Nav2Client:
             silent = time.monotonic() - self._heard
             if silent > self._timeout():
                 raise NavigationError(
-                    Code.NAV2_LOST,
                     f"nothing was heard from {self._name} for {silent:.1f} s while driving; check that Nav2 "
                     "is alive",
+                    Code.NAV2_LOST,
                 )
             return False
         response: Any = self._result.result()
@@ -119,23 +105,28 @@ class Nav2Client:
         # Nav2 before Jazzy reports neither code nor message.
         code, text = getattr(response.result, "error_code", 0), getattr(response.result, "error_msg", "")
         raise NavigationError(
-            Code.NAV2_ABORTED,
             f"the goal was {what} in {self._name} with error code {code}"
             + (f": {text}" if text else "")
             + "; see Nav2's log, and whether the goal lies in free space",
+            Code.NAV2_ABORTED,
         )
 
     def cancel(self) -> None:
-        """Ends the goal, if one runs; returns when Nav2 confirmed or after the time limit."""
-        handle, result = self._handle, self._result
+        """Ends the goal, if one runs; returns when it has ended. Raises NavigationError if Nav2 does not say so."""
+        handle, result, timeout = self._handle, self._result, self._timeout()
         self._handle = None
         if handle is None or result is None or result.done():
             return
         try:
-            wait_for(handle.cancel_goal_async(), self._timeout())
-            wait_for(result, self._timeout())
-        except TimeoutError:  # Nav2 is gone, or will hear from the guard when this process ends
-            pass
+            wait_for(handle.cancel_goal_async(), timeout)
+            wait_for(result, timeout)
+        except TimeoutError:
+            # The guard does not know this goal as ended, and cancels it once more when the navigator ends.
+            raise NavigationError(
+                f"{self._name} did not confirm within {timeout:g} s that its goal is canceled, so the robot may "
+                "still be driving: stop it by other means, and check that Nav2 is alive",
+                Code.NAV2_LOST,
+            ) from None
 
     def _on_feedback(self, goal: uuid.UUID, feedback: NavigateToPose.Feedback) -> None:
         if goal == self._goal:
@@ -144,5 +135,6 @@ class Nav2Client:
     def _disown(self, goal: uuid.UUID, handle: ClientGoalHandle | None) -> None:
         if handle is not None and handle.accepted:
             handle.cancel_goal_async()
-        if self._guard is not None:
+            handle.get_result_async().add_done_callback(lambda _: self._guard.ended(goal))
+        else:
             self._guard.ended(goal)

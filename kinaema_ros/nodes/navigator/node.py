@@ -1,8 +1,8 @@
 """navigator_node: shows Nav2 the way to a photo.
 
-The action ``navigate_to_image`` runs a NavigatorDrive (photo_drive.py) with a MemoryClient (photo_query.py) towards
-memory_node and a Nav2Client (nav2_client.py) towards Nav2; ``~/send_goal`` asks once and forwards once. This
-file is the node around them: one goal at a time, and none that outlives the node's activity.
+The action ``navigate_to_image`` runs a PhotoDrive (navigation/photo_drive.py) with a Nav2Robot (drive.py);
+``~/send_goal`` asks once and forwards once. This file is the node around them: one goal at a time, and none that
+outlives the node's activity.
 """
 
 from __future__ import annotations
@@ -26,9 +26,16 @@ from visualization_msgs.msg import Marker
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
-from kinaema_ros.navigation.photo_drive import DriveLimits
-from kinaema_ros.nodes.navigator.drive import NavigatorDrive, first_answer
-from kinaema_ros.nodes.navigator.nav2_client import Code, Nav2Client, NavigationError
+from kinaema_ros.navigation.photo_drive import (
+    LOOK_PERIOD,
+    Check,
+    DriveLimits,
+    NavigationError,
+    PhotoDrive,
+    refuse_unseen,
+)
+from kinaema_ros.nodes.navigator.drive import Code, Nav2Robot
+from kinaema_ros.nodes.navigator.nav2_client import Nav2Client
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
 from kinaema_ros.nodes.navigator.robot_motion import RobotMotion
 from kinaema_ros.nodes.support import messages
@@ -38,12 +45,9 @@ from kinaema_ros.nodes.support.parameters import declare
 from kinaema_ros.nodes.support.runtime import run
 from kinaema_ros.nodes.support.waiting import wait_until
 
-Check = Callable[[], None]
-_LOOK = 0.1  # seconds between two looks at Nav2
-
 
 class NavigatorNode(LifecycleNode):
-    """The lifecycle node ``kinaema_navigator``; DESIGN.md holds its interface."""
+    """The lifecycle node ``kinaema_navigator``."""
 
     def __init__(self) -> None:
         super().__init__("kinaema_navigator", automatically_declare_parameters_from_overrides=True)
@@ -76,7 +80,6 @@ class NavigatorNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Goals are taken from now on."""
-        self._nav2.open()
         self._motion.start()
         self._is_active = True
         return super().on_activate(state)
@@ -97,7 +100,7 @@ class NavigatorNode(LifecycleNode):
             return
         self._is_active = False
         with self._driving:  # the drive notices within a tick, and cancels in Nav2 before it lets go
-            self._nav2.cancel()  # a goal of ~/send_goal, which nobody waits for
+            self._cancel_sent_goal()
         self._nav2.close()
         self._motion.stop()
 
@@ -105,19 +108,9 @@ class NavigatorNode(LifecycleNode):
 
     def _execute(self, handle: ServerGoalHandle) -> NavigateToImage.Result:
         """Runs in one of the executor's threads until the goal has ended."""
-        goal: NavigateToImage.Goal = handle.request
         result = NavigateToImage.Result()
-        check = self._takes_over(handle, lambda: handle.is_cancel_requested)
-        drive = NavigatorDrive(
-            self._memory, self._nav2, self._motion, self._now, check, self.get_logger().warning
-        )
         try:
-            limits = self._limits(goal.min_seen, goal.position_tolerance, goal.yaw_tolerance)
-            with self._alone(check):
-                request = self._request(goal, check)
-                for _ in drive.drive(request, limits, self._parameters_now.query_timeout, goal.behavior_tree):
-                    self._report(handle, drive)
-                    time.sleep(_LOOK)
+            self._drive(handle, result)
             handle.succeed()
         except NavigationError as error:
             result.error_code, result.error_msg = error.code, str(error)
@@ -131,12 +124,26 @@ class NavigatorNode(LifecycleNode):
             result.error_msg = f"{type(error).__name__}: {error}; please report it with the navigator's log"
             self.get_logger().error(traceback.format_exc())
             handle.abort()
-        result.num_queries = drive.queries
-        if drive.sent is not None:
-            result.final_goal = drive.sent
         return result
 
-    def _report(self, handle: ServerGoalHandle, drive: NavigatorDrive) -> None:
+    def _drive(self, handle: ServerGoalHandle, result: NavigateToImage.Result) -> None:
+        """Returns when the robot is there. Raises NavigationError; the result says in either case how far it came."""
+        goal: NavigateToImage.Goal = handle.request
+        check = self._takes_over(handle, lambda: handle.is_cancel_requested)
+        limits = self._limits(goal.min_seen, goal.position_tolerance, goal.yaw_tolerance)
+        with self._alone(check):
+            robot = self._robot(self._request(goal, check), goal.behavior_tree)
+            drive = PhotoDrive(robot, self._now, check, self.get_logger().warning)
+            try:
+                for _ in drive.run(limits):
+                    self._report(handle, drive)
+                    time.sleep(LOOK_PERIOD)
+            finally:
+                result.num_queries = drive.queries
+                if robot.sent is not None:
+                    result.final_goal = robot.sent
+
+    def _report(self, handle: ServerGoalHandle, drive: PhotoDrive) -> None:
         feedback = NavigateToImage.Feedback(seen=drive.seen, num_queries=drive.queries)
         stamp = self.get_clock().now().to_msg()
         feedback.current_goal = messages.pose_with_covariance(
@@ -153,11 +160,11 @@ class NavigatorNode(LifecycleNode):
         check = self._takes_over(object(), lambda: False)
         try:
             limits = self._limits(0.0, 0.0, 0.0)
-            with self._alone(check, keep=True):
-                timeout = self._parameters_now.query_timeout
-                request = self._request(request, check)
-                estimate = first_answer(self._memory, request, limits.min_seen, timeout, check)
-                self._nav2.send(self._motion.goal(estimate.pose), "", check)
+            with self._alone(check):
+                robot = self._robot(self._request(request, check))
+                estimate = robot.ask(check)
+                refuse_unseen(estimate, limits.min_seen)
+                robot.send(estimate.pose, check)
         except NavigationError as error:
             response.message = f"error {error.code}: {error}"
             return response
@@ -174,30 +181,40 @@ class NavigatorNode(LifecycleNode):
         def check() -> None:
             if not self._is_active:
                 raise NavigationError(
-                    Code.DEACTIVATED,
                     "the navigator is not active; activate it (ros2 lifecycle set, or autostart)",
+                    Code.DEACTIVATED,
                 )
             if self._newest is not token:
-                raise NavigationError(Code.PREEMPTED, "a newer goal took over")
+                raise NavigationError("a newer goal took over", Code.PREEMPTED)
             if cancel_requested():
-                raise NavigationError(Code.CANCELED, "canceled on request")
+                raise NavigationError("canceled on request", Code.CANCELED)
 
         return check
 
     @contextmanager
-    def _alone(self, check: Check, keep: bool = False) -> Iterator[None]:
-        """Waits for the goal before to end. Whatever way this one ends, Nav2 is stopped; ``keep``: on
-        errors only."""
+    def _alone(self, check: Check) -> Iterator[None]:
+        """Waits for the goal before to end. Nav2 is stopped if this one ends with an error."""
         wait_until(lambda: self._driving.acquire(blocking=False), math.inf, check)
-        done = False
         try:
-            self._nav2.cancel()  # a goal of ~/send_goal may still be driving
+            self._cancel_sent_goal()
             yield
-            done = True
-        finally:
-            if not (keep and done):
+        except Exception as error:
+            try:
                 self._nav2.cancel()
+            except NavigationError as unconfirmed:
+                self.get_logger().error(str(unconfirmed))
+                if isinstance(error, NavigationError):
+                    raise NavigationError(f"{error}; {unconfirmed}", unconfirmed.code) from error
+            raise
+        finally:
             self._driving.release()
+
+    def _cancel_sent_goal(self) -> None:
+        """Ends a goal of ~/send_goal, which may still be driving and for which nobody waits."""
+        try:
+            self._nav2.cancel()
+        except NavigationError as unconfirmed:
+            self.get_logger().error(str(unconfirmed))
 
     def _request(self, goal: NavigateToImage.Goal | QueryPose.Request, check: Check) -> QueryPose.Request:
         """The question to the memory about a goal's photo, in the frame in which answers are fused."""
@@ -206,13 +223,17 @@ class NavigatorNode(LifecycleNode):
             wait_until(self._motion.known, timeout, check)
         except TimeoutError:
             raise NavigationError(
-                Code.TF_ERROR,
                 f"no odometry on {self.resolve_topic_name('odom')} within {timeout:g} s, so the goal's frame "
                 "is not known; remap odom",
+                Code.TF_ERROR,
             ) from None
         return QueryPose.Request(
             image=goal.image, compressed_image=goal.compressed_image, frame_id=self._motion.fixed_frame
         )
+
+    def _robot(self, request: QueryPose.Request, behavior_tree: str = "") -> Nav2Robot:
+        timeout = self._parameters_now.query_timeout
+        return Nav2Robot(self._memory, self._nav2, self._motion, request, timeout, behavior_tree)
 
     def _limits(self, min_seen: float, position_tolerance: float, yaw_tolerance: float) -> DriveLimits:
         """What a goal asks for, zeros replaced by the node's parameters. Raises NavigationError."""
@@ -225,7 +246,7 @@ class NavigatorNode(LifecycleNode):
                 yaw_tolerance=yaw_tolerance or usual.yaw_tolerance,
             )
         except ValueError as error:
-            raise NavigationError(Code.INVALID_GOAL, f"{error}, or 0 for the node's default") from error
+            raise NavigationError(f"{error}, or 0 for the node's default", Code.INVALID_GOAL) from error
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9

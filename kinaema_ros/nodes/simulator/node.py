@@ -1,7 +1,7 @@
 """simulator_node: a procedural scene as a robot with camera, odometry and Nav2's action.
 
 A thread lets time pass (SimulatedRobot.step) and publishes; /clock and odometry always before the image of
-the same stamp. ``navigate_to_pose`` is in simulated_nav2.py.
+the same stamp. ``navigate_to_pose`` is in nav2.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import UInt32
 from tf2_msgs.msg import TFMessage
 
 from kinaema_interfaces.msg import MemoryStatus
@@ -37,7 +38,7 @@ _LOCKSTEP_TIMEOUT = 2.0  # a memory that is gone must not stop the world
 
 
 class SimulatorNode(Node):
-    """The node ``kinaema_simulator``; DESIGN.md holds its interface."""
+    """The node ``kinaema_simulator``."""
 
     def __init__(self) -> None:
         super().__init__("kinaema_simulator", automatically_declare_parameters_from_overrides=True)
@@ -48,6 +49,8 @@ class SimulatorNode(Node):
         self._odom = self.create_publisher(Odometry, "odom", 50)
         self._truth = self.create_publisher(PoseStamped, "ground_truth/pose", 50)
         self._map = self.create_publisher(OccupancyGrid, "map", LATCHED)
+        self._collisions_publisher = self.create_publisher(UInt32, "~/collisions", LATCHED)
+        self._collisions_published = -1
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if p.publish_clock else None
         self._tf = self.create_publisher(TFMessage, "/tf", 50)
         self.create_subscription(Twist, "cmd_vel", self._on_cmd_vel, 10)
@@ -66,11 +69,10 @@ class SimulatorNode(Node):
         self._thread.start()
 
     def close(self) -> None:
-        """Stops time."""
+        """Ends the goals of ``navigate_to_pose`` and the thread that simulates."""
         self._nav2.close()
         self._stopping.set()
         self._thread.join()
-        self.get_logger().info(f"{self._robot.collisions} collisions")
 
     def _apply(self, parameters: SimulatorParameters) -> None:
         self._parameters_now = parameters
@@ -118,6 +120,9 @@ class SimulatorNode(Node):
         self._odom.publish(self._odometry_msg(now, stamp))
         self._truth.publish(messages.pose_stamped(now.map_T_base, self._parameters_now.map_frame, stamp))
         self._tf.publish(self._tf_msg(now, stamp))
+        if self._robot.collisions != self._collisions_published:
+            self._collisions_published = self._robot.collisions
+            self._collisions_publisher.publish(UInt32(data=self._collisions_published))
         if image:
             memory = self._memory
             self._camera_info.publish(self._camera_info_msg(stamp))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kinaema_ros.nodes.support.parameters import READ_ONLY, group
 from kinaema_ros.settings import setting
 from kinaema_ros.sim import Camera, OdometryNoise, Scene, SceneConfig, generate_scene
+from kinaema_ros.sim.simulated_robot import IMAGE_HZ, STEP_HZ
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,13 @@ class SimulatorParameters:
         when=READ_ONLY,
     )
     step_hz: float = setting(
-        20.0, "Steps of motion, and odometry messages, a second", low=5.0, high=200.0, when=READ_ONLY
+        float(STEP_HZ),
+        "Steps of motion, and odometry messages, a second",
+        low=5.0,
+        high=200.0,
+        when=READ_ONLY,
     )
-    image_hz: float = setting(5.0, "Images a second", low=0.1, high=60.0, when=READ_ONLY)
+    image_hz: float = setting(float(IMAGE_HZ), "Images a second", low=0.1, high=60.0, when=READ_ONLY)
     camera: Camera = group(Camera(320, 240), when=READ_ONLY)
     odometry_noise: OdometryNoise = group(OdometryNoise(), when=READ_ONLY)
     localization: str = setting(
