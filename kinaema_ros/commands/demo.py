@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,11 @@ from kinaema_ros.commands.arguments import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from kinaema_ros.demo.record import DemoRecord
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
+    """Declare the command and its arguments."""
     parser = add_command(
         commands,
         "demo",

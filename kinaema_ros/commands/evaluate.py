@@ -22,6 +22,7 @@ from kinaema_ros.reporting import write_json
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
+    """Declare the command and its arguments."""
     description = "Measure the memory in procedural scenes that it was never trained on."
     parser = commands.add_parser(
         "evaluate", help="measure the memory in unseen scenes", description=description

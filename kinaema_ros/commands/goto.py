@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
+    """Declare the command and its arguments."""
     parser = add_command(
         commands,
         "goto",

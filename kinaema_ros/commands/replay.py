@@ -29,6 +29,7 @@ DISTANCES_M = (0.0, 3.0, 6.0, 9.0, math.inf)
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
+    """Declare the command and its arguments."""
     parser = add_command(
         commands,
         "replay",

@@ -17,6 +17,7 @@ from kinaema_ros.paths import default_checkpoint
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
+    """Declare the command and its arguments."""
     parser = add_command(
         commands,
         "train",
@@ -61,10 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.parser.error("kinaema is trained by itself: the baselines begin with its descriptor")
         if arguments.checkpoint:
             arguments.parser.error("--checkpoint is what the baselines begin with; kinaema begins anew")
-        from kinaema_ros.model.checkpoint import usable_device
         from kinaema_ros.training.train import train
 
-        usable_device(arguments.device)
         finished = train(config, arguments.out, arguments.device, arguments.minutes) is not None
     else:
         if arguments.device != "cpu":

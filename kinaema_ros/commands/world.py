@@ -10,6 +10,7 @@ from kinaema_ros.reporting import write_json
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
+    """Declare the command and its arguments."""
     parser = add_command(
         commands,
         "world",
