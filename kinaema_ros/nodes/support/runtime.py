@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import sys
@@ -48,7 +47,7 @@ def run(create: Callable[[], Closable], args: list[str] | None = None, threads: 
             node = create()
             assert isinstance(node, Node)
         except ParameterError as error:
-            logging.getLogger(__name__).error("refused to start: %s", error)  # to stderr, as it is
+            print(f"refused to start: {error}", file=sys.stderr)
             rclpy.shutdown()
             return EXIT_USAGE
         spinner = Spinner(MultiThreadedExecutor(num_threads=threads), node, lambda: wake.send(b"\0"))
