@@ -14,6 +14,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from kinaema_ros.errors import InputError
+
 
 def setting(
     default: Any,
@@ -33,17 +35,17 @@ def setting(
 
 
 def check(settings: Any) -> None:
-    """Raises ValueError for the first setting out of range (NaN is), with its name and what is allowed."""
+    """Raises InputError, a ValueError, for the first setting out of range (NaN is), with its name and what is allowed."""
     for field in dataclasses.fields(settings):
         if field.metadata:
             check_value(field, getattr(settings, field.name), field.name)
 
 
 def check_value(field: dataclasses.Field[Any], value: Any, name: str) -> None:
-    """Raises ValueError, in which the value is called ``name``, unless the field takes it."""
+    """Raises InputError, a ValueError,, in which the value is called ``name``, unless the field takes it."""
     low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
     if (choices and value not in choices) or (low is not None and not low <= value <= high):
-        raise ValueError(f"{name} is {value!r}, must be {allowed(field)}")
+        raise InputError(f"{name} is {value!r}, must be {allowed(field)}")
 
 
 def allowed(field: dataclasses.Field[Any]) -> str:

@@ -8,6 +8,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+from kinaema_ros.errors import InputError
 from kinaema_ros.settings import check, setting
 
 TINY, LARGE = 1e-9, 1e9  # stand for "above 0" and "any"
@@ -125,7 +126,7 @@ class KinaemaConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.num_hypotheses > self.num_embeddings:
-            raise ValueError(f"num_hypotheses is {self.num_hypotheses}, must be at most num_embeddings")
+            raise InputError(f"num_hypotheses is {self.num_hypotheses}, must be at most num_embeddings")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> KinaemaConfig:
@@ -149,11 +150,11 @@ class KinaemaConfig(Checked):
 
 def _from_dict(cls: type, values: Any, prefix: str) -> Any:
     if not isinstance(values, dict):
-        raise ValueError(f"configuration '{prefix.rstrip('.')}' must be a mapping, not {values!r}")
+        raise InputError(f"configuration '{prefix.rstrip('.')}' must be a mapping, not {values!r}")
     types = typing.get_type_hints(cls)
     unknown = sorted(prefix + str(name) for name in values.keys() - types.keys())
     if unknown:
-        raise ValueError(f"unknown configuration fields: {', '.join(unknown)}")
+        raise InputError(f"unknown configuration fields: {', '.join(unknown)}")
     return cls(**{
         name: _from_dict(types[name], value, f"{prefix}{name}.") if dataclasses.is_dataclass(types[name])
         else _checked(types[name], value, prefix + name)
@@ -166,5 +167,5 @@ def _checked(kind: type, value: Any, name: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise ValueError(f"{name} = {value!r} must be of type {kind.__name__}")
+        raise InputError(f"{name} = {value!r} must be of type {kind.__name__}")
     return value

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
-from kinaema_ros.model.checkpoint import load_network, save_network
+from kinaema_ros.errors import InputError
+from kinaema_ros.model.checkpoint import load_network, save_network, usable_device
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.calibrate import calibrate
 from kinaema_ros.training.config import TrainConfig
@@ -45,7 +46,7 @@ class Process:
     @classmethod
     def join(cls, device: str) -> Process:
         if "RANK" not in os.environ:
-            return cls(0, 1, torch.device(device))
+            return cls(0, 1, usable_device(device))
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         if device.startswith("cuda"):
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -134,7 +135,7 @@ def train(
     if (folder / "state.pt").exists():
         saved = torch.load(folder / "state.pt", map_location=process.device, weights_only=True)
         if json.loads(saved["config"]) != json.loads(json.dumps(config.to_dict())):
-            raise ValueError(f"{folder} holds a run with another configuration; choose another folder")
+            raise InputError(f"{folder} holds a run with another configuration; choose another folder")
         network.load_state_dict(saved["network"])
         step, optimiser_state = saved["step"], saved["optimiser"]
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kinaema_ros.errors import InputError
 from kinaema_ros.nodes.support.parameters import READ_ONLY, group
 from kinaema_ros.settings import setting
 from kinaema_ros.sim import Camera, OdometryNoise, Scene, SceneConfig, generate_scene
@@ -64,7 +65,7 @@ class SimulatorParameters:
 
     def __post_init__(self) -> None:
         if self.real_time_factor != 1.0 and not self.publish_clock:
-            raise ValueError(
+            raise InputError(
                 f"real_time_factor is {self.real_time_factor:g}, must be 1 unless publish_clock is true"
             )
 

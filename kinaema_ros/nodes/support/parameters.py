@@ -24,6 +24,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from kinaema_ros.errors import InputError
 from kinaema_ros.settings import allowed, check_value
 
 Config = TypeVar("Config")
@@ -32,7 +33,7 @@ READ_ONLY, AT_CONFIGURE, ANY_TIME = "at start only", "at the next configure", "a
 _OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
 
-class ParameterError(ValueError):
+class ParameterError(InputError):
     """A parameter that the node must not start with; the message names it and what is allowed."""
 
 
