@@ -11,9 +11,9 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from kinaema_ros import geometry
+from kinaema_ros.camera import Mount
 from kinaema_ros.errors import BadInput
 from kinaema_ros.geometry import Array
-from kinaema_ros.nodes.mount import Mount
 
 try:
     import tf2_ros

@@ -13,14 +13,13 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from kinaema_ros.camera import Intrinsics
+from kinaema_ros.camera import Intrinsics, Mount, level
 from kinaema_ros.errors import BadInput
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.nodes.memory.frames import Frames
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.memory.worker import NewestWorker
-from kinaema_ros.nodes.mount import Mount, level
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
 from kinaema_ros.odometry import OdometryTracker

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry
+from kinaema_ros.camera import level, photo_hfov
 from kinaema_ros.errors import BadInput
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
-from kinaema_ros.nodes.mount import level, photo_hfov
 from kinaema_ros.nodes.support import messages
 
 

@@ -21,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
 from kinaema_interfaces.msg import MemoryStatus
-from kinaema_ros.nodes.mount import optical_quaternion
+from kinaema_ros.camera import optical_quaternion
 from kinaema_ros.nodes.simulator.nav2 import SimulatedNav2
 from kinaema_ros.nodes.simulator.parameters import SimulatorParameters
 from kinaema_ros.nodes.support import messages
