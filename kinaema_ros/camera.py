@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from kinaema_ros import geometry
+from kinaema_ros.errors import InputError
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
 
@@ -38,11 +39,11 @@ class Intrinsics:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
-            raise ValueError(f"camera of {self.width} x {self.height} pixels: both must be at least 1")
+            raise InputError(f"camera of {self.width} x {self.height} pixels: both must be at least 1")
         if not all(math.isfinite(v) for v in (self.fx, self.fy, self.cx, self.cy)):
-            raise ValueError("camera intrinsics are not finite; is the camera calibrated?")
+            raise InputError("camera intrinsics are not finite; is the camera calibrated?")
         if self.fx <= 0 or self.fy <= 0:
-            raise ValueError(
+            raise InputError(
                 f"focal lengths fx {self.fx:g}, fy {self.fy:g} must be positive; is the camera calibrated?"
             )
 
@@ -50,7 +51,7 @@ class Intrinsics:
     def from_hfov(cls, width: int, height: int, hfov: float) -> Intrinsics:
         """Square pixels, optical axis in the middle, horizontal field of view in radians."""
         if not 0.17 <= hfov <= 2.62:
-            raise ValueError(
+            raise InputError(
                 f"horizontal field of view of {hfov:g} rad: it must lie between 0.17 and 2.62 (10 to 150 deg)"
             )
         f = width / 2 / math.tan(hfov / 2)

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kinaema_ros.errors import InputError
+
 RGB = NDArray[np.uint8]  # (H, W, 3)
 
 # encoding: (bytes per channel, channels, OpenCV conversion to RGB or None where it is RGB already).
@@ -95,13 +97,13 @@ def decode_compressed(image_format: str, data: bytes | NDArray[np.uint8]) -> RGB
 def read_image(path: str | Path) -> RGB:
     """An image file as RGB, uint8, (H, W, 3), turned upright where its EXIF data says how.
 
-    Raises OSError if it cannot be read, ValueError if it is not an image.
+    Raises OSError if it cannot be read, InputError if it is not an image.
     """
     data = Path(path).read_bytes()
     try:
         return decode_compressed(Path(path).suffix, data)
     except ValueError:
-        raise ValueError(f"{path} is not an image that can be decoded") from None
+        raise InputError(f"{path} is not an image that can be decoded") from None
 
 
 def _rows(encoding: str, rows: int, row_bytes: int, step: int, data: bytes | NDArray[np.uint8]) -> RGB:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics, resample
+from kinaema_ros.errors import InputError, KinaemaError
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.images import RGB
 from kinaema_ros.model.cell import MemoryState
@@ -24,7 +25,7 @@ STATE_VERSION = 2
 MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
 
 
-class EmptyMemoryError(RuntimeError):
+class EmptyMemoryError(KinaemaError, RuntimeError):
     """A question before the first ``update``."""
 
 
@@ -148,21 +149,21 @@ class SpatialMemory:
     def _checked_pose(self, odom_pose: ArrayLike) -> Tensor:
         pose = np.asarray(odom_pose, dtype=np.float64)
         if pose.shape != (3,):
-            raise ValueError(f"odometry pose of shape {pose.shape}: it must be (x, y, yaw)")
+            raise InputError(f"odometry pose of shape {pose.shape}: it must be (x, y, yaw)")
         if not np.isfinite(pose).all() or np.abs(pose[:2]).max() > MAX_COORDINATE:
-            raise ValueError(f"odometry pose {pose.tolist()} is not finite or beyond 10,000 km")
+            raise InputError(f"odometry pose {pose.tolist()} is not finite or beyond 10,000 km")
         return torch.from_numpy(pose)[None].to(self._device)
 
     def _encode(self, rgb: RGB, hfov: float | None) -> Tensor:
         """Features (1, FEATURE_DIM) of an image of any camera."""
         rgb = np.asarray(rgb)
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-            raise ValueError(
+            raise InputError(
                 f"image of shape {rgb.shape} and type {rgb.dtype}: it must be (H, W, 3) uint8 RGB"
             )
         height, width = rgb.shape[:2]
         if height < 8 or width < 8:
-            raise ValueError(f"image of {width} x {height} pixels: it must be at least 8 x 8")
+            raise InputError(f"image of {width} x {height} pixels: it must be at least 8 x 8")
         image = resample(rgb, self._intrinsics(width, height, hfov), self._canonical)
         tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
         return self._network.trunk(tensor.to(self._device))

@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kinaema_ros.errors import InputError
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.model.encoder import Trunk
 from kinaema_ros.sim import (
@@ -200,8 +202,11 @@ def _encoded(task: tuple[EpisodeConfig, int, Path | None]) -> dict[str, NDArray]
         return _to_arrays(encode_plan(plan, _trunk))
     path = cache / f"{_fingerprint(config, plan)}.npz"
     if path.exists():
-        with np.load(path) as saved:
-            return dict(saved)
+        try:
+            with np.load(path) as saved:
+                return dict(saved)
+        except (ValueError, EOFError, BadZipFile) as error:
+            raise InputError(f"{path} is damaged ({error}); delete it") from error
     arrays = _to_arrays(encode_plan(plan, _trunk))
     partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     np.savez(partial, **arrays)  # type: ignore[arg-type]

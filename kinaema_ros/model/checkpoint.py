@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from kinaema_ros.errors import InputError
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.network import Kinaema
 
@@ -21,7 +22,7 @@ VERSION = 2
 HALF_PRECISION_FROM = 100_000  # elements: large matrices are stored as float16, which changes no result
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """The file is missing, damaged, or not what it should be; the message says which and what to do."""
 
 
@@ -92,7 +93,11 @@ def save_network(path: str | Path, network: Kinaema, training: dict[str, Any]) -
 
 
 def load_network(path: str | Path, device: torch.device | str = "cpu") -> tuple[Kinaema, dict[str, Any]]:
-    """The network in evaluation mode and its metadata (config, training, sha256). Raises ``CheckpointError``."""
+    """The network in evaluation mode and its metadata (config, training, sha256).
+
+    Raises ``CheckpointError``, or ``InputError`` for a device that this machine does not have.
+    """
+    device = usable_device(device)
     tensors, metadata = read_tensors(Path(path), FORMAT, VERSION)
     try:
         network = Kinaema(KinaemaConfig.from_dict(metadata["config"]))
@@ -101,3 +106,14 @@ def load_network(path: str | Path, device: torch.device | str = "cpu") -> tuple[
         raise CheckpointError(f"{path}: does not fit this version of the network ({error})") from error
     network.requires_grad_(False)
     return network.to(device).eval(), metadata
+
+
+def usable_device(name: torch.device | str) -> torch.device:
+    """The device of this name, such as "cuda:1"; ``InputError`` where this machine does not have it."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError) as error:  # what PyTorch raises depends on its build
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+        raise InputError(f"the device {str(name)!r} cannot be used: {reason}; use cpu") from error
+    return device

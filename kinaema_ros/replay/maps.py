@@ -10,6 +10,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from kinaema_ros.errors import InputError
+
 
 @dataclass(frozen=True)
 class Map:
@@ -22,7 +24,7 @@ class Map:
 
 
 def read_map(path: str | Path) -> Map:
-    """Read map.yaml and its image. Raises ValueError or OSError saying what is wrong with it."""
+    """Read map.yaml and its image. Raises InputError or OSError saying what is wrong with it."""
     path = Path(path)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -31,12 +33,12 @@ def read_map(path: str | Path) -> Map:
         x, y, heading = (float(value) for value in values["origin"])
         negate = bool(values.get("negate", 0))
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a map of map_server: {error}") from None
+        raise InputError(f"{path} is not a map of map_server: {error}") from None
     grey = cv2.imdecode(np.frombuffer(image_path.read_bytes() or b"\0", np.uint8), cv2.IMREAD_GRAYSCALE)
     if grey is None:
-        raise ValueError(f"{path}: {image_path} is not an image")
+        raise InputError(f"{path}: {image_path} is not an image")
     if not resolution > 0:
-        raise ValueError(f"{path}: resolution must be positive, not {resolution}")
+        raise InputError(f"{path}: resolution must be positive, not {resolution}")
     return Map((255 - grey if negate else grey).astype(np.uint8), resolution, (x, y, heading))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kinaema_ros.errors import InputError
 from kinaema_ros.geometry import Array
 
 COLUMNS = ("file", "x", "y", "yaw", "seen")
@@ -29,7 +30,7 @@ class Query:
 def read_queries(table: str | Path) -> list[Query]:
     """Read a CSV with at least the columns file, x, y, yaw, seen; images lie in `queries/` beside it.
 
-    Raises ValueError naming the row, or what is missing, before any long work is begun; OSError if the table
+    Raises InputError naming the row, or what is missing, before any long work is begun; OSError if the table
     cannot be read. Pose cells of unseen queries may be empty.
     """
     table = Path(table)
@@ -39,15 +40,15 @@ def read_queries(table: str | Path) -> list[Query]:
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 needed = ", ".join(COLUMNS)
-                raise ValueError(f"{table} lacks the columns {', '.join(missing)}; needed are {needed}")
+                raise InputError(f"{table} lacks the columns {', '.join(missing)}; needed are {needed}")
             queries = [_query(table, number, row) for number, row in enumerate(reader, start=2)]
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{table} is not a CSV table: {error}") from None
+            raise InputError(f"{table} is not a CSV table: {error}") from None
     if not queries:
-        raise ValueError(f"{table} has no queries")
+        raise InputError(f"{table} has no queries")
     absent = [query.file for query in queries if not query.path.is_file()]
     if absent:
-        raise ValueError(
+        raise InputError(
             f"{len(absent)} of the {len(queries)} images of {table} are not in {table.parent / 'queries'}, "
             f"the first is {absent[0]}"
         )
@@ -58,16 +59,16 @@ def _query(table: Path, number: int, row: dict[str, str | None]) -> Query:
     cells = {name: (row[name] or "").strip() for name in COLUMNS}
     seen = _TRUTH_VALUES.get(cells["seen"].lower())
     if seen is None:
-        raise ValueError(f"{table}, line {number}: seen must be true or false, not {cells['seen']!r}")
+        raise InputError(f"{table}, line {number}: seen must be true or false, not {cells['seen']!r}")
     if not cells["file"]:
-        raise ValueError(f"{table}, line {number}: no file")
+        raise InputError(f"{table}, line {number}: no file")
     pose = []
     for name in ("x", "y", "yaw"):
         try:
             value = float(cells[name]) if cells[name] or seen else math.nan
         except ValueError:
-            raise ValueError(f"{table}, line {number}: {name} is not a number: {cells[name]!r}") from None
+            raise InputError(f"{table}, line {number}: {name} is not a number: {cells[name]!r}") from None
         if seen and not math.isfinite(value):
-            raise ValueError(f"{table}, line {number}: {name} must be finite, not {cells[name]}")
+            raise InputError(f"{table}, line {number}: {name} must be finite, not {cells[name]}")
         pose.append(value)
     return Query(cells["file"], table.parent / "queries" / cells["file"], np.array(pose), seen)

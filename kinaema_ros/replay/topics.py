@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kinaema_ros.errors import InputError
+
 IMAGE = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CAMERA_INFO = ("sensor_msgs/msg/CameraInfo",)
 ODOMETRY = ("nav_msgs/msg/Odometry",)
@@ -12,7 +14,7 @@ ODOMETRY = ("nav_msgs/msg/Odometry",)
 POSE = (*ODOMETRY, "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped")
 
 
-class BagError(ValueError):
+class BagError(InputError):
     """A bag that cannot be used; the message says why and, where there is one, the remedy."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from kinaema_ros.errors import InputError
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.training.data import DataConfig
 
@@ -66,12 +67,12 @@ class TrainConfig:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> TrainConfig:
-        """Raises ``ValueError`` naming the file and the unknown or invalid field."""
+        """Raises ``InputError`` naming the file and the unknown or invalid field."""
         try:
             values = yaml.safe_load(Path(path).read_text()) or {}
             return cls.from_dict(values)
         except (OSError, yaml.YAMLError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {error}") from error
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:

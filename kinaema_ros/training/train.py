@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
+from kinaema_ros.errors import InputError
 from kinaema_ros.model.checkpoint import load_network, save_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.calibrate import calibrate
@@ -134,7 +135,7 @@ def train(
     if (folder / "state.pt").exists():
         saved = torch.load(folder / "state.pt", map_location=process.device, weights_only=True)
         if json.loads(saved["config"]) != json.loads(json.dumps(config.to_dict())):
-            raise ValueError(f"{folder} holds a run with another configuration; choose another folder")
+            raise InputError(f"{folder} holds a run with another configuration; choose another folder")
         network.load_state_dict(saved["network"])
         step, optimiser_state = saved["step"], saved["optimiser"]
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinaema_ros.baselines.learned import Baseline, load_baseline, new_baseline, save_baseline
+from kinaema_ros.errors import InputError
 from kinaema_ros.model.decoder import PairEstimate
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between, inverse
@@ -103,7 +104,7 @@ def train_baselines(
     if (folder / "state.pt").exists():
         saved = torch.load(folder / "state.pt", weights_only=True)
         if json.loads(saved["config"]) != {**summary, "names": names}:
-            raise ValueError(f"{folder} holds a run with another configuration; choose another folder")
+            raise InputError(f"{folder} holds a run with another configuration; choose another folder")
         step = saved["step"]
         for name in names:
             baselines[name].load_state_dict(saved[name])

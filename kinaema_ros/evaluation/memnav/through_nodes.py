@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_ros import geometry
+from kinaema_ros.errors import KinaemaError
 from kinaema_ros.evaluation.episodes import FIRST_SEED
 from kinaema_ros.evaluation.memnav.agents import Result
 from kinaema_ros.evaluation.memnav.episodes import (
@@ -46,7 +47,7 @@ _REACHED, _REACHED_YAW = 0.06, 0.1  # metres, radians from a pose of the walk
 def drive_through_nodes(
     config: MemnavConfig, episodes: int, noise: OdometryNoise, checkpoint: Path, device: str, logs: Path
 ) -> list[Result]:
-    """Results, one a building; the nodes log into ``logs``. Raises RuntimeError if a node fails.
+    """Results, one a building; the nodes log into ``logs``. Raises KinaemaError if a node fails.
 
     Collisions are those of the whole time in a building, exploration included, counted with its last episode.
     """
@@ -105,7 +106,7 @@ def _drive_in(
         for _ in building.goals:
             goals = choose_goals(building.scene, building.walk, robot.pose, 1, rng)
             if len(goals) == 0:
-                raise RuntimeError(f"no place of building {building.scene.seed} is far enough from the robot")
+                raise KinaemaError(f"no place of building {building.scene.seed} is far enough from the robot")
             result.episodes.append(_visit(building, goals[0], robot, kinaema, track))
     return result
 

@@ -20,6 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.errors import KinaemaError
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import messages
@@ -31,7 +32,7 @@ Photo = str | Path | NDArray[np.uint8]
 _CANCEL_TIMEOUT = 10.0
 
 
-class NavigatorUnavailable(RuntimeError):
+class NavigatorUnavailable(KinaemaError, RuntimeError):
     """No navigator_node takes goals; the message says what to do."""
 
 

@@ -13,6 +13,7 @@ from nav_msgs.msg import Odometry
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros import geometry
+from kinaema_ros.errors import KinaemaError
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.spinning import SpinningNode
@@ -57,12 +58,12 @@ class DemoRobot:
         self._ros.close()
 
     def wait_until_ready(self) -> None:
-        """Returns when the simulator moves and the memory remembers; raises RuntimeError if they do not."""
+        """Returns when the simulator moves and the memory remembers; raises KinaemaError if they do not."""
         deadline = time.monotonic() + _START_TIMEOUT
 
         def ready() -> bool:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"the nodes were not ready after {_START_TIMEOUT:g} s; see their logs")
+                raise KinaemaError(f"the nodes were not ready after {_START_TIMEOUT:g} s; see their logs")
             status = self._status
             return (
                 self._map_T_odom is not None
@@ -111,7 +112,7 @@ class DemoRobot:
             if self.seconds != heard:
                 heard, heard_at = self.seconds, time.monotonic()
             elif time.monotonic() - heard_at > silence:
-                raise RuntimeError(f"nothing was heard from simulator_node for {silence:g} s; see its log")
+                raise KinaemaError(f"nothing was heard from simulator_node for {silence:g} s; see its log")
             on_tick()
             with self._changed:
                 self._changed.wait(_TICK)

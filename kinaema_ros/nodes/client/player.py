@@ -25,6 +25,7 @@ from std_srvs.srv import Trigger
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry
+from kinaema_ros.errors import KinaemaError
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.replay.bag import BagError, Frame, Recording
@@ -47,7 +48,7 @@ def play(
 ) -> Outcome:
     """Empty the node's memory, stream the recording, ask the queries.
 
-    Raises RuntimeError saying what to do if there is no such node or it does not answer, BagError if it uses
+    Raises KinaemaError saying what to do if there is no such node or it does not answer, BagError if it uses
     none of the images.
     """
     with _node() as node:
@@ -93,7 +94,7 @@ class _Player:
         """Empty the memory and say what camera the images are from."""
         response = self._call(self._reset, Trigger.Request())
         if not response.success:
-            raise RuntimeError(f"{self._target} does not empty its memory: {response.message}")
+            raise KinaemaError(f"{self._target} does not empty its memory: {response.message}")
         self._status = None  # count from a status that is surely younger than what the node did before
         self._wait(lambda: self._status is not None, ANSWER_S, f"{self._target} publishes no status")
         self._start = self._now()
@@ -128,7 +129,7 @@ class _Player:
             and status.frames_used > self._start.frames_used
         ):
             if status.hfov_source != "camera_info":
-                raise RuntimeError(
+                raise KinaemaError(
                     f"{self._target} took the first image before it knew the camera; run this again"
                 )
         if self._sent == GIVE_UP_AFTER and status.frames_used == self._start.frames_used:
@@ -143,7 +144,7 @@ class _Player:
         request.compressed_image.data = query.path.read_bytes()
         response = self._call(self._query, request)
         if not response.success:
-            raise RuntimeError(f"{self._target} does not answer {query.file}: {response.message}")
+            raise KinaemaError(f"{self._target} does not answer {query.file}: {response.message}")
         covariance = messages.planar_covariance(response.pose)
         return Estimate(
             as_pose(geometry.between(odom_T_robot, messages.planar_pose(response.pose.pose.pose))),
@@ -202,11 +203,11 @@ class _Player:
         )
 
     def _wait(self, condition: Callable[[], bool], seconds: float, otherwise: str) -> None:
-        """Take messages until a condition holds; RuntimeError with what is the matter if it never does."""
+        """Take messages until a condition holds; KinaemaError with what is the matter if it never does."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise RuntimeError(
+                raise KinaemaError(
                     f"{otherwise} (waited {seconds:.0f} s); is it running, in this ROS_DOMAIN_ID?"
                 )
             self._executor.spin_once(timeout_sec=0.1)

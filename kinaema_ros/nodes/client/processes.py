@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from kinaema_ros.errors import KinaemaError
+
 _STOP_TIMEOUT = 5.0  # seconds until a node that does not end is killed
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -89,12 +91,12 @@ class NodeProcesses:
         self._stop()
 
     def check(self) -> None:
-        """Raises RuntimeError, with the last words of its log, if a node has ended."""
+        """Raises KinaemaError, with the last words of its log, if a node has ended."""
         for name, process in self._processes.items():
             if process.poll() is not None:
                 log = self._log(name)
                 words = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-                raise RuntimeError(f"{name} ended with status {process.returncode}: {words[-1]} (see {log})")
+                raise KinaemaError(f"{name} ended with status {process.returncode}: {words[-1]} (see {log})")
 
     def _start(self, name: str, parameters: Sequence[str]) -> subprocess.Popen[bytes]:
         arguments = [word for parameter in parameters for word in ("-p", parameter)]

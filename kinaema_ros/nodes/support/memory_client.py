@@ -9,16 +9,17 @@ from rclpy.client import Client
 from rclpy.node import Node
 
 from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.errors import KinaemaError
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.waiting import go_on, wait_for, wait_until
 
 
-class MemoryUnavailable(RuntimeError):
+class MemoryUnavailable(KinaemaError, RuntimeError):
     """No memory_node answers; the message says what to do."""
 
 
-class QueryRefused(RuntimeError):
+class QueryRefused(KinaemaError, RuntimeError):
     """memory_node answered that it has no pose; ``reason`` is its key, such as "query_before_update"."""
 
     def __init__(self, message: str):

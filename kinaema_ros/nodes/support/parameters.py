@@ -19,6 +19,8 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from kinaema_ros.errors import InputError
+
 Config = TypeVar("Config")
 _TYPES = {
     bool: Parameter.Type.BOOL,
@@ -30,7 +32,7 @@ _TYPES = {
 _OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
 
-class ParameterError(ValueError):
+class ParameterError(InputError):
     """A parameter that the node must not start with; the message names it and what is allowed."""
 
 
