@@ -57,6 +57,15 @@ class Intrinsics:
         f = width / 2 / math.tan(hfov / 2)
         return cls(width, height, f, f, (width - 1) / 2, (height - 1) / 2)
 
+    @property
+    def hfov(self) -> float:
+        """Horizontal field of view in radians, of a camera whose optical axis is in the middle."""
+        return 2.0 * math.atan2(self.width, 2.0 * self.fx)
+
+    def has_aspect(self, width: int, height: int) -> bool:
+        """True if images of this size can be this camera's at some resolution; sizes are rounded to pixels."""
+        return abs(width * self.height - height * self.width) <= width
+
     def scaled_to(self, width: int, height: int) -> Intrinsics:
         """The same camera read out at another resolution."""
         sx, sy = width / self.width, height / self.height

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinaema_ros import geometry, metrics
+from kinaema_ros.camera import Intrinsics, photo_hfov
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.geometry import Array
-from kinaema_ros.images import read_image
+from kinaema_ros.images import RGB, read_image
 from kinaema_ros.keyframes import KeyframeConfig, KeyframeSelector
 from kinaema_ros.replay.bag import BagError, Frame, Recording
 from kinaema_ros.replay.queries import Query
@@ -92,8 +93,9 @@ def remember_and_ask(
     query_ms: list[float] = []
     for query in progress(queries, total=len(queries), desc="asking", unit="query"):
         rgb = read_image(query.path)
+        hfov = _other_hfov(recording.camera, rgb)
         start = time.perf_counter()
-        estimate = memory.locate(rgb)
+        estimate = memory.locate(rgb, hfov=hfov)
         query_ms.append(1e3 * (time.perf_counter() - start))
         answers.append(seen_from(last.odom_pose, estimate))
     return Outcome(
@@ -119,6 +121,18 @@ def seen_from(odom_T_robot: Array, estimate: Estimate) -> Estimate:
     turned = robot_T_query[2] - estimate.pose[2]
     covariance = geometry.rotate_covariance(estimate.covariance, turned)
     return Estimate(as_pose(robot_T_query), covariance, estimate.seen, estimate.num_updates)
+
+
+def _other_hfov(camera: Intrinsics | None, photo: RGB) -> float | None:
+    """Field of view across the width of a photo of another aspect than the robot's camera, radians; else None.
+
+    As memory_node, it assumes that this photo shows as much across its longer side as the robot's camera
+    across its width.
+    """
+    height, width = photo.shape[:2]
+    if camera is None or camera.has_aspect(width, height):
+        return None
+    return photo_hfov(width, height, camera.hfov)
 
 
 def evaluate(recording: Recording, queries: Sequence[Query], outcome: Outcome) -> dict[str, Any]:

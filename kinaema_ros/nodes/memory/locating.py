@@ -66,10 +66,10 @@ def _as_seen(inputs: MemoryInputs, photo: NDArray[np.uint8]) -> tuple[NDArray[np
         return photo, photo_hfov(width, height, math.radians(degrees))
     if camera is None:  # a loaded memory, and no image yet
         camera = inputs.camera(width, height)
-    if abs(width * camera.height - height * camera.width) <= width:  # the robot's, at whatever resolution
+    if camera.has_aspect(width, height):  # the robot's, at whatever resolution
         return level(photo, camera.scaled_to(width, height), inputs.mount()), None
     # Some other camera: taken to see as much across its longer side as the robot's across its width.
-    return photo, photo_hfov(width, height, 2.0 * math.atan2(camera.width, 2.0 * camera.fx))
+    return photo, photo_hfov(width, height, camera.hfov)
 
 
 def _in_frame(

@@ -100,7 +100,7 @@ class MemoryMonitor:
 
     def camera(self, camera: Intrinsics, source: str) -> None:
         """The memory works with this camera from now on; ``source`` is "camera_info" or "parameter"."""
-        degrees = math.degrees(2 * math.atan2(camera.width, 2 * camera.fx))
+        degrees = math.degrees(camera.hfov)
         self._fixed.update(hfov_deg=degrees, hfov_source=source)
         if source == "parameter":
             topic = self._node.resolve_topic_name("camera_info")
