@@ -24,6 +24,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics
+from kinaema_ros.errors import InputError
 from kinaema_ros.images import RGB, decode_compressed, decode_image
 from kinaema_ros.replay.topics import BagError, Topic, choose_topics
 
@@ -70,7 +71,7 @@ class Frame:
     _message: Any
 
     def rgb(self) -> RGB:
-        """The pixels, (H, W, 3) uint8. Raises ValueError if the image is broken or its encoding unknown."""
+        """The pixels, (H, W, 3) uint8. Raises InputError if the image is broken or its encoding unknown."""
         m = self._message
         if hasattr(m, "format"):
             return decode_compressed(m.format, m.data)
@@ -210,6 +211,6 @@ def _read_camera(reader: Reader, path: Path, topic: Topic) -> Intrinsics | None:
         fx, fy, cx, cy = (float(message.k[i]) for i in (0, 4, 2, 5))
         try:
             return Intrinsics(message.width, message.height, fx, fy, cx, cy)
-        except ValueError:
+        except InputError:
             return None
     return None

@@ -18,6 +18,7 @@ import numpy as np
 
 from kinaema_ros import geometry, metrics
 from kinaema_ros.camera import Intrinsics, photo_hfov
+from kinaema_ros.errors import InputError
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB, read_image
@@ -75,7 +76,7 @@ def remember_and_ask(
     ):
         try:
             rgb = frame.rgb()
-        except ValueError as error:
+        except InputError as error:
             undecodable[str(error)] += 1
             continue
         last = frame

@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry, images
 from kinaema_ros.camera import Intrinsics
-from kinaema_ros.errors import BadInput
+from kinaema_ros.errors import BadInput, InputError
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.geometry import Array
 
@@ -79,7 +79,7 @@ def image_to_rgb(message: Image | CompressedImage, kind: str = "image") -> NDArr
         )
     except BadInput:
         raise
-    except ValueError as error:
+    except InputError as error:
         raise BadInput(f"{kind}_undecodable", f"{error}; re-encode it as rgb8, jpeg or png") from error
 
 
@@ -161,7 +161,7 @@ def camera_info_to_intrinsics(message: CameraInfo) -> Intrinsics:
     k = message.k
     try:
         return Intrinsics(message.width, message.height, fx=k[0], fy=k[4], cx=k[2], cy=k[5])
-    except ValueError as error:
+    except InputError as error:
         raise BadInput(
             "camera_info_uncalibrated",
             f"{error} The parameter hfov_deg is used instead; set it to the camera's horizontal field of "
