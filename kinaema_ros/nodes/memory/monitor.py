@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.camera import Intrinsics
-from kinaema_ros.errors import BadInput
+from kinaema_ros.errors import KinaemaError
 from kinaema_ros.nodes.memory.reports import Reports
 from kinaema_ros.nodes.memory.status import Tally, diagnostics
 from kinaema_ros.nodes.support.messages import time_msg
@@ -62,9 +62,18 @@ class MemoryMonitor:
         """Something that a person should know of."""
         self._reports.problem(reason, message)
 
-    def dropped(self, error: BadInput) -> None:
+    def fault(self, reason: str, what: str, error: Exception) -> str:
+        """An error that no user can cause: counted, its traceback in the log. Returns it in words, for the caller."""
+        text = f"{what}: {type(error).__name__}: {error}"
+        self._reports.problem(reason, text, error)
+        return f"{text}. This is a fault of memory_node; its log has the traceback"
+
+    def dropped(self, error: Exception) -> None:
         """An image that could not be used."""
-        self.problem(error.reason, str(error))
+        if isinstance(error, KinaemaError):
+            self.problem(getattr(error, "reason", "image_refused"), str(error))
+        else:
+            self.fault("update_failed", "the memory did not take the image", error)
         self.tally.add("dropped")
         self.publish_status()
 
@@ -121,11 +130,15 @@ class MemoryMonitor:
         self.tally.query_time.add(seconds)
         self.tally.add("queries")
 
-    def query_failed(self, error: BadInput) -> None:
-        """A query was refused."""
-        self.problem(error.reason, str(error))
+    def query_failed(self, error: Exception) -> str:
+        """A query has no answer; returns why, the reason first."""
         self.tally.add("queries")
         self.tally.add("queries_failed")
+        if not isinstance(error, KinaemaError):
+            return f"query_failed: {self.fault('query_failed', 'the memory could not answer', error)}"
+        reason = getattr(error, "reason", "query_failed")
+        self.problem(reason, str(error))
+        return f"{reason}: {error}"
 
     # -- what is published -----------------------------------------------------------------------------------
 
@@ -160,8 +173,9 @@ class MemoryMonitor:
         self.tally.fill(status, now * 1e-9)
         counts = self._reports.counts()
         status.reasons, status.reason_counts = list(counts), list(counts.values())
-        if self._memory is not None:
-            status.num_updates, status.state_bytes = self._memory.num_updates, self._memory.state_bytes
+        memory = self._memory  # once: a cleanup in another thread sets it to None
+        if memory is not None:
+            status.num_updates, status.state_bytes = memory.num_updates, memory.state_bytes
         text, when = self._reports.last_problem
         if text:
             age = int((time.monotonic() - when) * 1e9)
