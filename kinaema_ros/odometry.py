@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +17,8 @@ from numpy.typing import ArrayLike
 from kinaema_ros import geometry
 from kinaema_ros.errors import BadInput
 from kinaema_ros.geometry import Array
+from kinaema_ros.stamps import NANOSECONDS, PoseHistory, neighbours
 
-NANOSECONDS = 1_000_000_000
 JUMP_POLICIES = ("hold", "continue", "reanchor", "reset")
 # A restarted odometry begins at its origin, up to what the robot moved before the first message.
 _ORIGIN_RADIUS = 0.5
@@ -61,7 +60,7 @@ class OdometryTracker:
     def __init__(self, limits: OdometryLimits | None = None, history: int = 1000):
         self.limits = limits or OdometryLimits()
         self._changed = threading.Condition()
-        self._track: deque[tuple[int, Array]] = deque(maxlen=history)  # stamps, poses in the memory frame
+        self._track = PoseHistory(history)  # in the memory frame
         self._anchor: Array = np.zeros(3)  # memory_T_odom
         self._last: tuple[int, Array] | None = None  # newest message, in the odom frame
         self._before_jump: Array | None = None  # odom frame; set while a jump is held
@@ -92,7 +91,7 @@ class OdometryTracker:
             event = restart or self._compare(stamp, pose)
             self._last = (stamp, pose)
             if self._before_jump is None:
-                self._track.append((stamp, geometry.compose(self._anchor, pose)))
+                self._track.add(stamp, geometry.compose(self._anchor, pose))
             self._changed.notify_all()
             return event
 
@@ -211,27 +210,22 @@ class OdometryTracker:
                 "~/reset to start anew, or set the parameter on_odom_jump to 'reanchor' (the robot did not "
                 "move) or 'continue' (the odometry is right, the robot was moved)",
             )
-        track = self._track
-        if not track or stamp > track[-1][0]:
+        stamps = self._track.stamps
+        if not stamps or stamp > stamps[-1]:
             return None
-        if stamp < track[0][0]:
+        found = neighbours(stamps, stamp)
+        if found is None:
             raise BadInput(
                 "image_before_odometry",
-                f"the image is {(track[0][0] - stamp) / NANOSECONDS:.3f} s older than the oldest odometry "
+                f"the image is {(stamps[0] - stamp) / NANOSECONDS:.3f} s older than the oldest odometry "
                 "kept. At start this is normal; if it goes on, image and odometry are not stamped by the "
                 "same clock",
             )
-        # From the newest end: an image is nearly always about as new as the newest odometry.
-        after = len(track) - 1
-        while after > 0 and track[after - 1][0] >= stamp:
-            after -= 1
-        if track[after][0] == stamp:
-            return track[after][1]
-        (t0, a), (t1, b) = track[after - 1], track[after]
-        if t1 - t0 > self.limits.max_gap * NANOSECONDS:
+        gap, limit = (stamps[found[1]] - stamps[found[0]]) / NANOSECONDS, self.limits.max_gap
+        if gap > limit:
             raise BadInput(
                 "odometry_gap",
-                f"the odometry was silent for {(t1 - t0) / NANOSECONDS:.2f} s around the image's stamp "
-                f"(limit {self.limits.max_gap:g} s, parameter odom_max_gap)",
+                f"the odometry was silent for {gap:.2f} s around the image's stamp "
+                f"(limit {limit:g} s, parameter odom_max_gap)",
             )
-        return geometry.interpolate(a, b, (stamp - t0) / (t1 - t0))
+        return self._track.at(stamp)

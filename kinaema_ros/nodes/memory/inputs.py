@@ -24,6 +24,7 @@ from kinaema_ros.nodes.memory.worker import NewestWorker
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
 from kinaema_ros.odometry import OdometryTracker
+from kinaema_ros.stamps import NANOSECONDS
 
 if TYPE_CHECKING:  # torch takes seconds to load; a node that refuses its parameters should not take that long
     from kinaema_ros.memory import SpatialMemory
@@ -217,7 +218,7 @@ class MemoryInputs:
         self._monitor.tally.image_rate.tick(now * 1e-9)
         try:
             stamp = messages.check_stamp(message.header.stamp, now, self.parameters.stamp_tolerance, "image")
-            behind = (self._last_stamp - stamp) / messages.NANOSECONDS
+            behind = (self._last_stamp - stamp) / NANOSECONDS
             if 0 <= behind < 2.0:  # further back is a clock that started over
                 raise BadInput(
                     "image_stamp_backwards",

@@ -22,10 +22,7 @@ from kinaema_ros.camera import Intrinsics
 from kinaema_ros.errors import BadInput, InputError
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.geometry import Array
-
-NANOSECONDS = 1_000_000_000
-# Quaternions are sent in float64 and normalised by every sane publisher; half a percent is a broken one.
-_QUATERNION_TOLERANCE = 5e-3
+from kinaema_ros.stamps import NANOSECONDS
 
 
 def stamp_ns(stamp: Time) -> int:
@@ -139,21 +136,21 @@ def query_to_rgb(request: Any) -> NDArray[np.uint8]:
 def odometry_to_pose(message: Odometry) -> Array:
     """``odom_T_base`` (3,): x, y, yaw."""
     p, q = message.pose.pose.position, message.pose.pose.orientation
-    values = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
-    if not np.isfinite(values).all():
+    if not np.isfinite([p.x, p.y, p.z, q.x, q.y, q.z, q.w]).all():
         raise BadInput(
             "odometry_not_finite",
             "the odometry's pose holds NaN or infinity; the message is ignored. Check the wheel driver or "
             "filter",
         )
-    norm = float(np.linalg.norm(values[3:]))
-    if abs(norm - 1.0) > _QUATERNION_TOLERANCE:
+    try:
+        yaw = geometry.checked_yaw(q.x, q.y, q.z, q.w)
+    except InputError as error:
         raise BadInput(
             "odometry_quaternion",
-            f"the odometry's quaternion has length {norm:.4f}, not 1; the message is ignored. Its publisher "
-            "must normalise it (an orientation that was never set has length 0)",
-        )
-    return np.array([p.x, p.y, geometry.yaw_from_quaternion(*(values[3:] / norm))])
+            f"the odometry's {error}; the message is ignored. Its publisher must normalise it (an orientation "
+            "that was never set has length 0)",
+        ) from error
+    return np.array([p.x, p.y, yaw])
 
 
 def camera_info_to_intrinsics(message: CameraInfo) -> Intrinsics:
