@@ -1,7 +1,7 @@
-"""ROS images to RGB arrays with numpy and OpenCV alone: for bags and files, where no ROS need be installed.
+"""Conversion of ROS images to RGB arrays with numpy and OpenCV, for bags and files too: no ROS in here.
 
 Encodings are those of sensor_msgs/image_encodings.hpp. The functions take the fields of a message, not the
-message, so that messages of rclpy and of rosbags do alike.
+message, so that they serve messages of rclpy and of rosbags.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def decode_image(
 ) -> RGB:
     """The pixels of a sensor_msgs/Image as RGB, uint8, shape (height, width, 3); 16 bits are scaled to 8.
 
-    Raises InputError where the fields contradict each other or the encoding is not of a camera picture.
+    Raises InputError where the fields contradict each other or the encoding is none that a camera image has.
     """
     if height <= 0 or width <= 0:
         raise InputError(f"the image has no pixels: {width}x{height}")

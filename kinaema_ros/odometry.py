@@ -158,20 +158,15 @@ class OdometryTracker:
         """True while a jump waits for a decision: neither updates nor answers make sense."""
         return self._before_jump is not None
 
-    @property
-    def received(self) -> bool:
-        """True once there was odometry."""
-        return self._last is not None
-
     def now(self) -> tuple[int, Array, Array] | None:
         """Stamp, ``odom_T_base`` and ``memory_T_odom`` of the newest message; None before the first."""
         with self._changed:
             return None if self._last is None else (self._last[0], self._last[1], self._anchor)
 
     def pose_at(self, stamp: int) -> Array | None:
-        """``memory_T_base`` (3,) at ``stamp`` (nanoseconds); None if the odometry has not got there yet.
+        """``memory_T_base`` (3,) at ``stamp`` (nanoseconds); None while all odometry is older.
 
-        Raises ``BadInput`` for a stamp that no later message can help.
+        Raises ``BadInput`` for a stamp whose pose later messages cannot give either.
         """
         with self._changed:
             return self._pose_at(stamp)

@@ -1,7 +1,7 @@
-"""Replaying a recorded recording: every frame into the memory, every query to it, and the answers against truth.
+"""Replaying a recording: its frames go into the memory, which is then asked the queries, and evaluated.
 
-`remember_and_ask` does it with a `SpatialMemory` in this process; `nodes.player.play` does the same with a
-running memory_node. Both return an `Outcome`, which `evaluate` turns into the result that `kinaema replay`
+`remember_and_ask` does it with a `SpatialMemory` in this process, `nodes.client.player.play` with a running
+memory_node. Both return an `Outcome`, which `evaluate` turns into the result that `kinaema replay`
 prints, plots and writes. All answers are in the robot's frame at the drive's last frame, `robot_T_query`.
 """
 
@@ -40,7 +40,7 @@ def no_progress(items: Iterable[Any], **_: object) -> Iterable[Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a replay. Latencies are medians in milliseconds; counts are of frames."""
+    """The result of a replay. Latencies are medians in milliseconds; counts are of frames."""
 
     answers: list[Estimate]
     last_stamp_ns: int
@@ -113,7 +113,7 @@ def remember_and_ask(
 
 
 def seen_from(odom_T_robot: Array, estimate: Estimate) -> Estimate:
-    """What `SpatialMemory.locate` said in the robot's frame at its last update, in the robot's frame at odom_T_robot.
+    """Express an answer of `SpatialMemory.locate` in the robot's frame at odom_T_robot, not at the last update.
 
     The last frame of a drive is seldom an update: the robot may have moved on by less than a keyframe's step.
     """
@@ -125,7 +125,7 @@ def seen_from(odom_T_robot: Array, estimate: Estimate) -> Estimate:
 
 
 def _other_hfov(camera: Intrinsics | None, photo: RGB) -> float | None:
-    """Field of view across the width of a photo of another aspect than the robot's camera, radians; else None.
+    """Field of view in radians across a photo of another aspect than the robot's camera, else None.
 
     As memory_node, it assumes that this photo shows as much across its longer side as the robot's camera
     across its width.

@@ -1,4 +1,4 @@
-"""TF, where it is installed: poses in frames other than the odometry's, and the camera's mount."""
+"""Look-ups in TF, where it is installed: poses in other frames than the odometry's, the camera's mount."""
 
 from __future__ import annotations
 

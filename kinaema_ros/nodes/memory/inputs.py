@@ -52,8 +52,8 @@ class MemoryInputs:
         self.camera_in_use: Intrinsics | None = None
         self._tf_mount: Mount | None = None
         self._last_stamp = 0
-        # Held while an image goes in and while the memory is emptied or replaced. The generation tells an
-        # image whose pose was found before that it belongs to what is gone.
+        # Held while an image goes in and while the memory is emptied or replaced. An image is left out if the
+        # generation changed since its pose was looked up: this pose belongs to the memory of before.
         self._lock = threading.Lock()
         self._generation = 0
         self._worker: NewestWorker[AnyImage] | None = None
@@ -119,7 +119,7 @@ class MemoryInputs:
             self.forget()
 
     def forget(self) -> None:
-        """Empties the memory; odometry goes on."""
+        """Empties the memory and keeps the odometry."""
         with self._lock:
             self._generation += 1
             self._selector.reset()
@@ -133,8 +133,7 @@ class MemoryInputs:
         self.forget()
 
     def replace(self, path: Path) -> None:
-        """Loads a saved memory. Raises what ``configured_memory`` and ``SpatialMemory.load`` raise and then changes
-        nothing."""
+        """Loads a saved memory. Raises as ``configured_memory`` and ``load`` of the memory, changing nothing."""
         with self._lock:
             self.configured_memory().load(path)
             self._generation += 1

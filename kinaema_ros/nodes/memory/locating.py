@@ -75,7 +75,7 @@ def _as_seen(
         camera, _ = inputs.camera(width, height)
     if camera.has_aspect(width, height):  # the robot's, at whatever resolution
         return level(photo, camera.scaled_to(width, height), mount), None
-    # Some other camera: taken to see as much across its longer side as the robot's across its width.
+    # Another camera's. Assume that it shows as much across its longer side as the robot's across its width.
     return photo, photo_hfov(width, height, camera.hfov)
 
 

@@ -20,7 +20,7 @@ from kinaema_ros.odometry import Discontinuity
 if TYPE_CHECKING:
     from kinaema_ros.memory import SpatialMemory
 
-# A problem this many seconds old no longer colours /diagnostics.
+# Seconds for which a problem makes /diagnostics a warning.
 _RECENT = 10.0
 _ACTIONS = {
     "hold": "Memory and answers are on hold. Call ~/reset to start anew, or set on_odom_jump to 'reanchor' (the "
@@ -59,11 +59,11 @@ class MemoryMonitor:
         self._reports.clear()
 
     def problem(self, reason: str, message: str) -> None:
-        """Something that a person should know of."""
+        """Something that a person should know."""
         self._reports.problem(reason, message)
 
     def fault(self, reason: str, what: str, error: Exception) -> str:
-        """An error that no user can cause: counted, its traceback in the log. Returns it in words, for the caller."""
+        """Counts an error that no user can cause, logs its traceback, and returns it in words for the caller."""
         text = f"{what}: {type(error).__name__}: {error}"
         self._reports.problem(reason, text, error)
         return f"{text}. This is a fault of memory_node; its log has the traceback"
@@ -143,8 +143,7 @@ class MemoryMonitor:
     # -- what is published -----------------------------------------------------------------------------------
 
     def publish_status(self) -> None:
-        """The status as it is now: once a second, and when an image is done with, so that players can
-        pace."""
+        """Publishes the status: once a second, and after each image, so that a player can wait for it."""
         self._status.publish(self._message())
 
     def publish_all(self) -> MemoryStatus:

@@ -1,6 +1,6 @@
 """memory_node: camera and odometry go in, the answer to "where was this photo taken?" comes out.
 
-One way for the data: message -> array (messages.py) -> pose at its stamp (odometry.py) -> SpatialMemory
+The data flows one way: message -> array (messages.py) -> pose at its stamp (odometry.py) -> SpatialMemory
 (inputs.py) -> pose in the frame asked for (locating.py) -> message. This file is the node around it.
 """
 
@@ -36,7 +36,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class MemoryNode(LifecycleNode):
-    """The lifecycle node ``kinaema_memory``; DESIGN.md holds its interface."""
+    """The lifecycle node ``kinaema_memory``."""
 
     def __init__(self) -> None:
         super().__init__("kinaema_memory")

@@ -59,13 +59,13 @@ class Reports:
         return self._last_problem
 
     def clear(self) -> None:
-        """Starts counting anew; what was said keeps its period."""
+        """Sets all counts to zero. What was said a short while ago is still not said again."""
         with self._lock:
             self._counts.clear()
 
 
 class Latencies:
-    """Durations of the last few hundred calls, and how often they come. Thread-safe."""
+    """Durations of the last ``size`` calls. Thread-safe."""
 
     def __init__(self, size: int = 300):
         self._lock = threading.Lock()

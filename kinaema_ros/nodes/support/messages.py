@@ -1,4 +1,4 @@
-"""ROS messages to arrays and back: the one place where either is taken apart or put together.
+"""Conversion between ROS messages and arrays.
 
 Every function that reads a message checks it and raises ``BadInput`` with a reason to count by and a remedy
 to show; what passes is safe to hand to the memory.
@@ -31,7 +31,7 @@ def stamp_ns(stamp: Time) -> int:
 
 
 def time_msg(nanoseconds: int) -> Time:
-    """The stamp of so many nanoseconds."""
+    """A stamp from nanoseconds since its clock's epoch."""
     return Time(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
 
 
@@ -90,7 +90,7 @@ def rgb_msg(rgb: NDArray[np.uint8]) -> Image:
 
 
 def _check_layout(message: Image, kind: str) -> None:
-    """Names what is wrong with the fields of an image, each kind by a reason of its own."""
+    """Raises ``BadInput`` for contradicting fields, with a reason of its own for each kind of fault."""
     if message.height == 0 or message.width == 0:
         raise BadInput(
             f"{kind}_empty",
@@ -147,8 +147,8 @@ def odometry_to_pose(message: Odometry) -> Array:
     except InputError as error:
         raise BadInput(
             "odometry_quaternion",
-            f"the odometry's {error}; the message is ignored. Its publisher must normalise it (an orientation "
-            "that was never set has length 0)",
+            f"the odometry's {error}; the message is ignored. Its publisher must normalise it (an "
+            "orientation that was never set has length 0)",
         ) from error
     return np.array([p.x, p.y, yaw])
 
