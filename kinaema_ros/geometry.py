@@ -9,10 +9,16 @@ estimation in robotics", arXiv 1812.01537, section 4.1 (here as x, y, yaw instea
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kinaema_ros.errors import InputError
+
 Array = NDArray[np.float64]
+# Quaternions are sent in float64 and normalised by every sane publisher; half a percent is a broken one.
+QUATERNION_TOLERANCE = 5e-3
 
 
 def wrap_angle(angle: ArrayLike) -> Array:
@@ -98,6 +104,14 @@ def compose_covariance(
 def yaw_from_quaternion(x: float, y: float, z: float, w: float) -> float:
     """Yaw (rotation about +z, radians) of a unit quaternion."""
     return float(np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)))
+
+
+def checked_yaw(x: float, y: float, z: float, w: float) -> float:
+    """Yaw of a quaternion from outside, normalised. Raises ``InputError`` where its length is not 1."""
+    length = math.hypot(x, y, z, w)
+    if not abs(length - 1.0) <= QUATERNION_TOLERANCE:  # NaN too
+        raise InputError(f"quaternion has length {length:.4f}, not 1")
+    return yaw_from_quaternion(x / length, y / length, z / length, w / length)
 
 
 def quaternion_from_yaw(yaw: float) -> tuple[float, float, float, float]:

@@ -1,7 +1,7 @@
-"""ROS images to RGB arrays with numpy and OpenCV alone: for bags and files, where no ROS need be installed.
+"""Conversion of ROS images to RGB arrays with numpy and OpenCV, for bags and files too: no ROS in here.
 
 Encodings are those of sensor_msgs/image_encodings.hpp. The functions take the fields of a message, not the
-message, so that messages of rclpy and of rosbags do alike.
+message, so that they serve messages of rclpy and of rosbags.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ def decode_image(
 ) -> RGB:
     """The pixels of a sensor_msgs/Image as RGB, uint8, shape (height, width, 3); 16 bits are scaled to 8.
 
-    Raises ValueError where the fields contradict each other or the encoding is not of a camera picture.
+    Raises InputError where the fields contradict each other or the encoding is none that a camera image has.
     """
     if height <= 0 or width <= 0:
-        raise ValueError(f"the image has no pixels: {width}x{height}")
+        raise InputError(f"the image has no pixels: {width}x{height}")
     if encoding == "nv21":
         return _decode_nv21(height, width, step, data)
     if encoding not in _PACKED:
-        raise ValueError(f"image encoding {encoding!r} is not supported; supported: {', '.join(ENCODINGS)}")
+        raise InputError(f"image encoding {encoding!r} is not supported; supported: {', '.join(ENCODINGS)}")
     size, channels, conversion = _PACKED[encoding]
     if channels == 2 and width % 2:
-        raise ValueError(f"encoding {encoding} needs an even width, not {width}")
+        raise InputError(f"encoding {encoding} needs an even width, not {width}")
     rows = _rows(encoding, height, width * size * channels, step, data)
     if size == 2:
         wide = np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2").astype(np.uint32)
@@ -82,15 +82,15 @@ def decode_image(
 def decode_compressed(image_format: str, data: bytes | NDArray[np.uint8]) -> RGB:
     """The pixels of a sensor_msgs/CompressedImage (JPEG, PNG, what OpenCV reads) as RGB, uint8, (H, W, 3).
 
-    Raises ValueError for depth images (format "... compressedDepth"), video packets and broken data.
+    Raises InputError for depth images (format "... compressedDepth"), video packets and broken data.
     """
     if "compressedDepth" in image_format:
-        raise ValueError("a compressedDepth image holds distances, not a camera picture")
+        raise InputError("a compressedDepth image holds distances, not a camera picture")
     buffer = np.frombuffer(data, dtype=np.uint8)
     # OpenCV asserts on an empty buffer and returns None for one it cannot read.
     bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
     if bgr is None:
-        raise ValueError(f"data of format {image_format!r} cannot be decoded as an image")
+        raise InputError(f"data of format {image_format!r} cannot be decoded as an image")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
@@ -102,22 +102,22 @@ def read_image(path: str | Path) -> RGB:
     data = Path(path).read_bytes()
     try:
         return decode_compressed(Path(path).suffix, data)
-    except ValueError:
+    except InputError:
         raise InputError(f"{path} is not an image that can be decoded") from None
 
 
 def _rows(encoding: str, rows: int, row_bytes: int, step: int, data: bytes | NDArray[np.uint8]) -> RGB:
     """The (rows, row_bytes) bytes of an image without its rows' padding."""
     if step < row_bytes:
-        raise ValueError(f"step {step} is shorter than a row of {encoding}, {row_bytes} bytes")
+        raise InputError(f"step {step} is shorter than a row of {encoding}, {row_bytes} bytes")
     buffer = np.frombuffer(data, dtype=np.uint8)
     if buffer.size < step * rows:
-        raise ValueError(f"{buffer.size} bytes of data where step * rows = {step * rows}")
+        raise InputError(f"{buffer.size} bytes of data where step * rows = {step * rows}")
     return buffer[: step * rows].reshape(rows, step)[:, :row_bytes]
 
 
 def _decode_nv21(height: int, width: int, step: int, data: bytes | NDArray[np.uint8]) -> RGB:
     if height % 2 or width % 2:
-        raise ValueError(f"encoding nv21 needs even sides, not {width}x{height}")
+        raise InputError(f"encoding nv21 needs even sides, not {width}x{height}")
     planes = _rows("nv21", height * 3 // 2, width, step, data)  # luma, then half as many rows of V and U
     return cv2.cvtColor(np.ascontiguousarray(planes), cv2.COLOR_YUV2RGB_NV21).astype(np.uint8, copy=False)

@@ -2,7 +2,7 @@
 
 Two reasons to pass a frame over:
 
-- *rate*: an update costs the same whatever the frame adds, so a camera of 30 Hz would buy nothing but heat.
+- *rate*: an update costs the same whatever the frame adds; 30 updates a second would only cost more.
 - *motion*: a robot that stands still would write the same view again and again; the network was trained on
   steps of 0.2 to 0.3 m, and each embedding's running mean should not be dominated by where the robot waited.
 
@@ -68,17 +68,15 @@ class KeyframeSelector:
         stamp_ns: the image's stamp, integer nanoseconds; odom_pose: (x, y, yaw) in the odometry's frame at
         that stamp. The reason is "rate" or "motion".
         """
+        config = self.config  # once: another thread may replace it
         if self._stamp_ns is not None:
-            # Integer nanoseconds, for at 1.7e9 s a float's rounding would decide on a 10 Hz camera. A stamp
-            # from before the last keyframe means that the clock was set back: the rate says nothing then.
+            # In integer nanoseconds: in float seconds (1.7e9) rounding could skip frames of a 10 Hz camera. A
+            # stamp before the last keyframe's means that the clock was set back: there is no rate then.
             elapsed_ns = stamp_ns - self._stamp_ns
-            if self.config.max_rate_hz > 0 and 0 <= elapsed_ns * self.config.max_rate_hz < 1e9:
+            if config.max_rate_hz > 0 and 0 <= elapsed_ns * config.max_rate_hz < 1e9:
                 return "rate"
             step = geometry.between(self._pose, odom_pose)
-            if (
-                math.hypot(step[0], step[1]) < self.config.min_distance
-                and abs(step[2]) < self.config.min_angle
-            ):
+            if math.hypot(step[0], step[1]) < config.min_distance and abs(step[2]) < config.min_angle:
                 return "motion"
         self._stamp_ns = stamp_ns
         self._pose = np.array(odom_pose, dtype=np.float64)

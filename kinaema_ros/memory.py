@@ -67,7 +67,11 @@ class SpatialMemory:
         return cls(network, metadata["sha256"], hfov, device)
 
     def set_camera(self, width: int, height: int, fx: float, fy: float, cx: float, cy: float) -> None:
-        """Intrinsics of the images to come, in pixels, as in ``CameraInfo.k`` or, of rectified images, ``p``."""
+        """Intrinsics of the images to come, in pixels, as in ``CameraInfo.k`` or, of rectified images, ``p``.
+
+        The images may have another resolution than ``width`` x ``height``, but not another aspect. Raises
+        ``ValueError`` for intrinsics that no camera has.
+        """
         self._camera = Intrinsics(width, height, fx, fy, cx, cy)
 
     def update(self, rgb: RGB, odom_pose: ArrayLike) -> None:
@@ -75,7 +79,8 @@ class SpatialMemory:
 
         rgb: (H, W, 3) uint8. odom_pose: (x, y, yaw) of the robot in the odom frame when the image was taken; only
         its motion since the last update is used, so that distance from the origin costs no precision. Raises
-        ``ValueError`` and changes nothing if either is not usable.
+        ``ValueError`` and changes nothing if either is not usable, or if the image has another aspect than the
+        camera of ``set_camera``.
         """
         odometry = self._checked_pose(odom_pose)
         with torch.inference_mode(), self._writing:
@@ -85,8 +90,9 @@ class SpatialMemory:
     def locate(self, query_rgb: RGB, hfov: float | None = None) -> Estimate:
         """Where was the robot when it would have seen this?
 
-        query_rgb: (H, W, 3) uint8; ``hfov`` in radians if it was taken by another camera than the robot's. Raises
-        ``EmptyMemoryError`` before the first update and ``ValueError`` for an image that is not usable.
+        query_rgb: (H, W, 3) uint8; ``hfov``, its horizontal field of view in radians, if it was taken by another
+        camera than the robot's. Raises ``EmptyMemoryError`` before the first update and ``ValueError`` for an image
+        that is not usable, or that without ``hfov`` has another aspect than the camera of ``set_camera``.
         """
         state = self._state  # a snapshot: an update replaces the state, it never changes it
         if int(state.updates[0]) == 0:
@@ -170,10 +176,14 @@ class SpatialMemory:
 
     def _intrinsics(self, width: int, height: int, hfov: float | None) -> Intrinsics:
         camera = self._camera
-        if (
-            hfov is None
-            and camera is not None
-            and abs(width * camera.height - height * camera.width) <= width
-        ):
-            return camera.scaled_to(width, height)  # the robot's camera, perhaps at another resolution
-        return Intrinsics.from_hfov(width, height, self._hfov if hfov is None else hfov)
+        if hfov is not None:
+            return Intrinsics.from_hfov(width, height, hfov)
+        if camera is None:
+            return Intrinsics.from_hfov(width, height, self._hfov)
+        if not camera.has_aspect(width, height):
+            raise InputError(
+                f"image of {width} x {height} pixels: another aspect than the {camera.width} x {camera.height} "
+                "of set_camera. For the robot's own images call set_camera with their intrinsics; for a photo "
+                "that another camera took, pass its hfov to locate"
+            )
+        return camera.scaled_to(width, height)  # the robot's camera, perhaps at another resolution

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +18,8 @@ from kinaema_ros import geometry
 from kinaema_ros.errors import BadInput
 from kinaema_ros.geometry import Array
 from kinaema_ros.settings import check, setting
+from kinaema_ros.stamps import NANOSECONDS, PoseHistory, neighbours
 
-NANOSECONDS = 1_000_000_000
 JUMP_POLICIES = ("hold", "continue", "reanchor", "reset")
 # A restarted odometry begins at its origin, up to what the robot moved before the first message.
 _ORIGIN_RADIUS = 0.5
@@ -89,7 +88,7 @@ class OdometryTracker:
     def __init__(self, limits: OdometryLimits | None = None, history: int = 1000):
         self.limits = limits or OdometryLimits()
         self._changed = threading.Condition()
-        self._track: deque[tuple[int, Array]] = deque(maxlen=history)  # stamps, poses in the memory frame
+        self._track = PoseHistory(history)  # in the memory frame
         self._anchor: Array = np.zeros(3)  # memory_T_odom
         self._last: tuple[int, Array] | None = None  # newest message, in the odom frame
         self._before_jump: Array | None = None  # odom frame; set while a jump is held
@@ -120,7 +119,7 @@ class OdometryTracker:
             event = restart or self._compare(stamp, pose)
             self._last = (stamp, pose)
             if self._before_jump is None:
-                self._track.append((stamp, geometry.compose(self._anchor, pose)))
+                self._track.add(stamp, geometry.compose(self._anchor, pose))
             self._changed.notify_all()
             return event
 
@@ -187,20 +186,15 @@ class OdometryTracker:
         """True while a jump waits for a decision: neither updates nor answers make sense."""
         return self._before_jump is not None
 
-    @property
-    def received(self) -> bool:
-        """True once there was odometry."""
-        return self._last is not None
-
     def now(self) -> tuple[int, Array, Array] | None:
         """Stamp, ``odom_T_base`` and ``memory_T_odom`` of the newest message; None before the first."""
         with self._changed:
             return None if self._last is None else (self._last[0], self._last[1], self._anchor)
 
     def pose_at(self, stamp: int) -> Array | None:
-        """``memory_T_base`` (3,) at ``stamp`` (nanoseconds); None if the odometry has not got there yet.
+        """``memory_T_base`` (3,) at ``stamp`` (nanoseconds); None while all odometry is older.
 
-        Raises ``BadInput`` for a stamp that no later message can help.
+        Raises ``BadInput`` for a stamp whose pose later messages cannot give either.
         """
         with self._changed:
             return self._pose_at(stamp)
@@ -240,27 +234,22 @@ class OdometryTracker:
                 "~/reset to start anew, or set the parameter odometry.on_jump to 'reanchor' (the robot did "
                 "not move) or 'continue' (the odometry is right, the robot was moved)",
             )
-        track = self._track
-        if not track or stamp > track[-1][0]:
+        stamps = self._track.stamps
+        if not stamps or stamp > stamps[-1]:
             return None
-        if stamp < track[0][0]:
+        found = neighbours(stamps, stamp)
+        if found is None:
             raise BadInput(
                 "image_before_odometry",
-                f"the image is {(track[0][0] - stamp) / NANOSECONDS:.3f} s older than the oldest odometry "
+                f"the image is {(stamps[0] - stamp) / NANOSECONDS:.3f} s older than the oldest odometry "
                 "kept. At start this is normal; if it goes on, image and odometry are not stamped by the "
                 "same clock",
             )
-        # From the newest end: an image is nearly always about as new as the newest odometry.
-        after = len(track) - 1
-        while after > 0 and track[after - 1][0] >= stamp:
-            after -= 1
-        if track[after][0] == stamp:
-            return track[after][1]
-        (t0, a), (t1, b) = track[after - 1], track[after]
-        if t1 - t0 > self.limits.max_gap * NANOSECONDS:
+        gap, limit = (stamps[found[1]] - stamps[found[0]]) / NANOSECONDS, self.limits.max_gap
+        if gap > limit:
             raise BadInput(
                 "odometry_gap",
-                f"the odometry was silent for {(t1 - t0) / NANOSECONDS:.2f} s around the image's stamp "
-                f"(limit {self.limits.max_gap:g} s, parameter odometry.max_gap)",
+                f"the odometry was silent for {gap:.2f} s around the image's stamp "
+                f"(limit {limit:g} s, parameter odometry.max_gap)",
             )
-        return geometry.interpolate(a, b, (stamp - t0) / (t1 - t0))
+        return self._track.at(stamp)

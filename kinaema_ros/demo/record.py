@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinaema_ros import geometry
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.metrics import SUCCESS_DISTANCE, pose_errors
 from kinaema_ros.sim import Camera, Scene
+from kinaema_ros.stamps import pose_at
 
 REACHED_SHARE = 0.8  # of the photos, for the demo to have done its job
 CAMERA = Camera(320, 240)  # the robot's
@@ -124,11 +124,9 @@ class DemoRecord:
     def pose_at(self, seconds: float) -> Array:
         """The pose (3,) at a moment, between the recorded ones."""
         times, poses = self._arrays()
-        right = int(np.clip(np.searchsorted(times, seconds), 1, max(1, len(times) - 1)))
-        if right == len(times):
-            return poses[0]
-        fraction = (seconds - times[right - 1]) / (times[right] - times[right - 1])
-        return geometry.interpolate(poses[right - 1], poses[right], np.clip(fraction, 0.0, 1.0))
+        pose = pose_at(times, poses, min(max(seconds, times[0]), times[-1]))
+        assert pose is not None
+        return pose
 
     def _arrays(self) -> tuple[Array, Array]:
         """The track as times (T,) and poses (T, 3); kept until it has grown."""

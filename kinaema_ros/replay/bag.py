@@ -24,13 +24,13 @@ from rosbags.typesys import Stores, get_typestore
 
 from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics
+from kinaema_ros.errors import InputError
 from kinaema_ros.images import RGB, decode_compressed, decode_image
 from kinaema_ros.replay.topics import BagError, Topic, choose_topics
+from kinaema_ros.stamps import NANOSECONDS, pose_at
 
 # Odometry is not interpolated across a longer hole: a robot can have turned round in it.
 MAX_ODOM_GAP_S = 1.0
-# How far a quaternion's norm may be from 1; rounding in a driver stays well below, a broken one does not.
-QUATERNION_TOLERANCE = 5e-3
 
 # The message types read here are the same in every ROS 2 distribution, so that bags without type
 # definitions (sqlite3 before Iron) and with newer ones are read alike.
@@ -48,16 +48,7 @@ class Track:
 
     def at(self, stamp_ns: int) -> geometry.Array | None:
         """The pose (3,) at a stamp, or None before the first, after the last, or in a hole of the track."""
-        after = int(np.searchsorted(self.stamps_ns, stamp_ns))
-        if after == len(self.stamps_ns) or (after == 0 and self.stamps_ns[0] != stamp_ns):
-            return None
-        if self.stamps_ns[after] == stamp_ns:
-            return self.poses[after]
-        gap_ns = int(self.stamps_ns[after] - self.stamps_ns[after - 1])
-        if gap_ns > MAX_ODOM_GAP_S * 1e9:
-            return None
-        fraction = (stamp_ns - int(self.stamps_ns[after - 1])) / gap_ns
-        return geometry.interpolate(self.poses[after - 1], self.poses[after], fraction)
+        return pose_at(self.stamps_ns, self.poses, stamp_ns, MAX_ODOM_GAP_S * NANOSECONDS)
 
 
 @dataclass(frozen=True)
@@ -70,7 +61,7 @@ class Frame:
     _message: Any
 
     def rgb(self) -> RGB:
-        """The pixels, (H, W, 3) uint8. Raises ValueError if the image is broken or its encoding unknown."""
+        """The pixels, (H, W, 3) uint8. Raises InputError if the image is broken or its encoding unknown."""
         m = self._message
         if hasattr(m, "format"):
             return decode_compressed(m.format, m.data)
@@ -181,7 +172,7 @@ def _messages(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, A
             _, recorded_ns, serialized = record
             message: Any = _TYPES.deserialize_cdr(serialized, topic.type)
         stamp = message.header.stamp
-        yield stamp.sec * 1_000_000_000 + stamp.nanosec or recorded_ns, message, bytes(serialized)
+        yield stamp.sec * NANOSECONDS + stamp.nanosec or recorded_ns, message, bytes(serialized)
 
 
 def _read_track(reader: Reader, path: Path, topic: Topic) -> Track:
@@ -191,13 +182,15 @@ def _read_track(reader: Reader, path: Path, topic: Topic) -> Track:
     for stamp_ns, message, _ in _messages(reader, path, topic):
         pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
         p, q = pose.position, pose.orientation
-        norm = math.hypot(q.x, q.y, q.z, q.w)
-        if not (math.isfinite(p.x + p.y) and abs(norm - 1) <= QUATERNION_TOLERANCE):  # NaN fails both
+        try:
+            yaw = geometry.checked_yaw(q.x, q.y, q.z, q.w)
+        except InputError:
+            yaw = math.nan
+        if not math.isfinite(p.x + p.y + yaw):
             rejected += 1
             continue
         frame_id = message.header.frame_id
         stamps.append(stamp_ns)
-        yaw = geometry.yaw_from_quaternion(q.x / norm, q.y / norm, q.z / norm, q.w / norm)
         poses.append((p.x, p.y, yaw))
     # Of messages with the same stamp the first stays: one instant has one pose.
     stamps_ns, first = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
@@ -210,6 +203,6 @@ def _read_camera(reader: Reader, path: Path, topic: Topic) -> Intrinsics | None:
         fx, fy, cx, cy = (float(message.k[i]) for i in (0, 4, 2, 5))
         try:
             return Intrinsics(message.width, message.height, fx, fy, cx, cy)
-        except ValueError:
+        except InputError:
             return None
     return None

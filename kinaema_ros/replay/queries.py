@@ -19,7 +19,7 @@ _TRUTH_VALUES = {"true": True, "1": True, "yes": True, "false": False, "0": Fals
 @dataclass(frozen=True)
 class Query:
     """A query image: where it was taken, (x, y, yaw) in the frame of the drive's ground truth, metres and
-    radians (of no meaning for an unseen one), and whether the drive came by."""
+    radians (without meaning for an unseen one), and whether the drive passed this place."""
 
     file: str
     path: Path

@@ -1,7 +1,7 @@
-"""Replaying a recorded recording: every frame into the memory, every query to it, and the answers against truth.
+"""Replaying a recording: its frames go into the memory, which is then asked the queries, and evaluated.
 
-`remember_and_ask` does it with a `SpatialMemory` in this process; `nodes.player.play` does the same with a
-running memory_node. Both return an `Outcome`, which `evaluate` turns into the result that `kinaema replay`
+`remember_and_ask` does it with a `SpatialMemory` in this process, `nodes.client.player.play` with a running
+memory_node. Both return an `Outcome`, which `evaluate` turns into the result that `kinaema replay`
 prints, plots and writes. All answers are in the robot's frame at the drive's last frame, `robot_T_query`.
 """
 
@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinaema_ros import geometry, metrics
+from kinaema_ros.camera import Intrinsics, photo_hfov
+from kinaema_ros.errors import InputError
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.geometry import Array
-from kinaema_ros.images import read_image
+from kinaema_ros.images import RGB, read_image
 from kinaema_ros.keyframes import KeyframeConfig, KeyframeSelector
 from kinaema_ros.replay.bag import BagError, Frame, Recording
 from kinaema_ros.replay.queries import Query
@@ -38,7 +40,7 @@ def no_progress(items: Iterable[Any], **_: object) -> Iterable[Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a replay. Latencies are medians in milliseconds; counts are of frames."""
+    """The result of a replay. Latencies are medians in milliseconds; counts are of frames."""
 
     answers: list[Estimate]
     last_stamp_ns: int
@@ -74,7 +76,7 @@ def remember_and_ask(
     ):
         try:
             rgb = frame.rgb()
-        except ValueError as error:
+        except InputError as error:
             undecodable[str(error)] += 1
             continue
         last = frame
@@ -92,8 +94,9 @@ def remember_and_ask(
     query_ms: list[float] = []
     for query in progress(queries, total=len(queries), desc="asking", unit="query"):
         rgb = read_image(query.path)
+        hfov = _other_hfov(recording.camera, rgb)
         start = time.perf_counter()
-        estimate = memory.locate(rgb)
+        estimate = memory.locate(rgb, hfov=hfov)
         query_ms.append(1e3 * (time.perf_counter() - start))
         answers.append(seen_from(last.odom_pose, estimate))
     return Outcome(
@@ -110,7 +113,7 @@ def remember_and_ask(
 
 
 def seen_from(odom_T_robot: Array, estimate: Estimate) -> Estimate:
-    """What `SpatialMemory.locate` said in the robot's frame at its last update, in the robot's frame at odom_T_robot.
+    """Express an answer of `SpatialMemory.locate` in the robot's frame at odom_T_robot, not at the last update.
 
     The last frame of a drive is seldom an update: the robot may have moved on by less than a keyframe's step.
     """
@@ -119,6 +122,18 @@ def seen_from(odom_T_robot: Array, estimate: Estimate) -> Estimate:
     turned = robot_T_query[2] - estimate.pose[2]
     covariance = geometry.rotate_covariance(estimate.covariance, turned)
     return Estimate(as_pose(robot_T_query), covariance, estimate.seen, estimate.num_updates)
+
+
+def _other_hfov(camera: Intrinsics | None, photo: RGB) -> float | None:
+    """Field of view in radians across a photo of another aspect than the robot's camera, else None.
+
+    As memory_node, it assumes that this photo shows as much across its longer side as the robot's camera
+    across its width.
+    """
+    height, width = photo.shape[:2]
+    if camera is None or camera.has_aspect(width, height):
+        return None
+    return photo_hfov(width, height, camera.hfov)
 
 
 def evaluate(recording: Recording, queries: Sequence[Query], outcome: Outcome) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """SE(2): the group laws hold for any poses, and nothing is lost far from the origin."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kinaema_ros import geometry
+from kinaema_ros.errors import InputError
 
 coordinates = st.floats(-1e4, 1e4)
 angles = st.floats(-10.0, 10.0)
@@ -71,3 +73,15 @@ def test_composed_covariance_matches_sampling():
         b + rng.multivariate_normal(np.zeros(3), cov_b, 200_000),
     )
     np.testing.assert_allclose(geometry.compose_covariance(a, cov_a, b, cov_b), np.cov(samples.T), atol=3e-5)
+
+
+@given(angles, st.floats(0.9951, 1.0049))
+def test_a_quaternion_that_is_nearly_normalised_gives_its_yaw(angle, length):
+    quaternion = length * np.array(geometry.quaternion_from_yaw(angle))
+    assert abs(geometry.wrap_angle(geometry.checked_yaw(*quaternion) - angle)) < 1e-9
+
+
+@pytest.mark.parametrize("length", [0.0, 0.99, 1.01, np.nan, np.inf])
+def test_a_quaternion_that_is_none_is_refused(length):
+    with pytest.raises(InputError, match=f"quaternion has length {length:.4f}, not 1"):
+        geometry.checked_yaw(0.0, 0.0, 0.0, length)

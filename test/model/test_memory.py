@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kinaema_ros import SpatialMemory, geometry
+from kinaema_ros.errors import KinaemaError
 from kinaema_ros.memory import EmptyMemoryError
 from kinaema_ros.model.cell import MemoryState, follow
 from kinaema_ros.model.checkpoint import CheckpointError
@@ -232,6 +233,24 @@ def test_camera_info_and_field_of_view_agree(drive):
     for memory in (by_fov, by_info):
         remember(memory, drive, frames=4)
     assert_same_poses(poses_of(by_fov, drive, 2), poses_of(by_info, drive, 2), 1e-5)
+
+
+def test_an_image_of_another_aspect_than_the_camera_is_refused_with_both_sizes_and_the_remedy(drive):
+    memory = SpatialMemory.from_checkpoint(CHECKPOINT)
+    memory.set_camera(640, 480, 320.0, 320.0, 319.5, 239.5)
+    wide = np.zeros((360, 640, 3), dtype=np.uint8)
+    with pytest.raises(KinaemaError, match="640 x 360 pixels.* 640 x 480 .*call set_camera") as refused:
+        memory.update(wide, (0, 0, 0))
+    assert isinstance(refused.value, ValueError)
+    assert memory.num_updates == 0
+    remember(memory, drive, frames=1)
+    with pytest.raises(KinaemaError, match="640 x 360 pixels.* 640 x 480 .*pass its hfov to locate"):
+        memory.locate(wide)
+    memory.locate(wide, hfov=math.pi / 2)
+    memory.locate(drive.queries[0])
+    memory.set_camera(640, 360, 320.0, 320.0, 319.5, 179.5)
+    memory.update(wide, (0, 0, 0))
+    assert memory.num_updates == 2
 
 
 def test_an_impossible_camera_is_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import cv2
 import numpy as np
 import pytest
 from bag_support import (
@@ -39,7 +40,7 @@ class PhotoAlbum:
     state_bytes = 123
 
     def __init__(self):
-        self.frames, self.poses, self.camera = [], [], None
+        self.frames, self.poses, self.camera, self.hfovs = [], [], None, []
 
     def set_camera(self, **intrinsics):
         self.camera = intrinsics
@@ -48,7 +49,8 @@ class PhotoAlbum:
         self.frames.append(rgb)
         self.poses.append(np.array(odom_pose))
 
-    def locate(self, rgb):
+    def locate(self, rgb, hfov=None):
+        self.hfovs.append(hfov)
         found = [i for i, frame in enumerate(self.frames) if np.array_equal(frame, rgb)]
         odom_T_query = self.poses[found[0] if found else 0]
         updated_T_query = geometry.between(self.poses[-1], odom_T_query)
@@ -123,8 +125,8 @@ def test_errors_are_those_of_the_prediction(drive_folder):
     class Biased(PhotoAlbum):
         """One metre ahead of and 90 degrees left of where the photo was taken."""
 
-        def locate(self, rgb):
-            estimate = super().locate(rgb)
+        def locate(self, rgb, hfov=None):
+            estimate = super().locate(rgb, hfov)
             shifted = geometry.compose(estimate.odom_pose, (1.0, 0.0, math.pi / 2))
             return dataclasses.replace(estimate, odom_pose=as_pose(shifted))
 
@@ -134,6 +136,19 @@ def test_errors_are_those_of_the_prediction(drive_folder):
         assert record["error_deg"] == pytest.approx(90.0)
     assert result["summary"]["acc_2m_30deg"] == 0.0
     assert result["summary"]["inside_90_ellipse"] == 0.0
+
+
+def test_a_query_of_another_aspect_shows_as_much_across_its_longer_side_as_the_camera(drive_folder):
+    photos = drive_folder / "queries"
+    upright, wide = sorted(photos.iterdir())[:2]
+    cv2.imwrite(str(upright), picture(1, height=160, width=120))
+    cv2.imwrite(str(wide), picture(1, height=90, width=160))
+    memory = PhotoAlbum()
+    replay(drive_folder, memory)  # its camera sees 90 degrees across
+    asked = dict(zip([q.file for q in read_queries(drive_folder / "queries.csv")], memory.hfovs, strict=True))
+    assert asked.pop(upright.name) == pytest.approx(2 * math.atan(0.75))
+    assert asked.pop(wide.name) == pytest.approx(math.pi / 2)
+    assert set(asked.values()) == {None}
 
 
 def test_the_ground_truth_can_be_the_odometry(drive_folder):

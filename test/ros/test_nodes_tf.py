@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 from kinaema_ros import geometry
-from kinaema_ros.nodes.mount import optical_quaternion
+from kinaema_ros.camera import optical_quaternion
 from kinaema_ros.nodes.support import messages
 
 MAP_T_ODOM = np.array([5.0, -2.0, 1.2])

@@ -9,44 +9,45 @@ from ros_support import DISCOVERY, NodeProcess, Ros, odometry_msg, wait_until
 from tf2_msgs.msg import TFMessage
 
 from kinaema_ros import geometry
-from kinaema_ros.nodes.simulator.truth_localization import OdometryHistory
+from kinaema_ros.nodes.simulator.truth_localization import map_T_odom
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.stamps import PoseHistory
 
 SECOND = 1_000_000_000
 
 
 def test_the_transform_takes_odometry_to_the_truth() -> None:
-    history = OdometryHistory()
+    history = PoseHistory(100)
     truth, odometry = np.array([3.0, 2.0, 1.2]), np.array([0.4, -0.1, 0.3])
     history.add(5 * SECOND, odometry)
-    map_T_odom = history.map_T_odom(5 * SECOND, truth)
-    assert map_T_odom is not None
-    np.testing.assert_allclose(geometry.compose(map_T_odom, odometry), truth, atol=1e-12)
+    found = map_T_odom(history, 5 * SECOND, truth)
+    assert found is not None
+    np.testing.assert_allclose(geometry.compose(found, odometry), truth, atol=1e-12)
 
 
 def test_the_odometry_of_the_same_moment_is_used() -> None:
-    history = OdometryHistory()
+    history = PoseHistory(100)
     for k in range(50):
         history.add(SECOND + k * SECOND // 50, np.array([0.01 * k, 0.0, 0.0]))
-    map_T_odom = history.map_T_odom(SECOND + 30 * SECOND // 50, np.array([1.3, 0.0, 0.0]))
-    assert map_T_odom is not None
-    np.testing.assert_allclose(map_T_odom, (1.0, 0.0, 0.0), atol=1e-12)
+    found = map_T_odom(history, SECOND + 30 * SECOND // 50, np.array([1.3, 0.0, 0.0]))
+    assert found is not None
+    np.testing.assert_allclose(found, (1.0, 0.0, 0.0), atol=1e-12)
 
 
 @pytest.mark.parametrize("late", [-SECOND, SECOND // 10])
 def test_without_odometry_of_that_moment_there_is_no_transform(late: int) -> None:
-    history = OdometryHistory()
-    assert history.map_T_odom(SECOND, np.zeros(3)) is None
+    history = PoseHistory(100)
+    assert map_T_odom(history, SECOND, np.zeros(3)) is None
     history.add(5 * SECOND, np.zeros(3))
-    assert history.map_T_odom(5 * SECOND + late, np.zeros(3)) is None
+    assert map_T_odom(history, 5 * SECOND + late, np.zeros(3)) is None
 
 
 def test_odometry_from_before_a_restart_of_the_simulation_is_forgotten() -> None:
-    history = OdometryHistory()
+    history = PoseHistory(100)
     history.add(90 * SECOND, np.array([7.0, 0.0, 0.0]))
     history.add(SECOND, np.zeros(3))
-    assert history.map_T_odom(90 * SECOND, np.zeros(3)) is None
-    assert history.map_T_odom(SECOND, np.zeros(3)) is not None
+    assert map_T_odom(history, 90 * SECOND, np.zeros(3)) is None
+    assert map_T_odom(history, SECOND, np.zeros(3)) is not None
 
 
 def test_the_node_publishes_it_ahead_of_time_like_amcl() -> None:

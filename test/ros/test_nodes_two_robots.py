@@ -20,8 +20,8 @@ from chain_support import WORLD, SimulatedRobot, start_nodes, stop_nodes
 from ros_support import DISCOVERY
 
 from kinaema_ros import geometry
+from kinaema_ros.camera import Mount, photo_hfov
 from kinaema_ros.nodes.client.client import Arrival, KinaemaClient
-from kinaema_ros.nodes.mount import Mount, photo_hfov
 from kinaema_ros.sim import Camera, generate_scene, render
 
 CAMERAS = {

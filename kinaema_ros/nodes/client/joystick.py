@@ -19,6 +19,7 @@ from kinaema_ros.errors import KinaemaError
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.spinning import SpinningNode
+from kinaema_ros.stamps import NANOSECONDS, PoseHistory
 
 Steer = Callable[[Sequence[float], float], tuple[float, float]]
 _START_TIMEOUT = 180.0  # seconds: on a new machine the renderer is compiled first
@@ -38,7 +39,7 @@ class DemoRobot:
         self._steer: Steer | None = None
         self._error: BaseException | None = None
         self._changed = threading.Condition()
-        self._odometry: dict[int, Array] = {}  # by stamp; the newest few
+        self._odometry = PoseHistory(20)
         self._status: MemoryStatus | None = None
         self.seconds = 0.0
         self.pose: Array = np.full(3, np.nan)
@@ -125,15 +126,13 @@ class DemoRobot:
     # -- callbacks, in the executor's thread -----------------------------------------------------------------
 
     def _on_odometry(self, message: Odometry) -> None:
-        self._odometry[messages.stamp_ns(message.header.stamp)] = messages.odometry_to_pose(message)
-        while len(self._odometry) > 20:
-            del self._odometry[next(iter(self._odometry))]
+        self._odometry.add(messages.stamp_ns(message.header.stamp), messages.odometry_to_pose(message))
 
     def _on_truth(self, message: PoseStamped) -> None:
         stamp, pose = messages.stamp_ns(message.header.stamp), messages.planar_pose(message.pose)
-        before, self.seconds, self.pose = self.seconds, stamp / messages.NANOSECONDS, pose
+        before, self.seconds, self.pose = self.seconds, stamp / NANOSECONDS, pose
         # The two topics may lose or delay different messages; only equal stamps belong together.
-        odometry = self._odometry.get(stamp)
+        odometry = self._odometry.at(stamp, max_gap=0)
         if odometry is not None:
             self._map_T_odom = geometry.compose(pose, geometry.inverse(odometry))
         steer = self._steer

@@ -1,4 +1,4 @@
-"""TF, where it is installed: poses in frames other than the odometry's, and the camera's mount."""
+"""Look-ups in TF, where it is installed: poses in other frames than the odometry's, the camera's mount."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from kinaema_ros import geometry
+from kinaema_ros.camera import Mount
 from kinaema_ros.errors import BadInput
 from kinaema_ros.geometry import Array
-from kinaema_ros.nodes.mount import Mount
 
 try:
     import tf2_ros

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from pathlib import Path
@@ -13,17 +14,17 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from kinaema_ros.camera import Intrinsics
-from kinaema_ros.errors import BadInput
+from kinaema_ros.camera import Intrinsics, Mount, level
+from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.nodes.memory.frames import Frames
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.memory.worker import NewestWorker
-from kinaema_ros.nodes.mount import Mount, level
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
 from kinaema_ros.odometry import OdometryTracker
+from kinaema_ros.stamps import NANOSECONDS
 
 if TYPE_CHECKING:  # torch takes seconds to load; a node that refuses its parameters should not take that long
     from kinaema_ros.memory import SpatialMemory
@@ -51,8 +52,8 @@ class MemoryInputs:
         self.camera_in_use: Intrinsics | None = None
         self._tf_mount: Mount | None = None
         self._last_stamp = 0
-        # Held while an image goes in and while the memory is emptied or replaced. The generation tells an
-        # image whose pose was found before that it belongs to what is gone.
+        # Held while an image goes in and while the memory is emptied or replaced. An image is left out if the
+        # generation changed since its pose was looked up: this pose belongs to the memory of before.
         self._lock = threading.Lock()
         self._generation = 0
         self._worker: NewestWorker[AnyImage] | None = None
@@ -69,11 +70,20 @@ class MemoryInputs:
         """True while images are taken in."""
         return self._worker is not None
 
-    def start(self, memory: SpatialMemory) -> None:
+    def use(self, memory: SpatialMemory | None) -> None:
+        """Takes a network with an empty memory, or lets it go (None)."""
+        with self._lock:
+            self.memory, self.camera_in_use = memory, None
+
+    def configured_memory(self) -> SpatialMemory:
+        """The memory. Raises ``KinaemaError`` before the node is configured."""
+        memory = self.memory  # once: a cleanup in another thread sets it to None
+        if memory is None:
+            raise KinaemaError("the node is not configured; configure it first")
+        return memory
+
+    def start(self) -> None:
         """Subscribes. Odometry and what was remembered before a ``stop`` still count."""
-        if memory is not self.memory:
-            self.camera_in_use = None
-        self.memory = memory
         self._worker = NewestWorker(self._remember, "memory update")
         topics = [
             (Odometry, "odom", self._on_odometry, 100, self._odometry_group),
@@ -110,7 +120,7 @@ class MemoryInputs:
             self.forget()
 
     def forget(self) -> None:
-        """Empties the memory; odometry goes on."""
+        """Empties the memory and keeps the odometry."""
         with self._lock:
             self._generation += 1
             self._selector.reset()
@@ -124,10 +134,9 @@ class MemoryInputs:
         self.forget()
 
     def replace(self, path: Path) -> None:
-        """Loads a saved memory; raises what ``SpatialMemory.load`` raises and then changes nothing."""
-        assert self.memory is not None
+        """Loads a saved memory. Raises as ``configured_memory`` and ``load`` of the memory, changing nothing."""
         with self._lock:
-            self.memory.load(path)
+            self.configured_memory().load(path)
             self._generation += 1
             self._selector.reset()
         self.tracker.adopt()
@@ -170,12 +179,13 @@ class MemoryInputs:
 
     def _check_frames(self, message: Odometry) -> None:
         frame = message.header.frame_id or "odom"
-        if not self.odom_frame:
+        before = self.odom_frame  # once: a reset in another thread empties it
+        if not before:
             self.odom_frame = frame
-        elif frame != self.odom_frame:
+        elif frame != before:
             raise BadInput(
                 "odometry_frame",
-                f"odometry came in frame '{frame}' after '{self.odom_frame}'; the message is ignored. Two "
+                f"odometry came in frame '{frame}' after '{before}'; the message is ignored. Two "
                 "publishers on one topic do this; call ~/reset if the frame changed for good",
             )
         if not self.base_frame:
@@ -208,7 +218,7 @@ class MemoryInputs:
         self._monitor.tally.image_rate.tick(now * 1e-9)
         try:
             stamp = messages.check_stamp(message.header.stamp, now, self.parameters.stamp_tolerance, "image")
-            behind = (self._last_stamp - stamp) / messages.NANOSECONDS
+            behind = (self._last_stamp - stamp) / NANOSECONDS
             if 0 <= behind < 2.0:  # further back is a clock that started over
                 raise BadInput(
                     "image_stamp_backwards",
@@ -227,19 +237,18 @@ class MemoryInputs:
     def _remember(self, message: AnyImage) -> None:
         try:
             self._update(message)
-        except BadInput as error:
-            self._monitor.dropped(error)
         except Exception as error:  # noqa: BLE001  one image must not end the thread that takes all others
-            what = f"the memory did not take the image: {type(error).__name__}: {error}"
-            self._monitor.dropped(BadInput("update_failed", what))
+            self._monitor.dropped(error)
 
     def _update(self, message: AnyImage) -> None:
         generation, stamp = self._generation, messages.stamp_ns(message.header.stamp)
         memory_T_base = self.tracker.wait_for_pose(stamp)
         rgb = messages.image_to_rgb(message)
-        camera, mount = self.camera(rgb.shape[1], rgb.shape[0]), self.mount(message.header.frame_id)
+        camera, source = self.camera(rgb.shape[1], rgb.shape[0])
+        mount = self.mount(message.header.frame_id)
         with self._lock:
-            if generation != self._generation or self.memory is None:
+            memory = self.memory
+            if generation != self._generation or memory is None:
                 self._monitor.skipped("memory_replaced")
                 return
             reason = self._selector.reason_to_skip(stamp, memory_T_base)
@@ -248,34 +257,32 @@ class MemoryInputs:
                 return
             started = time.perf_counter()
             if camera != self.camera_in_use:
-                self._use(camera)
-            self.memory.update(level(rgb, camera, mount), mount.camera_pose(memory_T_base))
+                memory.set_camera(**dataclasses.asdict(camera))
+                self.camera_in_use = camera
+                self._monitor.camera(camera, source)
+            memory.update(level(rgb, camera, mount), mount.camera_pose(memory_T_base))
             self._monitor.used(time.perf_counter() - started)
-
-    def _use(self, camera: Intrinsics) -> None:
-        assert self.memory is not None
-        self.memory.set_camera(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
-        self.camera_in_use = camera
-        self._monitor.camera(camera, "parameter" if self._camera_info is None else "camera_info")
 
     # -- camera ----------------------------------------------------------------------------------------------
 
-    def camera(self, width: int, height: int) -> Intrinsics:
-        """The robot's camera at an image size: camera_info's, else that of the parameter hfov_deg."""
-        if self._camera_info is not None:
-            return self._camera_info.scaled_to(width, height)
-        return Intrinsics.from_hfov(width, height, self.parameters.hfov)
+    def camera(self, width: int, height: int) -> tuple[Intrinsics, str]:
+        """The robot's camera at an image size, and its source: "camera_info", else "parameter" (hfov_deg)."""
+        info = self._camera_info  # once: it may come at any moment
+        if info is not None:
+            return info.scaled_to(width, height), "camera_info"
+        return Intrinsics.from_hfov(width, height, self.parameters.hfov), "parameter"
 
     def mount(self, optical_frame: str = "") -> Mount:
         """The camera's pose on the base, by parameters or TF; ``optical_frame`` is that of an image."""
-        if self.parameters.camera_mount == "parameters":
-            return self.parameters.camera
-        if self._tf_mount is None:  # a mount does not move, so one look is enough
+        parameters, mount = self.parameters, self._tf_mount  # once: changed parameters replace both
+        if parameters.camera_mount == "parameters":
+            return parameters.camera
+        if mount is None:  # a mount does not move, so one look is enough
             if not optical_frame:
                 raise BadInput(
                     "frame_unknown",
                     "no image has named the camera's frame in header.frame_id yet; the driver must set it, "
                     "or set camera_mount to 'parameters'",
                 )
-            self._tf_mount = self.frames.mount(self.base_frame, optical_frame)
-        return self._tf_mount
+            mount = self._tf_mount = self.frames.mount(self.base_frame, optical_frame)
+        return mount

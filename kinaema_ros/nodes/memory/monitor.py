@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.camera import Intrinsics
-from kinaema_ros.errors import BadInput
+from kinaema_ros.errors import KinaemaError
 from kinaema_ros.nodes.memory.reports import Reports
 from kinaema_ros.nodes.memory.status import Tally, diagnostics
 from kinaema_ros.nodes.support.messages import time_msg
@@ -20,7 +20,7 @@ from kinaema_ros.odometry import Discontinuity
 if TYPE_CHECKING:
     from kinaema_ros.memory import SpatialMemory
 
-# A problem this many seconds old no longer colours /diagnostics.
+# Seconds for which a problem makes /diagnostics a warning.
 _RECENT = 10.0
 _ACTIONS = {
     "hold": "Memory and answers are on hold. Call ~/reset to start anew, or set odometry.on_jump to "
@@ -59,12 +59,21 @@ class MemoryMonitor:
         self._reports.clear()
 
     def problem(self, reason: str, message: str) -> None:
-        """Something that a person should know of."""
+        """Something that a person should know."""
         self._reports.problem(reason, message)
 
-    def dropped(self, error: BadInput) -> None:
+    def fault(self, reason: str, what: str, error: Exception) -> str:
+        """Counts an error that no user can cause, logs its traceback, and returns it in words for the caller."""
+        text = f"{what}: {type(error).__name__}: {error}"
+        self._reports.problem(reason, text, error)
+        return f"{text}. This is a fault of memory_node; its log has the traceback"
+
+    def dropped(self, error: Exception) -> None:
         """An image that could not be used."""
-        self.problem(error.reason, str(error))
+        if isinstance(error, KinaemaError):
+            self.problem(getattr(error, "reason", "image_refused"), str(error))
+        else:
+            self.fault("update_failed", "the memory did not take the image", error)
         self.tally.add("dropped")
         self.publish_status()
 
@@ -100,7 +109,7 @@ class MemoryMonitor:
 
     def camera(self, camera: Intrinsics, source: str) -> None:
         """The memory works with this camera from now on; ``source`` is "camera_info" or "parameter"."""
-        degrees = math.degrees(2 * math.atan2(camera.width, 2 * camera.fx))
+        degrees = math.degrees(camera.hfov)
         self._fixed.update(hfov_deg=degrees, hfov_source=source)
         if source == "parameter":
             topic = self._node.resolve_topic_name("camera_info")
@@ -121,17 +130,20 @@ class MemoryMonitor:
         self.tally.query_time.add(seconds)
         self.tally.add("queries")
 
-    def query_failed(self, error: BadInput) -> None:
-        """A query was refused."""
-        self.problem(error.reason, str(error))
+    def query_failed(self, error: Exception) -> str:
+        """A query has no answer; returns why, the reason first."""
         self.tally.add("queries")
         self.tally.add("queries_failed")
+        if not isinstance(error, KinaemaError):
+            return f"query_failed: {self.fault('query_failed', 'the memory could not answer', error)}"
+        reason = getattr(error, "reason", "query_failed")
+        self.problem(reason, str(error))
+        return f"{reason}: {error}"
 
     # -- what is published -----------------------------------------------------------------------------------
 
     def publish_status(self) -> None:
-        """The status as it is now: once a second, and when an image is done with, so that players can
-        pace."""
+        """Publishes the status: once a second, and after each image, so that a player can wait for it."""
         self._status.publish(self._message())
 
     def publish_all(self) -> MemoryStatus:
@@ -160,8 +172,9 @@ class MemoryMonitor:
         self.tally.fill(status, now * 1e-9)
         counts = self._reports.counts()
         status.reasons, status.reason_counts = list(counts), list(counts.values())
-        if self._memory is not None:
-            status.num_updates, status.state_bytes = self._memory.num_updates, self._memory.state_bytes
+        memory = self._memory  # once: a cleanup in another thread sets it to None
+        if memory is not None:
+            status.num_updates, status.state_bytes = memory.num_updates, memory.state_bytes
         text, when = self._reports.last_problem
         if text:
             age = int((time.monotonic() - when) * 1e9)

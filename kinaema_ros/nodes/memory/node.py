@@ -1,7 +1,7 @@
 """memory_node: camera and odometry go in, the answer to "where was this photo taken?" comes out.
 
-One way for the data: message -> array (messages.py) -> pose at its stamp (odometry.py) -> SpatialMemory
-(memory_inputs.py) -> pose in the frame asked for (locating.py) -> message. This file is the node around it.
+The data flows one way: message -> array (messages.py) -> pose at its stamp (odometry.py) -> SpatialMemory
+(inputs.py) -> pose in the frame asked for (locating.py) -> message. This file is the node around it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -21,7 +20,7 @@ from visualization_msgs.msg import MarkerArray
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
-from kinaema_ros.errors import BadInput
+from kinaema_ros.errors import InputError, KinaemaError
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
@@ -32,22 +31,18 @@ from kinaema_ros.nodes.support.parameters import declare
 from kinaema_ros.nodes.support.runtime import run
 from kinaema_ros.paths import default_checkpoint
 
-if TYPE_CHECKING:
-    from kinaema_ros.memory import SpatialMemory
-
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class MemoryNode(LifecycleNode):
-    """The lifecycle node ``kinaema_memory``; DESIGN.md holds its interface."""
+    """The lifecycle node ``kinaema_memory``."""
 
     def __init__(self) -> None:
         super().__init__("kinaema_memory", automatically_declare_parameters_from_overrides=True)
         self._parameters_now = declare(self, MemoryParameters, self._apply)
         self._monitor = MemoryMonitor(self)
         self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
-        self._memory: SpatialMemory | None = None
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)
         # Queries run beside everything else, but one after the other: many at once would take all the
@@ -78,22 +73,25 @@ class MemoryNode(LifecycleNode):
         path = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
         try:
             torch.set_num_threads(parameters.threads)
-            self._memory = SpatialMemory.from_checkpoint(path, device=parameters.device)
-        except (OSError, ValueError, RuntimeError) as error:
+            memory = SpatialMemory.from_checkpoint(path, device=parameters.device)
+        except (OSError, KinaemaError) as error:
             self._monitor.problem(
                 "checkpoint",
                 f"cannot load '{path}': {error}. Set the parameters checkpoint and device, then configure "
                 "again",
             )
             return FAILURE
-        self._monitor.configured(str(path), parameters.device, self._memory)
+        except Exception as error:  # noqa: BLE001  rclpy would end the node without a word
+            self._monitor.fault("checkpoint", f"cannot load '{path}'", error)
+            return FAILURE
+        self._inputs.use(memory)
+        self._monitor.configured(str(path), parameters.device, memory)
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes; what was remembered before a deactivation is still there."""
-        assert self._memory is not None
         self._monitor.clear()
-        self._inputs.start(self._memory)
+        self._inputs.start()
         self._on_second()  # players wait for the first status of an active node
         return super().on_activate(state)
 
@@ -106,7 +104,7 @@ class MemoryNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Frees the network and what was remembered."""
         self._inputs.start_over()
-        self._memory = self._inputs.memory = None
+        self._inputs.use(None)
         self._monitor.configured("", "", None)
         return super().on_cleanup(state)
 
@@ -121,7 +119,7 @@ class MemoryNode(LifecycleNode):
 
     def _on_second(self) -> None:
         monitor, inputs = self._monitor, self._inputs
-        monitor.odom_frame = inputs.odom_frame
+        odom_frame = monitor.odom_frame = inputs.odom_frame  # once: a reset in another thread empties it
         monitor.waiting_for = inputs.missing() if inputs.active else ""
         if not inputs.active:
             monitor.state = MemoryStatus.INACTIVE
@@ -135,7 +133,7 @@ class MemoryNode(LifecycleNode):
             text = f"{status.num_updates} updates" + (
                 f", waiting for {status.waiting_for}" if status.waiting_for else ""
             )
-            marker = status_marker(text, now[1], inputs.odom_frame, status.header.stamp)
+            marker = status_marker(text, now[1], odom_frame, status.header.stamp)
             self._markers.publish(MarkerArray(markers=[marker]))
 
     # -- services --------------------------------------------------------------------------------------------
@@ -144,9 +142,8 @@ class MemoryNode(LifecycleNode):
         started = time.perf_counter()
         try:
             estimate = locate(self._inputs, request)
-        except BadInput as error:
-            self._monitor.query_failed(error)
-            response.message = f"{error.reason}: {error}"
+        except Exception as error:  # noqa: BLE001  one query must not end the node
+            response.message = self._monitor.query_failed(error)
             return response
         self._monitor.query_answered(time.perf_counter() - started)
         messages.fill_response(response, estimate)
@@ -161,30 +158,35 @@ class MemoryNode(LifecycleNode):
 
     def _on_save(self, request: SaveMemory.Request, response: SaveMemory.Response) -> SaveMemory.Response:
         try:
-            path = self._file(request.path)
-            self._memory.save(path)  # type: ignore[union-attr]
-        except (OSError, ValueError, RuntimeError) as error:
+            memory, path = self._inputs.configured_memory(), _file(request.path)
+            memory.save(path)
+        except (OSError, KinaemaError) as error:
             response.message = f"nothing was saved: {error}"
+            return response
+        except Exception as error:  # noqa: BLE001  one request must not end the node
+            response.message = self._monitor.fault("save_failed", "nothing was saved", error)
             return response
         response.success, response.message = True, f"saved to {path}"
         return response
 
     def _on_load(self, request: LoadMemory.Request, response: LoadMemory.Response) -> LoadMemory.Response:
         try:
-            path = self._file(request.path)
+            path = _file(request.path)
             self._inputs.replace(path)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, KinaemaError) as error:
             response.message = f"nothing was loaded, the memory is as it was: {error}"
+            return response
+        except Exception as error:  # noqa: BLE001  one request must not end the node
+            response.message = self._monitor.fault("load_failed", "nothing was loaded", error)
             return response
         response.success, response.message = True, f"loaded from {path}"
         return response
 
-    def _file(self, path: str) -> Path:
-        if self._memory is None:
-            raise RuntimeError("the node is not configured; configure it first")
-        if not path:
-            raise ValueError("the request names no path")
-        return Path(path).expanduser()
+
+def _file(path: str) -> Path:
+    if not path:
+        raise InputError("the request names no path")
+    return Path(path).expanduser()
 
 
 def main(args: list[str] | None = None) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kinaema_ros.camera import Mount
 from kinaema_ros.keyframes import KeyframeConfig
-from kinaema_ros.nodes.mount import Mount
 from kinaema_ros.nodes.support.parameters import AT_CONFIGURE, READ_ONLY, group
 from kinaema_ros.odometry import OdometryLimits
 from kinaema_ros.settings import setting

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -28,18 +29,24 @@ class Reports:
         with self._lock:
             self._counts[reason] += 1
 
-    def problem(self, reason: str, message: str) -> None:
-        """Counts a problem and says it, unless its kind was said a short while ago."""
+    def problem(self, reason: str, message: str, error: Exception | None = None) -> None:
+        """Counts a problem and says it, unless its kind was said a short while ago.
+
+        ``error``: a fault of the program, said with its traceback; each of its types is a kind of its own.
+        """
+        kind = reason if error is None else f"{reason}: {type(error).__name__}"
         now = time.monotonic()
         with self._lock:
             self._counts[reason] += 1
             count = self._counts[reason]
             self._last_problem = (f"{reason}: {message}", now)
-            due = now - self._last_said.get(reason, -float("inf")) >= self._period
+            due = now - self._last_said.get(kind, -float("inf")) >= self._period
             if due:
-                self._last_said[reason] = now
+                self._last_said[kind] = now
         if due:
-            self._say(f"{reason}: {message}" + (f" ({count} times so far)" if count > 1 else ""))
+            times = f" ({count} times so far)" if count > 1 else ""
+            trace = "" if error is None else "\n" + "".join(traceback.format_exception(error))
+            self._say(f"{reason}: {message}{times}{trace}")
 
     def counts(self) -> dict[str, int]:
         """A copy of the counts, sorted by reason."""
@@ -52,13 +59,13 @@ class Reports:
         return self._last_problem
 
     def clear(self) -> None:
-        """Starts counting anew; what was said keeps its period."""
+        """Sets all counts to zero. What was said a short while ago is still not said again."""
         with self._lock:
             self._counts.clear()
 
 
 class Latencies:
-    """Durations of the last few hundred calls, and how often they come. Thread-safe."""
+    """Durations of the last ``size`` calls. Thread-safe."""
 
     def __init__(self, size: int = 300):
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""A thread that works on the newest item and lets the older ones go."""
+"""A thread that works on the newest item and drops older ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NewestWorker(Generic[Item]):
         return displaced
 
     def stop(self) -> None:
-        """Ends the thread after the item in hand, however many wait; safe to call twice."""
+        """Ends the thread after the current item; safe to call twice."""
         with self._condition:
             self._stopping = True
             self._condition.notify()

@@ -22,7 +22,7 @@ from std_msgs.msg import UInt32
 from tf2_msgs.msg import TFMessage
 
 from kinaema_interfaces.msg import MemoryStatus
-from kinaema_ros.nodes.mount import optical_quaternion
+from kinaema_ros.camera import optical_quaternion
 from kinaema_ros.nodes.simulator.nav2 import SimulatedNav2
 from kinaema_ros.nodes.simulator.parameters import SimulatorParameters
 from kinaema_ros.nodes.support import messages

@@ -1,1 +1,1 @@
-"""What the nodes share."""
+"""Code that several nodes share."""

@@ -17,7 +17,7 @@ _SCALE_90 = math.sqrt(-2.0 * math.log(0.1))
 
 
 def estimate_markers(estimate: Estimate) -> MarkerArray:
-    """An arrow at the pose and the ellipse that holds its position with 90 %; green as far as seen, else red."""
+    """An arrow at the pose and its 90 % ellipse, from red (not seen) to green (seen)."""
     pose, seen = estimate.pose, estimate.seen
     frame_id, stamp = estimate.frame_id, time_msg(estimate.stamp_ns)
     arrow = _marker("kinaema_estimate", 0, Marker.ARROW, pose, frame_id, stamp)

@@ -1,4 +1,4 @@
-"""ROS messages to arrays and back: the one place where either is taken apart or put together.
+"""Conversion between ROS messages and arrays.
 
 Every function that reads a message checks it and raises ``BadInput`` with a reason to count by and a remedy
 to show; what passes is safe to hand to the memory.
@@ -19,13 +19,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry, images
 from kinaema_ros.camera import Intrinsics
-from kinaema_ros.errors import BadInput
+from kinaema_ros.errors import BadInput, InputError
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.geometry import Array
-
-NANOSECONDS = 1_000_000_000
-# Quaternions are sent in float64 and normalised by every sane publisher; half a percent is a broken one.
-_QUATERNION_TOLERANCE = 5e-3
+from kinaema_ros.stamps import NANOSECONDS
 
 
 def stamp_ns(stamp: Time) -> int:
@@ -34,7 +31,7 @@ def stamp_ns(stamp: Time) -> int:
 
 
 def time_msg(nanoseconds: int) -> Time:
-    """The stamp of so many nanoseconds."""
+    """A stamp from nanoseconds since its clock's epoch."""
     return Time(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
 
 
@@ -79,7 +76,7 @@ def image_to_rgb(message: Image | CompressedImage, kind: str = "image") -> NDArr
         )
     except BadInput:
         raise
-    except ValueError as error:
+    except InputError as error:
         raise BadInput(f"{kind}_undecodable", f"{error}; re-encode it as rgb8, jpeg or png") from error
 
 
@@ -93,7 +90,7 @@ def rgb_msg(rgb: NDArray[np.uint8]) -> Image:
 
 
 def _check_layout(message: Image, kind: str) -> None:
-    """Names what is wrong with the fields of an image, each kind by a reason of its own."""
+    """Raises ``BadInput`` for contradicting fields, with a reason of its own for each kind of fault."""
     if message.height == 0 or message.width == 0:
         raise BadInput(
             f"{kind}_empty",
@@ -139,21 +136,21 @@ def query_to_rgb(request: Any) -> NDArray[np.uint8]:
 def odometry_to_pose(message: Odometry) -> Array:
     """``odom_T_base`` (3,): x, y, yaw."""
     p, q = message.pose.pose.position, message.pose.pose.orientation
-    values = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
-    if not np.isfinite(values).all():
+    if not np.isfinite([p.x, p.y, p.z, q.x, q.y, q.z, q.w]).all():
         raise BadInput(
             "odometry_not_finite",
             "the odometry's pose holds NaN or infinity; the message is ignored. Check the wheel driver or "
             "filter",
         )
-    norm = float(np.linalg.norm(values[3:]))
-    if abs(norm - 1.0) > _QUATERNION_TOLERANCE:
+    try:
+        yaw = geometry.checked_yaw(q.x, q.y, q.z, q.w)
+    except InputError as error:
         raise BadInput(
             "odometry_quaternion",
-            f"the odometry's quaternion has length {norm:.4f}, not 1; the message is ignored. Its publisher "
-            "must normalise it (an orientation that was never set has length 0)",
-        )
-    return np.array([p.x, p.y, geometry.yaw_from_quaternion(*(values[3:] / norm))])
+            f"the odometry's {error}; the message is ignored. Its publisher must normalise it (an "
+            "orientation that was never set has length 0)",
+        ) from error
+    return np.array([p.x, p.y, yaw])
 
 
 def camera_info_to_intrinsics(message: CameraInfo) -> Intrinsics:
@@ -161,7 +158,7 @@ def camera_info_to_intrinsics(message: CameraInfo) -> Intrinsics:
     k = message.k
     try:
         return Intrinsics(message.width, message.height, fx=k[0], fy=k[4], cx=k[2], cy=k[5])
-    except ValueError as error:
+    except InputError as error:
         raise BadInput(
             "camera_info_uncalibrated",
             f"{error} The parameter hfov_deg is used instead; set it to the camera's horizontal field of "

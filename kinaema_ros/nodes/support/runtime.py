@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import sys
@@ -18,15 +19,16 @@ from rclpy.signals import SignalHandlerOptions
 from kinaema_ros.nodes.support.parameters import ParameterError
 from kinaema_ros.nodes.support.spinning import Spinner
 
+_LOG = logging.getLogger(__name__)
 EXIT_FAILURE, EXIT_USAGE = 1, 2
-# Python lets a busy thread keep the interpreter for 5 ms when another wants it. A callback changes threads
-# several times: beside a busy network the executor came to 50 odometry messages a second, with this to
-# hundreds.
+# Seconds for which a busy thread keeps the interpreter when another wants it; Python's default is 5 ms. A
+# callback changes threads several times, so that beside a busy network the executor handled only 50 odometry
+# messages a second. With this value it handles hundreds.
 _SWITCH_INTERVAL = 5e-4
 
 
 class Closable(Protocol):
-    """What ``run`` asks of a node beside being one."""
+    """What ``run`` needs of a node besides what every ``Node`` has."""
 
     def close(self) -> None:
         """Ends the node's own work (threads, goals elsewhere); called once, while the executor still
@@ -47,7 +49,7 @@ def run(create: Callable[[], Closable], args: list[str] | None = None, threads: 
             node = create()
             assert isinstance(node, Node)
         except ParameterError as error:
-            print(f"refused to start: {error}", file=sys.stderr)
+            _LOG.error("refused to start: %s", error)
             rclpy.shutdown()
             return EXIT_USAGE
         spinner = Spinner(MultiThreadedExecutor(num_threads=threads), node, lambda: wake.send(b"\0"))
@@ -83,11 +85,11 @@ def _signals() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def _end_at_once_next_time(number: int, _frame: object) -> None:
-    """Whoever asks twice does not want to wait."""
+    """From now on the same signal ends the process at once: who sends it twice does not want to wait."""
     signal.signal(number, signal.SIG_DFL)
 
 
 def autostart(node: LifecycleNode) -> None:
-    """Configures and activates; a node that cannot stays where it is, for a lifecycle manager or a person."""
+    """Configures and activates. If a step fails, the node keeps its state for a manager or a person."""
     if node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
         node.trigger_activate()

@@ -1,9 +1,9 @@
-"""Serving a node in a thread of its own, and ending that thread for certain."""
+"""A thread that serves a node and that always ends."""
 
 from __future__ import annotations
 
+import logging
 import threading
-import traceback
 from collections.abc import Callable
 
 import rclpy
@@ -14,12 +14,14 @@ from rclpy.signals import SignalHandlerOptions
 
 from kinaema_ros.errors import KinaemaError
 
+_LOG = logging.getLogger(__name__)
+
 
 class Spinner:
     """A thread in which an executor serves a node until ``end``.
 
-    Where a callback raises, the executor hears nothing any more: the traceback is printed, ``failed`` is true
-    from then on, and ``on_failure`` is called in the thread.
+    An exception in a callback ends the executor: the traceback is logged, ``failed`` becomes true, and
+    ``on_failure`` is called in the thread.
     """
 
     def __init__(self, executor: Executor, node: Node, on_failure: Callable[[], object] = lambda: None):
@@ -45,7 +47,7 @@ class Spinner:
         except Exception:  # noqa: BLE001  a node that hears nothing any more must not look alive
             if self._ending:  # rclpy's executor ends before the callbacks that it has begun
                 return
-            traceback.print_exc()
+            _LOG.exception("a callback raised; the node is no longer served")
             self.failed = True
             self._on_failure()
 
@@ -61,10 +63,10 @@ def new_context() -> rclpy.Context:
 
 
 class SpinningNode:
-    """A node for a program that is not one itself: it asks, waits and goes on.
+    """A node for a program that asks other nodes and waits for their answers.
 
-    ``node`` lives in a context of its own and is served by a thread, until ``close``. Ctrl-C stays Python's,
-    so that what was begun elsewhere can be ended.
+    ``node`` lives in a context of its own and is served by a thread, until ``close``. Ctrl-C still raises
+    KeyboardInterrupt in the program, which can then cancel what it began.
     """
 
     def __init__(self, name: str, namespace: str = ""):
@@ -73,7 +75,7 @@ class SpinningNode:
         self._spinner = Spinner(SingleThreadedExecutor(context=self._context), self.node)
 
     def close(self) -> None:
-        """Leaves ROS."""
+        """Ends the thread and destroys the node and its context."""
         self._spinner.end()
         self.node.destroy_node()
         self._context.try_shutdown()

@@ -1,4 +1,4 @@
-"""Waiting for an rclpy future from a thread that is not the executor's, with a way out."""
+"""Waiting for an rclpy future in a thread that is not the executor's; the caller can end the wait early."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from rclpy.task import Future
 
-# How soon a thread that waits notices that it is no longer wanted.
+# Seconds between two calls of ``check``.
 _TICK = 0.05
 
 
 def go_on() -> None:
-    """The ``check`` of a caller that waits whatever happens."""
+    """The ``check`` that never ends a wait."""
 
 
 def wait_for(future: Future, timeout: float, check: Callable[[], None] = go_on) -> Any:

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinaema_ros import geometry
-from kinaema_ros.camera import BLANK, Intrinsics
-from kinaema_ros.nodes.mount import Mount, level, optical_quaternion, photo_hfov
+from kinaema_ros.camera import BLANK, Intrinsics, Mount, level, optical_quaternion, photo_hfov
 from kinaema_ros.sim import Camera, explore, generate_scene, render
 
 angles = st.floats(-3.1, 3.1)
