@@ -1,36 +1,32 @@
 """The `kinaema` command.
 
-Each command is a function `add_name(commands)` in kinaema_ros/commands that declares the arguments and names, as
-"module:function", what is run with them: `run(arguments) -> exit status`. That module is imported only when the
-command is used, so that `kinaema --help` is quick. To add a command, write such a function and put it into
-COMMANDS. Where arguments are wrong together, `run` says so by `arguments.parser.error(message)`.
+Each command is a module in kinaema_ros/commands with two functions: `add_arguments(commands)` declares the command
+and its arguments, `run(arguments) -> exit status` does the job. What is slow to import is imported inside `run`, so
+that `kinaema --help` is quick. To add a command, write such a module and put it into COMMANDS. Where arguments are
+wrong together, `run` says so by `arguments.parser.error(message)`.
 
-Exit status: 0 the job was done, 1 it failed, 2 wrong usage, 130 interrupted. What a user can cause is told in
-one line; --debug shows the traceback.
+Exit status: 0 the job was done, 1 it failed, 2 wrong usage, 130 interrupted. What a user can cause (KinaemaError,
+OSError, a missing package) is told in one line; --debug adds the traceback. Any other exception is a fault of the
+program: the traceback is shown, with a line that asks to report it.
 """
 
 from __future__ import annotations
 
-import importlib
+import logging
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from logging import StreamHandler
 
 import kinaema_ros
-from kinaema_ros.commands import learning, robot, simulation
+from kinaema_ros.commands import bench, demo, evaluate, goto, query, replay, train, world
 from kinaema_ros.commands.arguments import Parser
+from kinaema_ros.errors import KinaemaError
 
 FAILED, INTERRUPTED = 1, 130
 
-COMMANDS = (
-    simulation.add_demo,
-    robot.add_query,
-    robot.add_goto,
-    robot.add_replay,
-    simulation.add_world,
-    learning.add_train,
-    learning.add_evaluate,
-    learning.add_bench,
-)
+COMMANDS = (demo, query, goto, replay, world, train, evaluate, bench)
 
 
 def make_parser() -> Parser:
@@ -38,36 +34,62 @@ def make_parser() -> Parser:
     parser = Parser(prog="kinaema", description=kinaema_ros.__doc__)
     parser.add_argument("--version", action="version", version=f"kinaema {kinaema_ros.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in COMMANDS:
-        add(commands)
+    for command in COMMANDS:
+        command.add_arguments(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     arguments = make_parser().parse_args(argv)
-    module, _, function = arguments.run.partition(":")
     prog = arguments.parser.prog
+    with _log_shown(prog, logging.DEBUG if arguments.debug else logging.INFO):
+        try:
+            return arguments.run(arguments)
+        except KeyboardInterrupt:
+            print(f"{prog}: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except Exception as error:
+            explanation = _explain(error)
+            if arguments.debug or not explanation:
+                traceback.print_exc()
+            fault = "this is a fault of kinaema_ros; please report it with the lines above"
+            print(f"{prog}: error: {explanation or fault}", file=sys.stderr)
+            return FAILED
+
+
+@contextmanager
+def _log_shown(prog: str, level: int) -> Iterator[None]:
+    """Show what the package logs: the progress of the work on stdout as it is, warnings on stderr."""
+    log, out, err = (
+        logging.getLogger(kinaema_ros.__name__),
+        StreamHandler(sys.stdout),
+        StreamHandler(sys.stderr),
+    )
+    log.setLevel(level)
+    out.addFilter(lambda record: record.levelno < logging.WARNING)
+    err.setLevel(logging.WARNING)
+    err.setFormatter(logging.Formatter(f"{prog}: %(message)s"))
+    log.addHandler(out)
+    log.addHandler(err)
     try:
-        return getattr(importlib.import_module(module), function)(arguments)
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except (OSError, ValueError, RuntimeError, ModuleNotFoundError) as error:
-        if arguments.debug or (
-            isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("kinaema_ros.")
-        ):
-            raise
-        print(f"{prog}: error: {_explain(error)}", file=sys.stderr)
-        return FAILED
+        yield
+    finally:
+        log.removeHandler(out)
+        log.removeHandler(err)
 
 
 def _explain(error: Exception) -> str:
+    """What is told of an error that a user can cause; "" for a fault of the program."""
     if isinstance(error, ModuleNotFoundError):
+        if (error.name or "").startswith("kinaema_ros."):
+            return ""
         if error.name in ("rclpy", "kinaema_interfaces"):
             return f"{error.name} is missing: run `make setup`, or source a ROS 2 workspace with this package"
         return f"the Python package {error.name} is missing: run `make setup`"
-    return str(error) or type(error).__name__
+    if isinstance(error, (KinaemaError, OSError)):
+        return str(error) or type(error).__name__
+    return ""
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 
 def write_json(path: Path, value: Any) -> None:
     """Write atomically; NaN and infinities, which JSON does not know, become null."""
@@ -47,10 +45,23 @@ def percent(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
 
 
+def place(pose: Iterable[float]) -> str:
+    """A pose (x, y, yaw) in metres and radians, for people."""
+    x, y, yaw = pose
+    return f"x {x:.2f} m, y {y:.2f} m, yaw {math.degrees(yaw):.0f} deg"
+
+
+def pose_record(pose: Iterable[float], frame_id: str) -> dict[str, Any]:
+    """A pose (x, y, yaw) in metres and radians, and its frame, for --json."""
+    return {**dict(zip(("x", "y", "yaw"), map(float, pose), strict=True)), "frame_id": frame_id}
+
+
 def progress(
     items: Iterable[Any], *, total: int | None = None, desc: str = "", unit: str = "it"
 ) -> Iterable[Any]:
     """Pass the items through, showing a bar on stderr that leaves nothing behind in a log file."""
+    from tqdm import tqdm
+
     return tqdm(items, total=total, desc=desc, unit=f" {unit}", disable=None, dynamic_ncols=True)
 
 

@@ -126,9 +126,13 @@ def odometry_noise(text: str) -> tuple[float, float]:
 
 
 def add_command(
-    commands: argparse._SubParsersAction, name: str, run: str, help: str, description: str
+    commands: argparse._SubParsersAction,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    help: str,
+    description: str,
 ) -> Parser:
-    """A command that runs "module:function"; `description` is what `kinaema NAME --help` begins with."""
+    """A command, and what runs it; `description` is what `kinaema NAME --help` begins with."""
     parser: Parser = commands.add_parser(
         name, help=help, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -157,3 +161,18 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         help="network weights (default: the ones that come along)",
     )
     group.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
+
+
+def add_robot(parser: argparse.ArgumentParser) -> None:
+    """Which robot's nodes, and how long to wait for them."""
+    group = parser.add_argument_group("ROS")
+    group.add_argument(
+        "--namespace", metavar="NAME", type=ros_name, default="", help="namespace of the robot's nodes"
+    )
+    group.add_argument(
+        "--timeout",
+        metavar="S",
+        type=between(0.1, 3600),
+        default=15.0,
+        help="seconds to wait for the node to answer (default: %(default)s)",
+    )

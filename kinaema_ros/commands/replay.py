@@ -5,25 +5,102 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from kinaema_ros import metrics
-from kinaema_ros.keyframes import KeyframeConfig
+from kinaema_ros.commands.arguments import (
+    add_command,
+    add_network,
+    add_results,
+    between,
+    existing_file,
+    existing_path,
+    ros_name,
+)
 from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.replay.bag import Recording, open_recording
-from kinaema_ros.replay.maps import find_map, read_map
-from kinaema_ros.replay.queries import Query, read_queries
-from kinaema_ros.replay.replay import Outcome, evaluate, remember_and_ask
 from kinaema_ros.reporting import number, percent, progress, table, write_json
+
+if TYPE_CHECKING:
+    from kinaema_ros.replay.bag import Recording
+    from kinaema_ros.replay.queries import Query
+    from kinaema_ros.replay.replay import Outcome
 
 # Far places are harder: what the odometry's heading drifted counts with the distance.
 DISTANCES_M = (0.0, 3.0, 6.0, 9.0, math.inf)
 
 
+def add_arguments(commands: argparse._SubParsersAction) -> None:
+    """Declare the command and its arguments."""
+    parser = add_command(
+        commands,
+        "replay",
+        run,
+        "run a recorded drive through the memory and ask it where photos were taken",
+        "Run a recorded drive through the memory, ask it at the end where each photo of a table was taken,\n"
+        "and compare the answers with the ground truth in the bag.",
+    )
+    parser.epilog = (
+        "The bag is any rosbag2 (MCAP or sqlite3). Topics are found by type; if that is not clear, the\n"
+        "command says what the bag has and which option decides. The table needs the columns file, x, y,\n"
+        "yaw, seen: poses in metres and radians in the frame of the ground truth, images in queries/ beside\n"
+        "the table.\n\n"
+        "example:\n"
+        "  kinaema replay drive/bag --queries drive/queries.csv --out out/drive --json out/drive.json"
+    )
+    parser.add_argument(
+        "bag", metavar="BAG", type=existing_path, help="folder of the bag, or an .mcap or .db3 file"
+    )
+    parser.add_argument(
+        "--queries", metavar="CSV", type=existing_file, required=True, help="table of query images"
+    )
+    topics = parser.add_argument_group("topics (default: the only one of its type)")
+    topics.add_argument("--image-topic", metavar="NAME", help="Image or CompressedImage")
+    topics.add_argument(
+        "--odom-topic", metavar="NAME", help="Odometry, PoseStamped or PoseWithCovarianceStamped"
+    )
+    topics.add_argument("--truth-topic", metavar="NAME", help="the same types; the true pose to compare with")
+    parser.add_argument(
+        "--hfov",
+        metavar="DEG",
+        type=between(10, 150, "degrees"),
+        help="horizontal field of view of a camera without camera_info (default: 90)",
+    )
+    keyframes = parser.add_argument_group("which frames are used (default: as memory_node)")
+    keyframes.add_argument(
+        "--min-distance", metavar="M", type=between(0, math.inf), help="metres between two"
+    )
+    keyframes.add_argument(
+        "--min-angle", metavar="DEG", type=between(0, 180), help="... or degrees between two"
+    )
+    keyframes.add_argument(
+        "--max-rate", metavar="HZ", type=between(0, math.inf), help="at most so many a second"
+    )
+    ros = parser.add_argument_group("ROS")
+    ros.add_argument(
+        "--through-ros",
+        action="store_true",
+        help="publish the drive to a running memory_node, whose memory is emptied first, and ask its service",
+    )
+    ros.add_argument(
+        "--node",
+        metavar="NAME",
+        type=ros_name,
+        default="/kinaema_memory",
+        help="the memory_node's name (default: %(default)s)",
+    )
+    add_network(parser)
+    parser.add_argument(
+        "--map", metavar="YAML", type=existing_file, help="map to draw (default: map.yaml by the bag)"
+    )
+    add_results(parser, "pictures of map, errors, calibration and the seen/unseen decision")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status; raises what `cli.main` tells the user."""
+    from kinaema_ros.replay.bag import open_recording
+    from kinaema_ros.replay.maps import find_map, read_map
+    from kinaema_ros.replay.queries import read_queries
+    from kinaema_ros.replay.replay import evaluate
+
     node_decides = ("min_distance", "min_angle", "max_rate", "hfov", "checkpoint")
     if arguments.through_ros and any(getattr(arguments, name) is not None for name in node_decides):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in node_decides)
@@ -58,7 +135,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _here(arguments: argparse.Namespace, recording: Recording, queries: Sequence[Query]) -> Outcome:
     import torch
 
+    from kinaema_ros.keyframes import KeyframeConfig
     from kinaema_ros.memory import SpatialMemory
+    from kinaema_ros.replay.replay import remember_and_ask
 
     torch.set_num_threads(1)  # as memory_node: with one image at a time more threads wait more than they work
     memory = SpatialMemory.from_checkpoint(
@@ -82,6 +161,8 @@ def _through_ros(arguments: argparse.Namespace, recording: Recording, queries: S
 
 
 def _describe(recording: Recording, queries: Sequence[Query]) -> str:
+    import numpy as np
+
     seconds = (recording.odom.stamps_ns[-1] - recording.odom.stamps_ns[0]) * 1e-9
     steps = np.diff(recording.odom.poses[:, :2], axis=0)
     metres = float(np.hypot(steps[:, 0], steps[:, 1]).sum())
@@ -118,6 +199,10 @@ def _by_distance(queries: list[dict[str, Any]]) -> str:
 
 
 def _accuracy_cells(group: list[dict[str, Any]]) -> tuple[str, ...]:
+    import numpy as np
+
+    from kinaema_ros import metrics
+
     position = [query["error_m"] for query in group]
     summary = metrics.accuracy_summary(position, np.radians([query["error_deg"] for query in group]))
     return (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
+import logging
 import math
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -29,76 +28,69 @@ from kinaema_ros.nodes.client.processes import NodeProcesses, own_domain
 from kinaema_ros.sim import SceneConfig, generate_scene, render
 from kinaema_ros.sim.tour import Tour, path_length
 
+log = logging.getLogger(__name__)
+
 EXPLORE_SECONDS = 180.0
 SPEED = 8.0  # the robot's seconds a second, where the machine keeps up
 _BAR = "{desc}  [{elapsed}]"
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Returns 0 if enough photos were reached. Raises RuntimeError if a node fails."""
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    print(
-        f"A robot is driven through a building it has never seen, for {EXPLORE_SECONDS / 60:g} minutes of its time; "
-        "it keeps no image and no map.\n"
-        f"Then it is shown {_photos(arguments.goals)}, and drives to where each was taken.\n",
-        flush=True,
-    )
-    started = time.monotonic()
-    with _terminations_as_interrupts():
-        record = _perform(arguments)
-    print(f"\n{_table(record)}")
-    summary = (
-        f"{record.reached} of {record.goals} places reached within 1 m in "
-        f"{time.monotonic() - started:.0f} s of the machine's time"
-    )
-    print(f"\n{summary}" + ("" if record.done else ": too few"), flush=True)
-    _write(arguments, record, summary)
-    return 0 if record.done else 1
+def perform(
+    world: int, goals: int, folder: Path, device: str, checkpoint: Path | None, *, window: bool
+) -> DemoRecord:
+    """Drive the robot through building ``world``, then to as many photos as ``goals``; returns what happened.
 
-
-def _perform(arguments: argparse.Namespace) -> DemoRecord:
-    scene = generate_scene(arguments.world, SceneConfig(texture_seed=_texture_seed(arguments)))
-    record = DemoRecord(scene, arguments.goals)
-    rng = np.random.default_rng(arguments.world)
-    with ExitStack() as stack:
+    The photos and the nodes' logs go into ``folder``. ``checkpoint``: of memory_node, None for the network that
+    ships with the package. ``window``: show it live where there is a screen. Raises KinaemaError if a node fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log.info(
+        "A robot is driven through a building it has never seen, for %g minutes of its time; "
+        "it keeps no image and no map.\nThen it is shown %s, and drives to where each was taken.\n",
+        EXPLORE_SECONDS / 60,
+        _photos(goals),
+    )
+    with _terminations_as_interrupts(), ExitStack() as stack:
+        scene = generate_scene(world, SceneConfig(texture_seed=_texture_seed(world)))
+        record = DemoRecord(scene, goals)
+        rng = np.random.default_rng(world)
         domain = stack.enter_context(own_domain())
-        print(f"starting simulator_node, memory_node and navigator_node (ROS_DOMAIN_ID={domain})", flush=True)
-        processes = stack.enter_context(NodeProcesses(arguments.out / "log", _nodes(arguments)))
+        log.info("starting simulator_node, memory_node and navigator_node (ROS_DOMAIN_ID=%d)", domain)
+        processes = stack.enter_context(NodeProcesses(folder / "log", _nodes(world, device, checkpoint)))
         robot = stack.enter_context(
             DemoRobot(lambda seconds, pose: record.track.append((seconds, pose)), processes.check)
         )
         robot.wait_until_ready()
-        if not arguments.headless and has_screen():
+        if window and has_screen():
             stack.enter_context(LiveWindow(record, SPEED))
         kinaema = stack.enter_context(KinaemaClient())
         _explore(record, robot, rng)
         spots = PhotoSpots(record.scene, record.path(record.began, record.explored), rng)
-        for number in range(1, arguments.goals + 1):
+        for number in range(1, goals + 1):
             true = spots.next(robot.pose.tolist(), [visit.true for visit in record.visits])
-            photo = arguments.out / f"photo_{number}.png"
-            _visit(record, robot, kinaema, true, photo)
+            _visit(record, robot, kinaema, true, folder / f"photo_{number}.png")
     return record
 
 
-def _texture_seed(arguments: argparse.Namespace) -> int:
+def _texture_seed(world: int) -> int:
     """Training painted its buildings from pools below 2^31, whatever their seeds: these are new to the network."""
-    return 2**31 + arguments.world % 2**31
+    return 2**31 + world % 2**31
 
 
-def _nodes(arguments: argparse.Namespace) -> dict[str, list[str]]:
+def _nodes(world: int, device: str, checkpoint: Path | None) -> dict[str, list[str]]:
     """Their parameters."""
     simulator = [
-        f"world:={arguments.world}",
-        f"texture_seed:={_texture_seed(arguments)}",
+        f"world:={world}",
+        f"texture_seed:={_texture_seed(world)}",
         "publish_clock:=true",
         f"real_time_factor:={SPEED}",
         "lockstep:=true",
         f"image_width:={CAMERA.width}",
         f"image_height:={CAMERA.height}",
     ]
-    memory = [f"device:={arguments.device}"]
-    if arguments.checkpoint:
-        memory.append(f"checkpoint:={arguments.checkpoint.resolve()}")
+    memory = [f"device:={device}"]
+    if checkpoint:
+        memory.append(f"checkpoint:={checkpoint.resolve()}")
     nodes = {"simulator_node": simulator, "memory_node": memory, "navigator_node": []}
     return {name: [*parameters, "use_sim_time:=true"] for name, parameters in nodes.items()}
 
@@ -116,7 +108,7 @@ def _explore(record: DemoRecord, robot: DemoRobot, rng: np.random.Generator) -> 
     record.explored = robot.seconds
     record.state_bytes = robot.state_bytes
     driven = path_length(record.path(record.began, record.explored)[:, :2])
-    print(f"explored {driven:.0f} m; the memory has {record.state_bytes / 1000:.0f} kB", flush=True)
+    log.info("explored %.0f m; the memory has %.0f kB", driven, record.state_bytes / 1000)
 
 
 def _visit(
@@ -142,7 +134,7 @@ def _visit(
         arrival = kinaema.go_to(photo, on_feedback=on_feedback)
         visit.ended, visit.stopped = robot.seconds, robot.pose
         visit.arrived, visit.message = arrival.reached, arrival.message
-    print(_outcome(len(record.visits), visit), flush=True)
+    log.info(_outcome(len(record.visits), visit))
 
 
 def _photos(number: int) -> str:
@@ -155,41 +147,14 @@ def _outcome(number: int, visit: Visit) -> str:
     return f"photo {number}: stopped {visit.distance:.2f} m from where it was taken"
 
 
-def _table(record: DemoRecord) -> str:
-    rows = []
-    for number, visit in enumerate(record.visits, 1):
-        position, yaw = visit.errors
-        rows.append(
-            (
-                str(number),
-                "refused" if visit.first_estimate is None else _place(np.array(visit.first_estimate.pose)),
-                _place(visit.true),
-                reporting.number(position, 2, " m"),
-                reporting.number(math.degrees(yaw), 0, "°"),
-                reporting.number(visit.distance, 2, " m"),
-                "yes" if visit.reached else "no",
-                reporting.number(visit.seconds, 0, " s"),
-            )
-        )
-    header = ("photo", "predicted from afar", "true", "error", "", "stopped at", "reached", "time")
-    return reporting.table(rows, header)
-
-
-def _place(pose: NDArray[np.float64]) -> str:
-    return f"{pose[0]:.2f} m, {pose[1]:.2f} m, {math.degrees(pose[2]):.0f}°"
-
-
-def _write(arguments: argparse.Namespace, record: DemoRecord, summary: str) -> None:
-    picture, film = arguments.out / "demo.png", arguments.out / "demo.mp4"
+def write_pictures(folder: Path, record: DemoRecord) -> None:
+    """Write demo.png and demo.mp4 into the folder."""
+    picture, film = folder / "demo.png", folder / "demo.mp4"
     write_picture(picture, record)
     moments = timeline(record)
     shown = reporting.progress(frames(record, moments), total=len(moments), desc="film", unit="frame")
     remark = write_video(film, shown, WIDTH, HEIGHT, FPS)
-    if arguments.json:
-        goals = [visit.as_json() for visit in record.visits]
-        result = {"world": arguments.world, "goals": goals, "reached": record.reached, "summary": summary}
-        reporting.write_json(arguments.json, result)
-    print(f"picture: {picture}\nfilm:    {film}" + (f" ({remark})" if remark else ""))
+    log.info("picture: %s\nfilm:    %s%s", picture, film, f" ({remark})" if remark else "")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ does meets all of them alike and ratios can be trusted more than milliseconds.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,26 +17,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kinaema_ros.baselines.learned import Baseline, new_baseline
 from kinaema_ros.baselines.methods import KinaemaMethod, Method
-from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.encoder import FEATURE_DIM
 from kinaema_ros.model.network import Kinaema
-from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.reporting import number, percent, progress, table, write_json
+from kinaema_ros.reporting import number, percent, progress, table
 
 LENGTHS = (10, 100, 1000, 10_000)
 WARM_UP = 5  # rounds that do not count
 MATRIX = 1024  # side of the square matrices that the machine's rate is measured with
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Returns the exit status; raises what `cli.main` tells the user."""
-    network, _ = load_network(arguments.checkpoint or default_checkpoint(), arguments.device)
-    records = bench(network, arguments.rounds)
-    rate = matrix_rate(network.temperature.device)
-    print(f"\n{_table(records)}\n\n{_share(network, records, rate)}")
-    if arguments.json:
-        write_json(arguments.json, records)
-    return 0
 
 
 @torch.inference_mode()
@@ -153,7 +139,8 @@ def operations_of(network: Kinaema) -> tuple[float, float]:
     return counts[0], counts[1]
 
 
-def _share(network: Kinaema, records: list[dict[str, Any]], rate: float) -> str:
+def peak_shares(network: Kinaema, records: list[dict[str, Any]], rate: float) -> str:
+    """How much of ``rate``, the machine's (operations a second), an update and a query make use of."""
     lines = [f"matrix product  {rate / 1e9:.0f} GFLOP/s, float32, {MATRIX} x {MATRIX}"]
     for operation, flops in zip(("update", "query"), operations_of(network), strict=True):
         seconds = next(r["p50_ms"] for r in records if r["what"] == f"kinaema {operation}") / 1000.0
@@ -162,7 +149,8 @@ def _share(network: Kinaema, records: list[dict[str, Any]], rate: float) -> str:
     return "\n".join(lines)
 
 
-def _table(records: list[dict[str, Any]]) -> str:
+def records_table(records: list[dict[str, Any]]) -> str:
+    """The records of `bench` for the terminal."""
     rows = [
         (
             entry["what"],

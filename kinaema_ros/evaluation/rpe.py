@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -19,11 +18,10 @@ from kinaema_ros.baselines.learned import KINDS, load_baseline
 from kinaema_ros.baselines.methods import KinaemaMethod, Method, OwnPose, Retrieval, RetrievalPair
 from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, episodes, odometry_of
 from kinaema_ros.geometry import Array
-from kinaema_ros.model.checkpoint import CheckpointError, load_network
+from kinaema_ros.model.checkpoint import CheckpointError
 from kinaema_ros.model.encoder import Trunk
 from kinaema_ros.model.network import Kinaema
-from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.reporting import number, percent, progress, table, write_json
+from kinaema_ros.reporting import number, percent, progress, table
 from kinaema_ros.sim import OdometryNoise
 
 METHODS = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
@@ -64,41 +62,39 @@ class Answers:
         return metrics.ellipse_levels(self.located, self.truth, covariance)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Returns the exit status; raises what `cli.main` tells the user."""
-    checkpoint = arguments.checkpoint or default_checkpoint()
-    network, _ = load_network(checkpoint, arguments.device)
-    baselines = arguments.baselines or default_checkpoint().parent
-    methods = {name: make_method(name, network, baselines) for name in arguments.method}
-    config = EpisodeConfig(arguments.seed, tuple(sorted(arguments.lengths)), arguments.queries)
-    noise = OdometryNoise(*arguments.odom_noise)
+def evaluate(
+    config: EpisodeConfig,
+    scenes: int,
+    names: Sequence[str],
+    noise: OdometryNoise,
+    network: Kinaema,
+    baselines: Path,
+    device: str,
+    cache: Path | None = None,
+) -> tuple[list[dict[str, Any]], dict[str, list[Answers]]]:
+    """One record for each method and length, and the answers of each method, one at each length.
+
+    ``baselines``: folder of the learned baselines; ``cache``: folder where the encoded drives are kept. Raises
+    ``CheckpointError`` where a learned baseline is missing.
+    """
+    methods = {name: make_method(name, network, baselines) for name in names}
     drives = list(
         progress(
-            episodes(config, arguments.scenes, network.trunk.cpu(), cache=arguments.cache),
-            total=arguments.scenes,
+            episodes(config, scenes, network.trunk.cpu(), cache=cache),
+            total=scenes,
             desc="drives rendered and encoded",
             unit="drive",
         )
     )
     odometry = np.stack([odometry_of(drive, noise, config.seed, i) for i, drive in enumerate(drives)])
-    records, answers = [], {}
+    records: list[dict[str, Any]] = []
+    answers: dict[str, list[Answers]] = {}
     for name, method in methods.items():
-        answers[name] = ask(method, drives, odometry, config.lengths, arguments.device, name)
+        answers[name] = ask(method, drives, odometry, config.lengths, device, name)
         costs = measure_costs(method, network.trunk, drives[0], odometry[0], config.lengths)
         for length, answer, cost in zip(config.lengths, answers[name], costs, strict=True):
             records.append(record(name, length, answer, cost, config, noise))
-    print(f"\n{_table(records)}\n\n{_groups_table(answers, config.lengths)}")
-    if arguments.json:
-        write_json(arguments.json, records)
-    if arguments.out:
-        from kinaema_ros.evaluation.rpe_plots import write_plots
-
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        details = [entry for name in answers for entry in groups(name, answers[name], config.lengths)]
-        write_json(arguments.out / "groups.json", details)
-        for path in write_plots(arguments.out, answers, config.lengths):
-            print(f"wrote {path}")
-    return 0
+    return records, answers
 
 
 def make_method(name: str, network: Kinaema, baselines: Path) -> Method:
@@ -241,7 +237,8 @@ def groups(name: str, answers: Sequence[Answers], lengths: Sequence[int]) -> lis
     return entries
 
 
-def _table(records: list[dict[str, Any]]) -> str:
+def records_table(records: list[dict[str, Any]]) -> str:
+    """The records of `evaluate` for the terminal."""
     rows = [
         (
             entry["method"],
@@ -262,7 +259,7 @@ def _table(records: list[dict[str, Any]]) -> str:
     return table(rows, (*header, "in 50 %", "in 90 %", "update", "query", "state"))
 
 
-def _groups_table(answers: dict[str, list[Answers]], lengths: Sequence[int]) -> str:
+def groups_table(answers: dict[str, list[Answers]], lengths: Sequence[int]) -> str:
     """Accuracy within 1 m and 20 degrees at the longest length."""
     rows, header = [], ("method", "frames")
     for name, of_lengths in answers.items():

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinaema_ros.errors import InputError
-from kinaema_ros.model.checkpoint import load_network, save_network
+from kinaema_ros.model.checkpoint import load_network, save_network, usable_device
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.calibrate import calibrate
 from kinaema_ros.training.config import TrainConfig
@@ -46,7 +46,7 @@ class Process:
     @classmethod
     def join(cls, device: str) -> Process:
         if "RANK" not in os.environ:
-            return cls(0, 1, torch.device(device))
+            return cls(0, 1, usable_device(device))
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         if device.startswith("cuda"):
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

@@ -12,6 +12,7 @@ import pytest
 
 from kinaema_ros import drawing as canvas
 from kinaema_ros import metrics
+from kinaema_ros.commands.demo import visits_table
 from kinaema_ros.demo import film, photos, record, video, window
 from kinaema_ros.demo import run as demo
 from kinaema_ros.demo.picture import write_picture
@@ -151,7 +152,7 @@ def test_json_holds_the_contract_and_null_where_there_was_no_answer(recorded, tm
 
 
 def test_the_table_has_a_row_a_photo(recorded):
-    lines = demo._table(recorded).splitlines()
+    lines = visits_table(recorded).splitlines()
     assert len(lines) == 2 + 3
     assert "0.40 m" in lines[2] and " yes " in lines[2]
     assert " no " in lines[3] and "refused" in lines[4]

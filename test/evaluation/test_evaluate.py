@@ -166,7 +166,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_command_writes_records_and_pictures_and_repeats_itself(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_command_writes_records_and_pictures_and_repeats_itself(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = [
         "evaluate",
         "rpe",
@@ -193,6 +195,12 @@ def test_the_command_writes_records_and_pictures_and_repeats_itself(checkpoint: 
         }
     for name in ("accuracy.png", "age.png", "distance.png", "calibration.png", "groups.json"):
         assert (out / name).stat().st_size > 1000
+    damaged = min((tmp_path / "cache").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert f"error: {damaged} is damaged" in error
+    assert "Traceback" not in error
 
 
 def test_a_baseline_that_is_not_there_is_named_before_any_work(

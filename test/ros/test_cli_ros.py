@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from ros_support import NodeProcess, wait_until  # noqa: E402
 
 from kinaema_interfaces.action import NavigateToImage  # noqa: E402
-from kinaema_ros.nodes import messages  # noqa: E402
+from kinaema_ros.nodes.support import messages  # noqa: E402
 from kinaema_ros.nodes.support.spinning import Spinner  # noqa: E402
 
 
@@ -169,6 +170,19 @@ def test_ctrl_c_stops_the_robot(recorded, navigator):
     assert process.returncode == 130
     assert err == "kinaema goto: interrupted\n"
     assert server.canceled.wait(5.0)
+
+
+def test_settings_with_which_ros_cannot_start_are_told_in_one_line(recorded, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "kitchen")
+    photo, bag, table = recorded / "queries" / "0.png", recorded / "bag", recorded / "queries.csv"
+    for arguments in (
+        ("query", photo),
+        ("goto", photo),
+        ("replay", bag, "--queries", table, "--through-ros"),
+    ):
+        status, _, err = kinaema(*arguments)
+        assert status == 1
+        assert re.fullmatch(r"kinaema \w+: error: ROS cannot start: [^\n]*ROS_DOMAIN_ID[^\n]*\n", err)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from ros_support import DISCOVERY, Ros, frame, image_msg, odometry_msg
 from sensor_msgs.msg import Image
 
 from kinaema_interfaces.msg import MemoryStatus
-from kinaema_ros.commands.simulation import add_demo
+from kinaema_ros.commands import demo
 
 FILES = sorted(path.name for path in LAUNCH.glob("*.launch.py"))
 FOREIGN = {
@@ -102,7 +102,7 @@ def test_what_the_launch_files_start_is_installed(package: str) -> None:
 def test_the_demo_has_one_building() -> None:
     world = next(e for e in load("demo.launch.py").entities if getattr(e, "name", "") == "world")
     parser = argparse.ArgumentParser()
-    add_demo(parser.add_subparsers())
+    demo.add_arguments(parser.add_subparsers())
     default = perform_substitutions(LaunchContext(), world.default_value)
     assert int(default) == parser.parse_args(["demo"]).world
 

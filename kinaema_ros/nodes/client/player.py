@@ -18,7 +18,6 @@ from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
@@ -28,6 +27,7 @@ from kinaema_ros import geometry
 from kinaema_ros.errors import KinaemaError
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.spinning import new_context
 from kinaema_ros.replay.bag import BagError, Frame, Recording
 from kinaema_ros.replay.queries import Query
 from kinaema_ros.replay.replay import Outcome, Progress, no_progress
@@ -237,9 +237,7 @@ class _Player:
 
 @contextmanager
 def _node() -> Iterator[Node]:
-    """A node in a context of its own; Ctrl-C stays Python's."""
-    context = rclpy.Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    context = new_context()
     node = rclpy.create_node("kinaema_replay", context=context)
     try:
         yield node

@@ -12,6 +12,8 @@ from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from kinaema_ros.errors import KinaemaError
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -50,6 +52,16 @@ class Spinner:
             self._on_failure()
 
 
+def new_context() -> rclpy.Context:
+    """A context of the caller's own, in which Ctrl-C stays Python's. Raises KinaemaError if ROS cannot start."""
+    context = rclpy.Context()
+    try:
+        rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # such as a ROS_DOMAIN_ID that is not a number
+        raise KinaemaError(f"ROS cannot start: {error}") from error
+    return context
+
+
 class SpinningNode:
     """A node for a program that asks other nodes and waits for their answers.
 
@@ -58,8 +70,7 @@ class SpinningNode:
     """
 
     def __init__(self, name: str, namespace: str = ""):
-        self._context = rclpy.Context()
-        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._context = new_context()
         self.node = rclpy.create_node(name, namespace=namespace, context=self._context)
         self._spinner = Spinner(SingleThreadedExecutor(context=self._context), self.node)
 

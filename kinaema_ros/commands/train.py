@@ -3,14 +3,58 @@
 from __future__ import annotations
 
 import argparse
+import math
 
-from kinaema_ros.model.checkpoint import load_network
+from kinaema_ros.commands.arguments import (
+    add_command,
+    add_network,
+    between,
+    existing_file,
+    one_or_more_of,
+    output_folder,
+)
 from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.training.config import TrainConfig
+
+
+def add_arguments(commands: argparse._SubParsersAction) -> None:
+    """Declare the command and its arguments."""
+    parser = add_command(
+        commands,
+        "train",
+        run,
+        "train the network, or the baselines it is compared with",
+        "Train on drives through procedural scenes that are rendered on the way. The run lives in a folder; the\n"
+        "same command goes on with it where it was stopped. Several processes: torchrun -m kinaema_ros.cli train.",
+    )
+    parser.add_argument(
+        "config",
+        metavar="CONFIG",
+        nargs="?",
+        type=existing_file,
+        help="YAML with fields of TrainConfig (default: what config/train.yaml says)",
+    )
+    parser.add_argument("--out", metavar="DIR", type=output_folder, required=True, help="folder of the run")
+    parser.add_argument(
+        "--minutes",
+        metavar="M",
+        type=between(0, math.inf, "minutes"),
+        help="stop after so long, to be gone on with",
+    )
+    parser.add_argument(
+        "--method",
+        metavar="LIST",
+        type=one_or_more_of("kinaema", "gru", "attention"),
+        default=("kinaema",),
+        help="kinaema (the default), or gru,attention, which begin with the descriptor of --checkpoint",
+    )
+    add_network(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status; raises what `cli.main` tells the user."""
+    from kinaema_ros.training.config import TrainConfig
+
     names = list(arguments.method)
     config = TrainConfig() if arguments.config is None else TrainConfig.from_yaml(arguments.config)
     if "kinaema" in names:
@@ -24,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         if arguments.device != "cpu":
             arguments.parser.error("the baselines are trained on the CPU")
+        from kinaema_ros.model.checkpoint import load_network
         from kinaema_ros.training.train_baselines import BaselineConfig, train_baselines
 
         network, _ = load_network(arguments.checkpoint or default_checkpoint())

@@ -1,16 +1,15 @@
-"""Commands about training and measuring the network: what they take."""
+"""`kinaema evaluate rpe` and `kinaema evaluate memnav`: the memory in scenes that it was never trained on."""
 
 from __future__ import annotations
 
 import argparse
-import math
+import tempfile
+from pathlib import Path
 
 from kinaema_ros.commands.arguments import (
     add_command,
     add_network,
     add_results,
-    between,
-    existing_file,
     existing_path,
     listed,
     odometry_noise,
@@ -18,81 +17,27 @@ from kinaema_ros.commands.arguments import (
     output_folder,
     whole_number,
 )
+from kinaema_ros.paths import default_checkpoint
+from kinaema_ros.reporting import write_json
 
 
-def add_train(commands: argparse._SubParsersAction) -> None:
-    parser = add_command(
-        commands,
-        "train",
-        "kinaema_ros.training.train_command:run",
-        "train the network, or the baselines it is compared with",
-        "Train on drives through procedural scenes that are rendered on the way. The run lives in a folder; the\n"
-        "same command goes on with it where it was stopped. Several processes: torchrun -m kinaema_ros.cli train.",
-    )
-    parser.add_argument(
-        "config",
-        metavar="CONFIG",
-        nargs="?",
-        type=existing_file,
-        help="YAML with fields of TrainConfig (default: what config/train.yaml says)",
-    )
-    parser.add_argument("--out", metavar="DIR", type=output_folder, required=True, help="folder of the run")
-    parser.add_argument(
-        "--minutes",
-        metavar="M",
-        type=between(0, math.inf, "minutes"),
-        help="stop after so long, to be gone on with",
-    )
-    parser.add_argument(
-        "--method",
-        metavar="LIST",
-        type=one_or_more_of("kinaema", "gru", "attention"),
-        default=("kinaema",),
-        help="kinaema (the default), or gru,attention, which begin with the descriptor of --checkpoint",
-    )
-    add_network(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
-
-
-def add_evaluate(commands: argparse._SubParsersAction) -> None:
+def add_arguments(commands: argparse._SubParsersAction) -> None:
+    """Declare the command and its arguments."""
     description = "Measure the memory in procedural scenes that it was never trained on."
     parser = commands.add_parser(
         "evaluate", help="measure the memory in unseen scenes", description=description
     )
     kinds = parser.add_subparsers(title="what", metavar="WHAT", required=True)
-    _evaluate_rpe(kinds)
-    _evaluate_memnav(kinds)
+    _add_rpe(kinds)
+    _add_memnav(kinds)
 
 
-def _add_methods(parser: argparse.ArgumentParser, methods: tuple[str, ...]) -> None:
-    parser.add_argument(
-        "--method",
-        metavar="LIST",
-        type=one_or_more_of(*methods),
-        default=methods,
-        help=f"of {', '.join(methods)} (default: all)",
-    )
-
-
-def _add_odometry_noise(
-    parser: argparse.ArgumentParser, default: tuple[float, float], default_in_words: str
-) -> None:
-    parser.add_argument(
-        "--odom-noise",
-        metavar="FRACTION,DEG",
-        type=odometry_noise,
-        default=default,
-        help="noise of each step of about 0.25 m: fraction of its length, degrees of its turn "
-        f"(default: {default_in_words})",
-    )
-
-
-def _evaluate_rpe(kinds: argparse._SubParsersAction) -> None:
+def _add_rpe(kinds: argparse._SubParsersAction) -> None:
     methods = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
     parser = add_command(
         kinds,
         "rpe",
-        "kinaema_ros.evaluation.rpe:run",
+        run_rpe,
         "relative pose of places seen in the past",
         "Drive through unseen scenes of 8 to 20 m and ask, after some numbers of frames, where views of past\n"
         "places lie relative to the robot, and whether views of new places were seen.",
@@ -137,12 +82,12 @@ def _evaluate_rpe(kinds: argparse._SubParsersAction) -> None:
     add_results(parser, "pictures and a table by age and distance")
 
 
-def _evaluate_memnav(kinds: argparse._SubParsersAction) -> None:
+def _add_memnav(kinds: argparse._SubParsersAction) -> None:
     methods = ("kinaema", "retrieval", "no_memory", "oracle")
     parser = add_command(
         kinds,
         "memnav",
-        "kinaema_ros.commands.memnav:run",
+        run_memnav,
         "drives to photos of places seen before",
         "Explore unseen buildings of 8 to 20 m, then drive to photos of places that were passed: at least 4 m away,\n"
         "a third or more in other rooms, planning on the building's map, localised by odometry only, which is right\n"
@@ -189,21 +134,96 @@ def _evaluate_memnav(kinds: argparse._SubParsersAction) -> None:
     add_results(parser, "a picture of each method's episodes, and a table of them,")
 
 
-def add_bench(commands: argparse._SubParsersAction) -> None:
-    parser = add_command(
-        commands,
-        "bench",
-        "kinaema_ros.evaluation.bench:run",
-        "time updates and queries as the drive grows longer",
-        "Time an update and a query after 10, 100, 1,000 and 10,000 frames, of the memory and of attention over\n"
-        "the whole history, one image at a time on one thread.",
-    )
+def _add_methods(parser: argparse.ArgumentParser, methods: tuple[str, ...]) -> None:
     parser.add_argument(
-        "--rounds",
-        metavar="N",
-        type=whole_number(10),
-        default=200,
-        help="times that each is measured (default: %(default)s)",
+        "--method",
+        metavar="LIST",
+        type=one_or_more_of(*methods),
+        default=methods,
+        help=f"of {', '.join(methods)} (default: all)",
     )
-    add_network(parser)
-    add_results(parser)
+
+
+def _add_odometry_noise(
+    parser: argparse.ArgumentParser, default: tuple[float, float], default_in_words: str
+) -> None:
+    parser.add_argument(
+        "--odom-noise",
+        metavar="FRACTION,DEG",
+        type=odometry_noise,
+        default=default,
+        help="noise of each step of about 0.25 m: fraction of its length, degrees of its turn "
+        f"(default: {default_in_words})",
+    )
+
+
+def run_rpe(arguments: argparse.Namespace) -> int:
+    """Returns the exit status; raises what `cli.main` tells the user."""
+    from kinaema_ros.evaluation.episodes import EpisodeConfig
+    from kinaema_ros.evaluation.rpe import evaluate, groups, groups_table, records_table
+    from kinaema_ros.model.checkpoint import load_network
+    from kinaema_ros.sim import OdometryNoise
+
+    network, _ = load_network(arguments.checkpoint or default_checkpoint(), arguments.device)
+    baselines = arguments.baselines or default_checkpoint().parent
+    config = EpisodeConfig(arguments.seed, tuple(sorted(arguments.lengths)), arguments.queries)
+    noise = OdometryNoise(*arguments.odom_noise)
+    records, answers = evaluate(
+        config,
+        arguments.scenes,
+        arguments.method,
+        noise,
+        network,
+        baselines,
+        arguments.device,
+        arguments.cache,
+    )
+    print(f"\n{records_table(records)}\n\n{groups_table(answers, config.lengths)}")
+    if arguments.json:
+        write_json(arguments.json, records)
+    if arguments.out:
+        from kinaema_ros.evaluation.rpe_plots import write_plots
+
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        details = [entry for name in answers for entry in groups(name, answers[name], config.lengths)]
+        write_json(arguments.out / "groups.json", details)
+        for path in write_plots(arguments.out, answers, config.lengths):
+            print(f"wrote {path}")
+    return 0
+
+
+def run_memnav(arguments: argparse.Namespace) -> int:
+    """Returns the exit status; raises what `cli.main` tells the user."""
+    from kinaema_ros.evaluation.memnav.episodes import MemnavConfig
+    from kinaema_ros.evaluation.memnav.evaluate import episodes_json, evaluate, record, records_table
+    from kinaema_ros.model.checkpoint import load_network
+    from kinaema_ros.sim import OdometryNoise
+
+    checkpoint = arguments.checkpoint or default_checkpoint()
+    load_network(checkpoint, arguments.device)  # refused now rather than by a worker
+    noise = OdometryNoise(*arguments.odom_noise)
+    if arguments.through_ros:
+        if arguments.method != ("kinaema",):
+            arguments.parser.error("--through-ros drives by the nodes, which are --method kinaema alone")
+        from kinaema_ros.evaluation.memnav.through_nodes import GOALS, drive_through_nodes
+
+        config = MemnavConfig(arguments.seed, goals=GOALS)
+        logs = arguments.out / "log" if arguments.out else Path(tempfile.mkdtemp(prefix="kinaema-memnav-"))
+        driven = drive_through_nodes(config, arguments.episodes, noise, checkpoint, arguments.device, logs)
+        results = {"kinaema": driven}
+    else:
+        config = MemnavConfig(arguments.seed)
+        results = evaluate(config, arguments.episodes, arguments.method, noise, checkpoint, arguments.device)
+    records = [record(name, results[name], config.seed, noise) for name in arguments.method]
+    print(f"\n{records_table(records)}")
+    if arguments.json:
+        write_json(arguments.json, records)
+    if arguments.out:
+        from kinaema_ros.evaluation.memnav.pictures import write_pictures
+
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        details = [entry for name in arguments.method for entry in episodes_json(name, results[name])]
+        write_json(arguments.out / "episodes.json", details)
+        for path in write_pictures(arguments.out, results):
+            print(f"wrote {path}")
+    return 0
