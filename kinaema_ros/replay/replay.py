@@ -113,7 +113,7 @@ def remember_and_ask(
 
 
 def seen_from(odom_T_robot: Array, estimate: Estimate) -> Estimate:
-    """Express an answer of `SpatialMemory.locate` in the robot's frame at odom_T_robot, not at the last update.
+    """Express an answer of `SpatialMemory.locate` in the robot's frame at odom_T_robot, a later moment.
 
     The last frame of a drive is seldom an update: the robot may have moved on by less than a keyframe's step.
     """

@@ -134,7 +134,7 @@ class MemoryInputs:
         self.forget()
 
     def replace(self, path: Path) -> None:
-        """Loads a saved memory. Raises as ``configured_memory`` and ``load`` of the memory, changing nothing."""
+        """Loads a saved memory. Raises as ``configured_memory`` and the memory's ``load``; then nothing changes."""
         with self._lock:
             self.configured_memory().load(path)
             self._generation += 1

@@ -63,7 +63,7 @@ class MemoryMonitor:
         self._reports.problem(reason, message)
 
     def fault(self, reason: str, what: str, error: Exception) -> str:
-        """Counts an error that no user can cause, logs its traceback, and returns it in words for the caller."""
+        """Counts an error that no user can cause and logs its traceback. Returns it in words for the caller."""
         text = f"{what}: {type(error).__name__}: {error}"
         self._reports.problem(reason, text, error)
         return f"{text}. This is a fault of memory_node; its log has the traceback"
