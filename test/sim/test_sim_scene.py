@@ -66,7 +66,7 @@ def test_a_robot_of_25_cm_reaches_every_room(seed):
     rooms = scene.room_grid[scene.reachable]
     assert set(rooms.tolist()) == set(range(len(scene.rooms)))
     # The same on a finer grid of exact distances, independent of the scene's own planning grid.
-    grid = scene.occupancy(0.05)
+    grid = scene.occupancy()
     free = np.ascontiguousarray(~grid.data, np.uint8)
     clear = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * 0.05 >= 0.25 + 0.025
     rows, columns = np.indices(clear.shape)
@@ -98,7 +98,7 @@ def test_rooms_hold_furniture_pictures_and_windows_of_many_kinds():
 def test_clearance_and_occupancy_agree_with_exact_distances():
     scene = generate_scene(3)
     rng = np.random.default_rng(0)
-    grid = scene.occupancy(0.05)
+    grid = scene.occupancy()
     cells = rng.integers((0, 0), scene.clearance.shape, (500, 2))
     exact = exact_clearance(obstacles_of(scene), np.array(scene.grid_origin) + (cells[:, ::-1] + 0.5) * GRID)
     assert np.allclose(scene.clearance[tuple(cells.T)], np.minimum(exact, 0.6), atol=1e-5)
@@ -160,9 +160,7 @@ def test_exported_map_reads_back_the_right_way_up(tmp_path):
     [
         {"size_min": 1.0},
         {"size_min": 12.0, "size_max": 10.0},
-        {"room_min": 0.5},
         {"furniture": -1.0},
-        {"extra_doors": 2.0},
     ],
 )
 def test_a_config_out_of_range_is_refused_by_name(wrong):

@@ -29,10 +29,10 @@ def generate_scene(seed: int, config: SceneConfig | None = None) -> Scene:
             rng.uniform(config.size_min, config.size_max),
             rng.uniform(config.size_min, config.size_max),
         )
-        rooms = floor_plan(rng, width, height, config.room_min, config.room_max)
+        rooms = floor_plan(rng, width, height)
         thickness = rng.uniform(0.1, 0.16)
         try:
-            walls = walls_with_doors(rng, rooms, width, height, thickness, config.extra_doors)
+            walls = walls_with_doors(rng, rooms, width, height, thickness)
             break
         except ValueError:
             continue
@@ -116,7 +116,6 @@ def _assemble(
         tuple(b.kinds),
         np.array(b.materials, np.float32),
         np.array([(r.x0, r.y0, r.x1, r.y1) for r in rooms]),
-        tuple(r.kind for r in rooms),
         np.array(floors, np.int32),
         np.array(ceilings, np.int32),
         np.array(lights, np.float32),
