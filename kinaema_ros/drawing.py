@@ -35,7 +35,7 @@ def text(
 
 
 def text_width(words: str, size: int = 18, bold: bool = False) -> int:
-    """RGB."""
+    """Pixels that the words are wide."""
     return _text_mask(words, size, bold).shape[1]
 
 

@@ -32,9 +32,6 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
         "--goals", metavar="N", type=whole_number(1), default=5, help="photos (default: %(default)s)"
     )
     parser.add_argument(
-        "--headless", action="store_true", help="open no window, even where there is a display"
-    )
-    parser.add_argument(
         "--out",
         metavar="DIR",
         type=output_folder,

@@ -21,7 +21,6 @@ from kinaema_ros.demo.photos import PhotoSpots
 from kinaema_ros.demo.picture import write_picture
 from kinaema_ros.demo.record import CAMERA, DemoRecord, Visit
 from kinaema_ros.demo.video import write_video
-from kinaema_ros.demo.window import LiveWindow, has_screen
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
 from kinaema_ros.nodes.client.joystick import DemoRobot
@@ -68,8 +67,6 @@ def _perform(arguments: argparse.Namespace) -> DemoRecord:
             DemoRobot(lambda seconds, pose: record.track.append((seconds, pose)), processes.check)
         )
         robot.wait_until_ready()
-        if not arguments.headless and has_screen():
-            stack.enter_context(LiveWindow(record, SPEED))
         kinaema = stack.enter_context(KinaemaClient())
         _explore(record, robot, rng)
         spots = PhotoSpots(record.scene, record.path(record.began, record.explored), rng)
@@ -184,12 +181,12 @@ def _write(arguments: argparse.Namespace, record: DemoRecord, summary: str) -> N
     write_picture(picture, record)
     moments = timeline(record)
     shown = reporting.progress(frames(record, moments), total=len(moments), desc="film", unit="frame")
-    remark = write_video(film, shown, WIDTH, HEIGHT, FPS)
+    write_video(film, shown, WIDTH, HEIGHT, FPS)
     if arguments.json:
         goals = [visit.as_json() for visit in record.visits]
         result = {"world": arguments.world, "goals": goals, "reached": record.reached, "summary": summary}
         reporting.write_json(arguments.json, result)
-    print(f"picture: {picture}\nfilm:    {film}" + (f" ({remark})" if remark else ""))
+    print(f"picture: {picture}\nfilm:    {film}")
 
 
 @contextmanager
