@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from kinaema_ros.sim import space
@@ -129,8 +130,15 @@ class Scene:
     @cached_property
     def reachable(self) -> np.ndarray:
         """(H, W) bool: cells of the planning grid in the connected free space of the rooms."""
-        labels, sizes = space.label_components(self.inside & (self.clearance >= PASSABLE))
-        return labels == np.argmax(sizes) if len(sizes) else labels >= 0
+        labels, sizes = self.free_components()
+        return (labels == np.argmax(sizes)) & (labels > 0)
+
+    def free_components(self) -> tuple[np.ndarray, np.ndarray]:
+        """4-connected components of the planning grid's passable cells: (H, W) labels, 0 where it is not
+        passable, and the number of cells (N,) of each label, 0 for label 0."""
+        passable = self.inside & (self.clearance >= PASSABLE)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(passable.astype(np.uint8), connectivity=4)
+        return labels, np.append(0, stats[1:, cv2.CC_STAT_AREA])
 
     @cached_property
     def room_grid(self) -> np.ndarray:
