@@ -1,14 +1,17 @@
 """Scenes: the same in every process, connected, and described truthfully by their grids and exports."""
 
 import hashlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from kinaema_ros.sim import Scene, SceneConfig, export_map, generate_scene
+from kinaema_ros.sim import Scene, SceneConfig, generate_scene, jit
+from kinaema_ros.sim.export.map import export_map
 from kinaema_ros.sim.materials import texture_pool
 from kinaema_ros.sim.scene import GRID
 from kinaema_ros.sim.space import line_of_sight
@@ -46,12 +49,27 @@ def obstacles_of(scene: Scene) -> np.ndarray:
 
 
 def test_a_seed_gives_the_same_world_path_and_images_in_fresh_processes():
-    runs = [
-        subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-        for _ in "ab"
-    ]
-    assert runs[0].stdout == runs[1].stdout
-    assert len(runs[0].stdout.strip()) == 64
+    command = [sys.executable, "-c", PROGRAM]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in "ab"]
+    printed = [run.communicate(timeout=300)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert printed[0] == printed[1]
+    assert len(printed[0].strip()) == 64
+
+
+def test_no_kernel_lies_where_stale_ones_are_not_looked_for():
+    folder = Path(jit.__file__).parent
+    assert {path.parent for path in folder.rglob("*.py") if "sim.jit import" in path.read_text()} == {folder}
+
+
+def test_kernels_older_than_any_source_are_compiled_anew(tmp_path):
+    (tmp_path / "__pycache__").mkdir()
+    source, old, new = tmp_path / "a.py", tmp_path / "__pycache__/b.nbi", tmp_path / "__pycache__/c.nbi"
+    for seconds, path in ((100, old), (200, source), (300, new)):
+        path.touch()
+        os.utime(path, (seconds, seconds))
+    jit.drop_stale_kernels(tmp_path)
+    assert not old.exists() and new.exists()
 
 
 def test_seeds_texture_seeds_and_configs_give_different_scenes():
