@@ -23,7 +23,7 @@ setup(
     maintainer_email="maintainers@kinaema-ros.org",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={f"{NAME}.sim": ["textures/*"]},
+    package_data={f"{NAME}.sim": ["textures/*"], f"{NAME}.sim.export": ["robot/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import cv2
 import matplotlib
@@ -14,12 +15,14 @@ from PIL import Image, ImageDraw, ImageFont
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
-from kinaema_ros.sim import Scene
+
+if TYPE_CHECKING:  # the simulator rests on the core, not the core on it
+    from kinaema_ros.sim import Scene
 
 Color = tuple[int, int, int]
 INK, GREY, PAPER = (38, 43, 51), (118, 126, 138), (246, 247, 249)
 BLUE, ORANGE, GREEN, RED = (42, 111, 151), (214, 116, 20), (38, 140, 70), (193, 18, 31)
-WALL, FURNITURE, _FLOOR = (74, 82, 94), (205, 211, 219), (255, 255, 255)
+_WALL, _FURNITURE, _FLOOR = (74, 82, 94), (205, 211, 219), (255, 255, 255)
 _SHIFT = 4  # binary digits of OpenCV's coordinates after the point
 
 
@@ -35,7 +38,7 @@ def text(
 
 
 def text_width(words: str, size: int = 18, bold: bool = False) -> int:
-    """RGB."""
+    """Pixels that the words are wide."""
     return _text_mask(words, size, bold).shape[1]
 
 
@@ -76,9 +79,9 @@ class FloorPlan:
         scene = self._scene
         self._fill(image, [(0, 0), (scene.size[0], 0), scene.size, (0, scene.size[1])], _FLOOR)
         walls = np.array(scene.kinds) == "wall"
-        for which, color in ((scene.obstacles & ~walls, FURNITURE), (scene.obstacles & walls, WALL)):
+        for which, color in ((scene.obstacles & ~walls, _FURNITURE), (scene.obstacles & walls, _WALL)):
             for box in scene.boxes[which]:
-                self._fill(image, footprint(box), color)
+                self._fill(image, _footprint(box), color)
 
     def line(self, image: RGB, xy: Array, color: Color, thickness: int = 2) -> None:
         """A path (K, 2) or (K, 3)."""
@@ -128,7 +131,7 @@ class FloorPlan:
             part[:] = cv2.addWeighted(above, alpha, np.ascontiguousarray(part), 1.0 - alpha, 0.0)
 
 
-def footprint(box: Array) -> Array:
+def _footprint(box: Array) -> Array:
     """Corners (4, 2) of a row of Scene.boxes."""
     x, y, length, width, yaw = box[:5]
     along = np.array([math.cos(yaw), math.sin(yaw)]) * length / 2

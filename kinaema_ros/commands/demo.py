@@ -41,9 +41,6 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         "--goals", metavar="N", type=whole_number(1), default=5, help="photos (default: %(default)s)"
     )
     parser.add_argument(
-        "--headless", action="store_true", help="open no window, even where there is a display"
-    )
-    parser.add_argument(
         "--out",
         metavar="DIR",
         type=output_folder,
@@ -65,7 +62,6 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         arguments.device,
         arguments.checkpoint,
-        window=not arguments.headless,
     )
     summary = (
         f"{record.reached} of {record.goals} places reached within 1 m in "

@@ -1,1 +1,1 @@
-"""What `kinaema demo` shows: the tour, the photos, the picture and the film. No ROS in here; nodes/demo.py runs it."""
+"""What `kinaema demo` shows: the photos, the picture and the film. Only run.py knows ROS."""

@@ -14,11 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
 from kinaema_ros.demo.record import CAMERA, DemoRecord, Visit
-from kinaema_ros.drawing import BLUE, FURNITURE, GREEN, ORANGE, RED, WALL, ellipse, footprint
+from kinaema_ros.drawing import BLUE, GREEN, ORANGE, RED, FloorPlan, ellipse
 from kinaema_ros.metrics import SUCCESS_DISTANCE
 from kinaema_ros.sim import render
 
 Rgb = tuple[float, float, float]
+_SCALE, _MARGIN = 100, 0.3  # pixels per metre of the floor plan, metres around it
 
 
 def write_picture(path: Path, record: DemoRecord) -> None:
@@ -42,20 +43,19 @@ def write_picture(path: Path, record: DemoRecord) -> None:
 
 def _draw_map(axes: Axes, record: DemoRecord) -> None:
     scene = record.scene
-    walls = np.array(scene.kinds) == "wall"
-    for which, color in ((scene.obstacles & ~walls, FURNITURE), (scene.obstacles & walls, WALL)):
-        for box in scene.boxes[which]:
-            axes.add_patch(Polygon(footprint(box), facecolor=_rgb(color), edgecolor="none", zorder=1))
+    width, height = (round(side * _SCALE) for side in scene.size)
+    edge = round(_MARGIN * _SCALE)
+    plan = np.full((height + 2 * edge, width + 2 * edge, 3), 255, np.uint8)
+    FloorPlan(scene, edge, edge, width, height).draw(plan)
+    limits = (-_MARGIN, scene.size[0] + _MARGIN, -_MARGIN, scene.size[1] + _MARGIN)
+    axes.imshow(plan, extent=limits, zorder=1)
     explored = record.path(record.began, record.explored)
     axes.plot(explored[:, 0], explored[:, 1], color=_rgb(BLUE), alpha=0.45, linewidth=1.2, zorder=2)
     for number, visit in enumerate(record.visits, 1):
         driven = record.path(visit.started, visit.ended)
         axes.plot(driven[:, 0], driven[:, 1], color=_rgb(ORANGE), linewidth=2.0, alpha=0.8, zorder=3)
         _draw_goal(axes, number, visit)
-    axes.set(
-        aspect="equal", xlim=(-0.3, scene.size[0] + 0.3), ylim=(-0.3, scene.size[1] + 0.3), xlabel="x (m)"
-    )
-    axes.set_ylabel("y (m)")
+    axes.set(xlim=limits[:2], ylim=limits[2:], xlabel="x (m)", ylabel="y (m)")
     axes.set_title("The building from above, for you: the memory has no map", fontsize=12)
     legend = [
         Line2D([], [], color=_rgb(BLUE), alpha=0.6, label="exploration: images go in, none is kept"),

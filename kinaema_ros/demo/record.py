@@ -111,11 +111,6 @@ class DemoRecord:
         """True if enough were reached for the demo to have done its job."""
         return self.reached >= math.ceil(REACHED_SHARE * self.goals)
 
-    @property
-    def now(self) -> float | None:
-        """The newest moment recorded; None before exploration."""
-        return self.track[-1][0] if self.track and not math.isnan(self.began) else None
-
     def path(self, start: float, end: float) -> Array:
         """Poses (T, 3) between two moments."""
         times, poses = self._arrays()

@@ -20,7 +20,6 @@ from kinaema_ros.demo.photos import PhotoSpots
 from kinaema_ros.demo.picture import write_picture
 from kinaema_ros.demo.record import CAMERA, DemoRecord, Visit
 from kinaema_ros.demo.video import write_video
-from kinaema_ros.demo.window import LiveWindow, has_screen
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
 from kinaema_ros.nodes.client.joystick import DemoRobot
@@ -35,13 +34,11 @@ SPEED = 8.0  # the robot's seconds a second, where the machine keeps up
 _BAR = "{desc}  [{elapsed}]"
 
 
-def perform(
-    world: int, goals: int, folder: Path, device: str, checkpoint: Path | None, *, window: bool
-) -> DemoRecord:
+def perform(world: int, goals: int, folder: Path, device: str, checkpoint: Path | None) -> DemoRecord:
     """Drive the robot through building ``world``, then to as many photos as ``goals``; returns what happened.
 
     The photos and the nodes' logs go into ``folder``. ``checkpoint``: of memory_node, None for the network that
-    ships with the package. ``window``: show it live where there is a screen. Raises KinaemaError if a node fails.
+    ships with the package. Raises KinaemaError if a node fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log.info(
@@ -61,8 +58,6 @@ def perform(
             DemoRobot(lambda seconds, pose: record.track.append((seconds, pose)), processes.check)
         )
         robot.wait_until_ready()
-        if window and has_screen():
-            stack.enter_context(LiveWindow(record, SPEED))
         kinaema = stack.enter_context(KinaemaClient())
         _explore(record, robot, rng)
         spots = PhotoSpots(record.scene, record.path(record.began, record.explored), rng)
@@ -153,8 +148,8 @@ def write_pictures(folder: Path, record: DemoRecord) -> None:
     write_picture(picture, record)
     moments = timeline(record)
     shown = reporting.progress(frames(record, moments), total=len(moments), desc="film", unit="frame")
-    remark = write_video(film, shown, WIDTH, HEIGHT, FPS)
-    log.info("picture: %s\nfilm:    %s%s", picture, film, f" ({remark})" if remark else "")
+    write_video(film, shown, WIDTH, HEIGHT, FPS)
+    log.info("picture: %s\nfilm:    %s", picture, film)
 
 
 @contextmanager

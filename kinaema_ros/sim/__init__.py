@@ -1,8 +1,7 @@
-"""Procedural indoor scenes, a renderer, and robot motion in them. No torch, no ROS."""
+"""Procedural indoor scenes, a renderer, and robot motion in them, as code outside uses them. No torch, no ROS."""
 
 from kinaema_ros.sim.building.generate import generate_scene
 from kinaema_ros.sim.driving import ROBOT_RADIUS, PathFollower, plan_path, step_robot
-from kinaema_ros.sim.export.map import export_map
 from kinaema_ros.sim.motion import (
     OdometryNoise,
     explore,
@@ -11,11 +10,10 @@ from kinaema_ros.sim.motion import (
     sample_viewpoints,
 )
 from kinaema_ros.sim.render import Camera, Lighting, random_lighting, render
-from kinaema_ros.sim.scene import Box, OccupancyGrid, Scene, SceneConfig
+from kinaema_ros.sim.scene import OccupancyGrid, Scene, SceneConfig
 
 __all__ = [
     "ROBOT_RADIUS",
-    "Box",
     "Camera",
     "Lighting",
     "OccupancyGrid",
@@ -25,7 +23,6 @@ __all__ = [
     "SceneConfig",
     "step_robot",
     "explore",
-    "export_map",
     "generate_scene",
     "integrate_odometry",
     "plan_path",

@@ -155,29 +155,21 @@ class PathFollower:
     """Follows a path with smooth speeds, stops at its end and turns to the final yaw.
 
     Call command(pose, dt) at the control rate until done or stuck. path (K, 2) in the frame of the poses;
-    goal_yaw None: no final turn. max_speed (m/s), max_turn (rad/s), acceleration (m/s^2).
+    goal_yaw None: no final turn.
     """
 
+    MAX_SPEED, MAX_TURN = 0.5, 1.5  # m/s, rad/s
+    ACCELERATION = 1.0  # m/s^2
+    POSITION_TOLERANCE, YAW_TOLERANCE = 0.08, 0.05  # metres, radians
     LOOKAHEAD = 0.35
     STUCK_AFTER = 6.0  # seconds without progress
     PROGRESS = 0.05  # metres or radians that count as progress
 
-    def __init__(
-        self,
-        path: np.ndarray,
-        goal_yaw: float | None = None,
-        max_speed: float = 0.5,
-        max_turn: float = 1.5,
-        acceleration: float = 1.0,
-        position_tolerance: float = 0.08,
-        yaw_tolerance: float = 0.05,
-    ) -> None:
+    def __init__(self, path: np.ndarray, goal_yaw: float | None = None) -> None:
         self.path = np.asarray(path, float)
         if self.path.ndim != 2 or self.path.shape[1] != 2 or len(self.path) == 0:
             raise ValueError(f"path must be (K, 2) with K >= 1, got shape {self.path.shape}")
         self.goal_yaw = goal_yaw
-        self.max_speed, self.max_turn, self.acceleration = max_speed, max_turn, acceleration
-        self.position_tolerance, self.yaw_tolerance = position_tolerance, yaw_tolerance
         steps = np.hypot(*np.diff(self.path, axis=0).T) if len(self.path) > 1 else np.zeros(0)
         self._along = np.concatenate([[0.0], np.cumsum(steps)])
         self._at = 0.0  # metres of the path that lie behind
@@ -196,26 +188,26 @@ class PathFollower:
         self._locate(pose)
         gap = float(np.hypot(self.path[-1, 0] - pose[0], self.path[-1, 1] - pose[1]))
         self.distance_remaining = max(float(self._along[-1]) - self._at, gap)
-        self._arrived = self._arrived or gap < self.position_tolerance
+        self._arrived = self._arrived or gap < self.POSITION_TOLERANCE
         if self._arrived:
             error = 0.0 if self.goal_yaw is None else _wrap(self.goal_yaw - pose[2])
             self._speed = 0.0
-            self.done = bool(abs(error) < self.yaw_tolerance)
+            self.done = bool(abs(error) < self.YAW_TOLERANCE)
             self._watch(abs(error), dt)
             return 0.0, 0.0 if self.done else self._turn(error)
         target = self._target(pose)
         error = _wrap(math.atan2(target[1] - pose[1], target[0] - pose[0]) - pose[2])
         self._watch(10.0 + self.distance_remaining + 0.3 * abs(error), dt)
         # Slow down for bends and for the end; turn on the spot when facing away.
-        wish = self.max_speed * max(0.0, math.cos(error)) ** 2 if abs(error) < 1.0 else 0.0
-        wish = min(wish, math.sqrt(2.0 * 0.7 * self.acceleration * gap) + 0.02)
+        wish = self.MAX_SPEED * max(0.0, math.cos(error)) ** 2 if abs(error) < 1.0 else 0.0
+        wish = min(wish, math.sqrt(2.0 * 0.7 * self.ACCELERATION * gap) + 0.02)
         self._speed = min(
-            max(wish, self._speed - 2.0 * self.acceleration * dt), self._speed + self.acceleration * dt
+            max(wish, self._speed - 2.0 * self.ACCELERATION * dt), self._speed + self.ACCELERATION * dt
         )
         return self._speed, self._turn(error)
 
     def _turn(self, error: float) -> float:
-        return min(max(2.5 * error, -self.max_turn), self.max_turn)
+        return min(max(2.5 * error, -self.MAX_TURN), self.MAX_TURN)
 
     def _locate(self, pose: Sequence[float]) -> None:
         """Moves the foot point forward: the nearest point of the next metre and a half of the path."""

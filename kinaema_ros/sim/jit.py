@@ -13,8 +13,9 @@ fast_kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def drop_stale_kernels(folder: Path) -> None:
     """Deletes the index of compiled kernels that are older than any source file of the folder.
 
-    Numba recompiles a cached function when its own file changes, but not when a function it calls in another
-    file does; after an update that touches one of two files, the old code would go on running.
+    Numba recompiles a cached function when its own file changes, but not when a function that it calls or a
+    constant that it reads in another file does: after an update of one of two files, the old code would go on
+    running. All kernels, and all that they call and read, are in the files of sim/ itself, none below it.
     """
     newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
     for index in (folder / "__pycache__").glob("*.nbi"):

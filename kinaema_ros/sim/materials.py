@@ -22,7 +22,7 @@ LEVEL_OFFSET = np.array([sum((SIZE >> k) ** 2 for k in range(level)) for level i
 NUM_TEXELS = int(LEVEL_OFFSET[-1]) + 1
 
 # Columns of a material row (float32).
-TEXTURE, SCALE_U, SCALE_V, OFFSET_U, OFFSET_V, RED, GREEN, BLUE, CONTRAST, EMISSION, NUM_COLUMNS = range(11)
+TEXTURE, SCALE_U, SCALE_V, OFFSET_U, OFFSET_V, RED, GREEN, BLUE, CONTRAST, EMISSION = range(10)
 
 # How many procedural textures of each category a pool holds, in the order they are drawn.
 _PROCEDURAL = {

@@ -173,28 +173,6 @@ def _draw_box(box, b, frame, view, wall_depth, depth, ident):
 
 
 @kernel
-def warp(images, homography, height, width):
-    """(B, height, width, 3) uint8: images looked up, bilinearly, at homography * (column, row, 1)."""
-    out = np.empty((len(images), height, width, 3), np.uint8)
-    h = homography
-    for row in range(height):
-        for column in range(width):
-            c, r = column + 0.5, row + 0.5
-            w = h[2, 0] * c + h[2, 1] * r + h[2, 2]
-            x = (h[0, 0] * c + h[0, 1] * r + h[0, 2]) / w - 0.5
-            y = (h[1, 0] * c + h[1, 1] * r + h[1, 2]) / w - 0.5
-            j = min(max(int(x), 0), images.shape[2] - 2)
-            i = min(max(int(y), 0), images.shape[1] - 2)
-            a, b = min(max(x - j, 0.0), 1.0), min(max(y - i, 0.0), 1.0)
-            for n in range(len(images)):
-                for k in range(3):
-                    top = images[n, i, j, k] * (1 - a) + images[n, i, j + 1, k] * a
-                    bottom = images[n, i + 1, j, k] * (1 - a) + images[n, i + 1, j + 1, k] * a
-                    out[n, row, column, k] = np.uint8(top * (1 - b) + bottom * b + 0.5)
-    return out
-
-
-@kernel
 def add_noise(images, deviation, seed):
     """Adds roughly Gaussian noise in place: four bytes of a 32-bit generator summed per value."""
     state = np.uint32(seed * 2654435761 + 12345)

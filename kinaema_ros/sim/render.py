@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from kinaema_ros.settings import check, setting
@@ -134,7 +135,7 @@ def render(
     view = View(f, f, float(cx), float(cy), camera.z)
     raster.render_images(images, camera_poses(poses, camera), view, scene.boxes, scene.ceiling, look)
     if camera.pitch != 0.0:
-        images = raster.warp(images, _pitch_homography(camera, f, cx, cy), camera.height, camera.width)
+        images = _pitched(images, camera, cx, cy)
     if lighting.noise > 0.0:
         raster.add_noise(images, lighting.noise, lighting.seed)
     return images
@@ -154,10 +155,13 @@ def _upright_view(camera: Camera) -> tuple[float, float, float, int, int]:
     return f, cx, cy, cx + math.ceil(us.max() * f) + 1, cy + math.ceil(vs.max() * f) + 1
 
 
-def _pitch_homography(camera: Camera, f: float, cx: float, cy: float) -> np.ndarray:
-    """(3, 3): pixel of the pitched image (corner coordinates) -> pixel of the upright image."""
-    c, s = math.cos(camera.pitch), math.sin(camera.pitch)
-    upright = np.array([[f, 0, cx], [0, f, cy], [0, 0, 1]])
+def _pitched(images: np.ndarray, camera: Camera, cx: float, cy: float) -> np.ndarray:
+    """Upright images (B, ...) with principal point cx, cy as the pitched camera sees them."""
+    f, c, s = camera.focal, math.cos(camera.pitch), math.sin(camera.pitch)
+    # OpenCV counts pixels from the centre of the first one, the principal points from its corner.
+    upright = np.array([[f, 0, cx - 0.5], [0, f, cy - 0.5], [0, 0, 1]])
     rotation = np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
-    pitched = np.array([[f, 0, camera.width / 2], [0, f, camera.height / 2], [0, 0, 1]])
-    return upright @ rotation @ np.linalg.inv(pitched)
+    pitched = np.array([[f, 0, camera.width / 2 - 0.5], [0, f, camera.height / 2 - 0.5], [0, 0, 1]])
+    upright_from_pitched = upright @ rotation @ np.linalg.inv(pitched)
+    size, flags = (camera.width, camera.height), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.stack([cv2.warpPerspective(image, upright_from_pitched, size, flags=flags) for image in images])

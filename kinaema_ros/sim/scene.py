@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from kinaema_ros.sim import space
 from kinaema_ros.sim.materials import TexturePool, texture_pool
 
 ROBOT_HEIGHT = 1.2  # what hangs higher does not stop the robot
-GRID = 0.1  # cell of the planning grid
+GRID = 0.1  # metres; cell of the planning grid
+OCCUPANCY_CELL = 0.05  # metres; cell of the occupancy grid
 MARGIN = 0.3  # the grid reaches this far beyond the outer walls
 CLEARANCE_REACH = 0.6
 # Cells of the planning grid are passable from this clearance: the robot's path needs 0.25 m, and a point of
@@ -22,16 +24,12 @@ PASSABLE = 0.325
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """size_min, size_max: range of each side of the building (m); room_min, room_max: of a room's side;
-    furniture: scales the number of pieces; extra_doors: fraction of walls with a door beyond the connecting
-    ones; texture_seed: which pool of procedural textures the scene is painted from."""
+    """size_min, size_max: range of each side of the building (m); furniture: scales the number of pieces;
+    texture_seed: which pool of procedural textures the scene is painted from."""
 
     size_min: float = 8.0
     size_max: float = 20.0
-    room_min: float = 2.6
-    room_max: float = 6.5
     furniture: float = 1.0
-    extra_doors: float = 0.25
     texture_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -39,14 +37,8 @@ class SceneConfig:
             raise ValueError(
                 f"size_min {self.size_min} and size_max {self.size_max} must satisfy 4 <= min <= max <= 60"
             )
-        if not 2.2 <= self.room_min < self.room_max:
-            raise ValueError(
-                f"room_min {self.room_min} and room_max {self.room_max} must satisfy 2.2 <= min < max"
-            )
         if not 0.0 <= self.furniture <= 3.0:
             raise ValueError(f"furniture {self.furniture} must be in [0, 3]")
-        if not 0.0 <= self.extra_doors <= 1.0:
-            raise ValueError(f"extra_doors {self.extra_doors} must be in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -91,7 +83,6 @@ class Scene:
     kinds: tuple[str, ...]
     materials: np.ndarray
     rooms: np.ndarray
-    room_kinds: tuple[str, ...]
     floors: np.ndarray
     ceilings: np.ndarray
     lights: np.ndarray
@@ -139,8 +130,15 @@ class Scene:
     @cached_property
     def reachable(self) -> np.ndarray:
         """(H, W) bool: cells of the planning grid in the connected free space of the rooms."""
-        labels, sizes = space.label_components(self.inside & (self.clearance >= PASSABLE))
-        return labels == np.argmax(sizes) if len(sizes) else labels >= 0
+        labels, sizes = self.free_components()
+        return (labels == np.argmax(sizes)) & (labels > 0)
+
+    def free_components(self) -> tuple[np.ndarray, np.ndarray]:
+        """4-connected components of the planning grid's passable cells: (H, W) labels, 0 where it is not
+        passable, and the number of cells (N,) of each label, 0 for label 0."""
+        passable = self.inside & (self.clearance >= PASSABLE)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(passable.astype(np.uint8), connectivity=4)
+        return labels, np.append(0, stats[1:, cv2.CC_STAT_AREA])
 
     @cached_property
     def room_grid(self) -> np.ndarray:
@@ -163,13 +161,13 @@ class Scene:
         inside[n : height - n, n : width - n] = True
         return inside
 
-    def occupancy(self, resolution: float = 0.05) -> OccupancyGrid:
-        """What a robot hits, in the world frame. Outside the building nothing is, and no way leads there."""
-        shape = self._grid_shape(resolution)
+    def occupancy(self) -> OccupancyGrid:
+        """What a robot hits, in the scene's frame. Cells outside the building are free, but no way leads there."""
+        cell = OCCUPANCY_CELL
         distance = space.clearance_field(
-            self.boxes, self.obstacles, self.grid_origin, shape, resolution, resolution
+            self.boxes, self.obstacles, self.grid_origin, self._grid_shape(cell), cell, cell
         )
-        return OccupancyGrid(distance < resolution / 2, resolution, self.grid_origin)
+        return OccupancyGrid(distance < cell / 2, cell, self.grid_origin)
 
     def free(self, x: float, y: float, radius: float) -> bool:
         """Whether a disc at (x, y) inside the building touches no obstacle."""

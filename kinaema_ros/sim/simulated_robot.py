@@ -47,7 +47,7 @@ class SimulatedRobot:
         ``start``: pose (3,) on the map; None: one that ``explore`` would start from with the same seed.
         """
         self.scene, self._noise, self._localization = scene, noise, localization
-        self.grid: OccupancyGrid = scene.occupancy(0.05)
+        self.grid: OccupancyGrid = scene.occupancy()
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
         if start is None:

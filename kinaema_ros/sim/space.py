@@ -1,4 +1,4 @@
-"""Free space of a scene: clearance, connectivity, lines of sight. Numba kernels on plain arrays.
+"""Free space of a scene: clearance and lines of sight. Numba kernels on plain arrays.
 
 boxes is (B, 7): x, y, length, width, yaw, z0, z1. Grids are indexed [row = y, column = x]; the centre of
 cell (i, j) lies at origin + resolution * (j + 0.5, i + 0.5).
@@ -47,33 +47,6 @@ def clearance_field(boxes, which, origin, shape, resolution, reach):
                     if d < field[i, j]:
                         field[i, j] = d
     return field
-
-
-@kernel
-def label_components(free):
-    """4-connected components of a boolean grid: (H, W) int32 labels, -1 where not free, and their sizes."""
-    height, width = free.shape
-    labels = np.full((height, width), np.int32(-1))
-    stack = np.empty(height * width, np.int64)
-    sizes = np.zeros(height * width, np.int64)
-    count = 0
-    for start in range(height * width):
-        if not free[start // width, start % width] or labels[start // width, start % width] >= 0:
-            continue
-        stack[0], top = start, 1
-        labels[start // width, start % width] = count
-        while top > 0:
-            top -= 1
-            sizes[count] += 1
-            i, j = stack[top] // width, stack[top] % width
-            for di, dj in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-                k, m = i + di, j + dj
-                if 0 <= k < height and 0 <= m < width and free[k, m] and labels[k, m] < 0:
-                    labels[k, m] = count
-                    stack[top] = k * width + m
-                    top += 1
-        count += 1
-    return labels, sizes[:count]
 
 
 @kernel

@@ -49,7 +49,7 @@ def test_the_whole_chain_from_tour_to_photo_to_place(tmp_path, monkeypatch, caps
     monkeypatch.setattr(demo, "EXPLORE_SECONDS", 25.0)
     out, result = tmp_path / "out", tmp_path / "demo.json"
     before = dict(os.environ)
-    status = cli.main(["demo", "--goals", "1", "--headless", "--out", str(out), "--json", str(result)])
+    status = cli.main(["demo", "--goals", "1", "--out", str(out), "--json", str(result)])
     assert dict(os.environ) == before
     assert not children(os.getpid())
     record = json.loads(result.read_text())
@@ -74,7 +74,7 @@ def test_the_whole_chain_from_tour_to_photo_to_place(tmp_path, monkeypatch, caps
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_node_outlives_the_demo(tmp_path, number):
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "kinaema_ros.cli", "demo", "--headless", "--out", str(tmp_path)],
+        [sys.executable, "-u", "-m", "kinaema_ros.cli", "demo", "--out", str(tmp_path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -93,7 +93,7 @@ def test_no_node_outlives_the_demo(tmp_path, number):
 
 
 def test_a_node_that_cannot_start_ends_the_demo_with_its_reason(tmp_path, capsys):
-    assert cli.main(["demo", "--world", str(2**32), "--headless", "--out", str(tmp_path)]) == cli.FAILED
+    assert cli.main(["demo", "--world", str(2**32), "--out", str(tmp_path)]) == cli.FAILED
     error = capsys.readouterr().err
     assert "simulator_node ended with status 2" in error and "'world'" in error
     assert len(error.splitlines()) == 1

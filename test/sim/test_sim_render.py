@@ -40,7 +40,6 @@ def room(boxes: list[tuple[float, ...]], size: float = 10.0, ceiling: float = 3.
         faces=np.zeros((len(all_boxes), 6), np.int32),
         kinds=("wall",) * 4 + ("box",) * len(boxes),
         rooms=np.array([[0.0, 0.0, size, size]]),
-        room_kinds=("hall",),
         floors=np.zeros(1, np.int32),
         ceilings=np.zeros(1, np.int32),
         lights=np.array([[size / 2, size / 2, 0.8, 0.0, 10.0, 1.0, 1.0, 1.0]], np.float32),

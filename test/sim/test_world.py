@@ -19,7 +19,7 @@ from world_support import Triangles, colors, look, numbers, read_visuals
 
 from kinaema_ros.replay.maps import read_map
 from kinaema_ros.sim import Camera, Scene, explore, generate_scene, render
-from kinaema_ros.sim.export.sdf import export_world, start_pose
+from kinaema_ros.sim.export.sdf import ROBOT_DIR, export_world, start_pose
 
 SEED = 11
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +85,12 @@ def _works(command: list[str]) -> bool:
         return False
     probe = subprocess.run([*command[:2], "--help"], capture_output=True, text=True, timeout=60)
     return "--check" in probe.stdout + probe.stderr
+
+
+def robot_model(world: Path) -> ElementTree.Element:
+    model = ElementTree.parse(world).find("world/model[@name='kinaema_robot']")
+    assert model is not None
+    return model
 
 
 def test_sdformat_accepts_the_world(world: Path, sdf_checker: list[str]) -> None:
@@ -176,9 +182,7 @@ def test_the_map_is_occupied_where_gazebo_has_something_to_hit(world: Path) -> N
 
 
 def test_the_robot_stands_free_on_the_map(world: Path) -> None:
-    model = ElementTree.parse(world).find("world/model[@name='kinaema_robot']")
-    assert model is not None
-    x, y = numbers(model.findtext("pose"))[:2]
+    x, y = numbers(robot_model(world).findtext("pose"))[:2]
     grid = read_map(world.parent / "map.yaml")
     free = (grid.image[::-1] > 250).astype(np.uint8)
     column, row = int((x - grid.origin[0]) / grid.resolution), int((y - grid.origin[1]) / grid.resolution)
@@ -199,6 +203,16 @@ def test_the_camera_is_that_of_the_simulator(world: Path) -> None:
     assert float(sensor.findtext("camera/horizontal_fov", "")) == pytest.approx(camera.hfov, abs=1e-5)
     width, height = (int(sensor.findtext(f"camera/image/{side}", "")) for side in ("width", "height"))
     assert width / height == camera.width / camera.height
+
+
+def test_the_world_holds_the_robot_of_the_package(world: Path) -> None:
+    robot, shipped = robot_model(world), ElementTree.parse(ROBOT_DIR / "model.sdf").getroot()[0]
+    for model in (robot, shipped):
+        model.remove(model.find("pose"))  # type: ignore[arg-type]
+    assert ElementTree.canonicalize(ElementTree.tostring(robot), strip_text=True) == ElementTree.canonicalize(
+        ElementTree.tostring(shipped), strip_text=True
+    )
+    assert (world.parent / "robot.urdf").read_bytes() == (ROBOT_DIR / "robot.urdf").read_bytes()
 
 
 def test_urdf_and_sdf_put_the_sensors_in_the_same_places(world: Path) -> None:

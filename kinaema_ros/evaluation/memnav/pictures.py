@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from kinaema_ros.drawing import BLUE, GREEN, GREY, INK, ORANGE, PAPER, RED, FloorPlan, paste, text
 from kinaema_ros.evaluation.memnav.episodes import Building, Episode, Result
@@ -33,10 +32,11 @@ def write_pictures(folder: Path, results: Mapping[str, Sequence[Result]]) -> lis
         number = 0
         for result in of_method:
             for episode in result.episodes:
-                _write(folder / name / f"{number:03}.png", episode_picture(result.building, episode))
+                picture = episode_picture(result.building, episode)
+                cv2.imwrite(str(folder / name / f"{number:03}.png"), picture[..., ::-1])
                 number += 1
         sheets.append(folder / f"{name}.png")
-        _write(sheets[-1], sheet(of_method))
+        cv2.imwrite(str(sheets[-1]), sheet(of_method)[..., ::-1])
     return sheets
 
 
@@ -119,12 +119,3 @@ def _legend(image: RGB) -> None:
         cv2.circle(image, (x + 5, HEIGHT - 12), 5, color, -1, cv2.LINE_AA)
         text(image, words, x + 14, HEIGHT - 20, 12, INK)
         x += 26 + 7 * len(words)
-
-
-def _write(path: Path, image: RGB) -> None:
-    """As PNG of 256 colours, which is a third of the size; those of the marks are kept as they are."""
-    picture, marks = Image.fromarray(image), (BLUE, ORANGE, GREEN, RED, GREY, INK, PAPER)
-    colors = picture.quantize(256 - len(marks), Image.Quantize.MEDIANCUT).getpalette() or []
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([value for mark in marks for value in mark] + colors[: 3 * (256 - len(marks))])
-    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)

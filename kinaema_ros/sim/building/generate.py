@@ -8,13 +8,12 @@ from random import Random
 
 import numpy as np
 
-from kinaema_ros.sim import space
 from kinaema_ros.sim.building.builder import Builder
 from kinaema_ros.sim.building.furnish import RoomFurnisher, build_wall, floor_material, paint_room
 from kinaema_ros.sim.building.furniture import ROOMS
 from kinaema_ros.sim.building.layout import OUTSIDE, Room, Wall, floor_plan, walls_with_doors
 from kinaema_ros.sim.materials import texture_pool
-from kinaema_ros.sim.scene import GRID, PASSABLE, Scene, SceneConfig
+from kinaema_ros.sim.scene import GRID, Scene, SceneConfig
 
 
 def generate_scene(seed: int, config: SceneConfig | None = None) -> Scene:
@@ -29,10 +28,10 @@ def generate_scene(seed: int, config: SceneConfig | None = None) -> Scene:
             rng.uniform(config.size_min, config.size_max),
             rng.uniform(config.size_min, config.size_max),
         )
-        rooms = floor_plan(rng, width, height, config.room_min, config.room_max)
+        rooms = floor_plan(rng, width, height)
         thickness = rng.uniform(0.1, 0.16)
         try:
-            walls = walls_with_doors(rng, rooms, width, height, thickness, config.extra_doors)
+            walls = walls_with_doors(rng, rooms, width, height, thickness)
             break
         except ValueError:
             continue
@@ -116,7 +115,6 @@ def _assemble(
         tuple(b.kinds),
         np.array(b.materials, np.float32),
         np.array([(r.x0, r.y0, r.x1, r.y1) for r in rooms]),
-        tuple(r.kind for r in rooms),
         np.array(floors, np.int32),
         np.array(ceilings, np.int32),
         np.array(lights, np.float32),
@@ -128,12 +126,12 @@ def _assemble(
 def _blocked_rooms(scene: Scene) -> set[int]:
     """Rooms whose furniture cuts the building apart or leaves too little room to drive."""
     rooms, count = scene.room_grid, len(scene.rooms)
-    labels, sizes = space.label_components(scene.inside & (scene.clearance >= PASSABLE))
-    if len(sizes) == 0:
+    labels, sizes = scene.free_components()
+    if len(sizes) == 1:
         return set(range(count))
     main = labels == np.argmax(sizes)
     # A large piece cut off from the rest: the cause lies in one of the rooms it reaches into.
-    large = np.append((sizes > 1.0 / GRID**2) & (np.arange(len(sizes)) != np.argmax(sizes)), False)
+    large = (sizes > 1.0 / GRID**2) & (np.arange(len(sizes)) != np.argmax(sizes))
     cut_off = set(np.unique(rooms[large[labels]]).tolist())
     areas = np.bincount(rooms[main], minlength=count) * GRID**2
     room_area = np.diff(scene.rooms[:, ::2])[:, 0] * np.diff(scene.rooms[:, 1::2])[:, 0]

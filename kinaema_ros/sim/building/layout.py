@@ -7,6 +7,8 @@ from random import Random
 
 SIDES = ("south", "east", "north", "west")
 OUTSIDE = -1
+ROOM_MIN, ROOM_MAX = 2.6, 6.5  # metres; a room's side
+EXTRA_DOORS = 0.25  # fraction of walls that get a door beside those that connect the rooms
 
 
 @dataclass
@@ -20,9 +22,6 @@ class Room:
     kind: str = "hall"
     # Stretches of each wall that are taken by doors or decoration, as (from, to) along the wall.
     taken: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {s: [] for s in SIDES})
-
-    def span(self, side: str) -> tuple[float, float]:
-        return (self.x0, self.x1) if side in ("south", "north") else (self.y0, self.y1)
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,8 @@ class Wall:
     opening: Opening | None = None
 
 
-def _split(rng: Random, room: Room, least: float, most: float, out: list[Room]) -> None:
+def _split(rng: Random, room: Room, out: list[Room]) -> None:
+    least, most = ROOM_MIN, ROOM_MAX
     width, height = room.x1 - room.x0, room.y1 - room.y0
     longest = max(width, height)
     if longest < 2 * least or (longest < most and width * height < most * least * 1.6 and rng.random() < 0.7):
@@ -70,13 +70,13 @@ def _split(rng: Random, room: Room, least: float, most: float, out: list[Room]) 
             part.kind = "corridor"
             out.append(part)
         else:
-            _split(rng, part, least, most, out)
+            _split(rng, part, out)
 
 
-def floor_plan(rng: Random, width: float, height: float, least: float, most: float) -> list[Room]:
+def floor_plan(rng: Random, width: float, height: float) -> list[Room]:
     """Rooms that fill a width x height rectangle with its lower corner at the origin."""
     rooms: list[Room] = []
-    _split(rng, Room(0.0, 0.0, width, height), least, most, rooms)
+    _split(rng, Room(0.0, 0.0, width, height), rooms)
     return rooms
 
 
@@ -119,10 +119,10 @@ def _opening(rng: Random, wall: Wall, rooms: list[Room], thickness: float) -> Op
 
 
 def walls_with_doors(
-    rng: Random, rooms: list[Room], width: float, height: float, thickness: float, extra_doors: float
+    rng: Random, rooms: list[Room], width: float, height: float, thickness: float
 ) -> list[Wall]:
     """All walls; openings join the rooms to one connected building (a random spanning tree, corridors
-    first, and a fraction extra_doors of the other walls). Doors are noted in the rooms' taken stretches."""
+    first, and a fraction EXTRA_DOORS of the other walls). Doors are noted in the rooms' taken stretches."""
     shared = _shared(rooms)
     usable = [w for w in shared if w.b - w.a > 1.1 + thickness + 0.3]
 
@@ -135,7 +135,7 @@ def walls_with_doors(
     doors: dict[int, Opening] = {}
     for w in order:
         joins = group[w.low] != group[w.high]
-        if joins or rng.random() < extra_doors:
+        if joins or rng.random() < EXTRA_DOORS:
             doors[id(w)] = _opening(rng, w, rooms, thickness)
             old, new = group[w.low], group[w.high]
             group = [new if g == old else g for g in group]

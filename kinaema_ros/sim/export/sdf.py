@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from xml.etree.ElementTree import Element
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
 
 import cv2
 import numpy as np
 
 from kinaema_ros.sim.export.map import export_map
 from kinaema_ros.sim.export.mesh import Look, Meshes, look_image, obj_text, scene_meshes
-from kinaema_ros.sim.export.robot import add, document, robot_sdf, robot_urdf
 from kinaema_ros.sim.scene import GRID, Scene
 
+ROBOT_DIR = Path(__file__).parent / "robot"  # the robot: model.sdf for Gazebo, robot.urdf for TF and RViz
 # The renderer multiplies displayed values by the light, a graphics card linear ones.
 GAMMA = 2.2
 # Without shadows a room gets light from the lamps next door, too; so images are as bright as the renderer's.
@@ -41,10 +43,12 @@ def export_world(scene: Scene, folder: str | Path) -> Path:
             raise OSError(f"{folder / _texture(number)} could not be written")
     for (kind, number), quads in meshes.quads.items():
         (folder / _mesh(kind, number)).write_text(obj_text(quads))
-    (folder / "robot.urdf").write_text(robot_urdf())
+    shutil.copyfile(ROBOT_DIR / "robot.urdf", folder / "robot.urdf")
     export_map(scene, folder)
     path = folder / "world.sdf"
-    path.write_text(document(_world(scene, meshes)))
+    world = _world(scene, meshes)
+    ElementTree.indent(world)
+    path.write_text('<?xml version="1.0"?>\n' + ElementTree.tostring(world, encoding="unicode") + "\n")
     return path
 
 
@@ -68,19 +72,37 @@ def _mesh(kind: str, number: int) -> str:
 
 def _world(scene: Scene, meshes: Meshes) -> Element:
     sdf = Element("sdf", version="1.9")
-    world = add(sdf, "world", name=f"kinaema_{scene.seed}")
-    physics = add(world, "physics", name="4ms", type="ignored")
-    add(physics, "max_step_size", 0.004)
-    add(physics, "real_time_factor", 1.0)
+    world = _add(sdf, "world", name=f"kinaema_{scene.seed}")
+    physics = _add(world, "physics", name="4ms", type="ignored")
+    _add(physics, "max_step_size", 0.004)
+    _add(physics, "real_time_factor", 1.0)
     for library, name in _SYSTEMS:
-        plugin = add(world, "plugin", filename=f"gz-sim-{library}-system", name=f"gz::sim::systems::{name}")
+        plugin = _add(world, "plugin", filename=f"gz-sim-{library}-system", name=f"gz::sim::systems::{name}")
         if name == "Sensors":
-            add(plugin, "render_engine", "ogre2")
+            _add(plugin, "render_engine", "ogre2")
     _add_lights(world, scene)
     for kind in dict.fromkeys(kind for kind, _ in meshes.quads):
         _add_model(world, scene, meshes, kind)
-    world.append(robot_sdf(start_pose(scene)))
+    world.append(_robot(start_pose(scene)))
     return sdf
+
+
+def _robot(pose: tuple[float, float, float]) -> Element:
+    """The robot's <model>, standing at pose x, y, yaw (m, rad) of the world."""
+    model = ElementTree.parse(ROBOT_DIR / "model.sdf").find("model")
+    assert model is not None
+    place = model.find("pose")
+    assert place is not None
+    place.text = "{:.4f} {:.4f} 0 0 0 {:.6f}".format(*pose)
+    return model
+
+
+def _add(parent: Element, tag: str, text: object = None, **attributes: str) -> Element:
+    """A child element with text."""
+    child = SubElement(parent, tag, attributes)
+    if text is not None:
+        child.text = str(text)
+    return child
 
 
 def _add_lights(world: Element, scene: Scene) -> None:
@@ -89,34 +111,34 @@ def _add_lights(world: Element, scene: Scene) -> None:
     Shadows are off, as in the renderer: those of so many lamps would cost most of the time.
     """
     ambient = float(np.mean(scene.lights[:, 2])) ** GAMMA
-    settings = add(world, "scene")
-    add(settings, "ambient", f"{ambient:.3f} {ambient:.3f} {ambient:.3f} 1")
-    add(settings, "background", "0.7 0.8 0.9 1")
-    add(settings, "shadows", "false")
+    settings = _add(world, "scene")
+    _add(settings, "ambient", f"{ambient:.3f} {ambient:.3f} {ambient:.3f} 1")
+    _add(settings, "background", "0.7 0.8 0.9 1")
+    _add(settings, "shadows", "false")
     for room, light in enumerate(scene.lights):
         x, y, floor, strength, square = (float(v) for v in light[:5])
         color = np.array(light[5:8], float)
-        lamp = add(world, "light", name=f"lamp_{room}", type="point")
-        add(lamp, "pose", f"{x:.3f} {y:.3f} {scene.ceiling - 0.3:.3f} 0 0 0")
-        add(lamp, "cast_shadows", "false")
+        lamp = _add(world, "light", name=f"lamp_{room}", type="point")
+        _add(lamp, "pose", f"{x:.3f} {y:.3f} {scene.ceiling - 0.3:.3f} 0 0 0")
+        _add(lamp, "cast_shadows", "false")
         # Colour values above 1 would be read as bytes: how bright the lamp is goes into the intensity.
         power = LAMP_SHARE * max((floor + strength) ** GAMMA - ambient, 0.0) * color.max()
-        add(lamp, "intensity", f"{power:.3f}")
-        add(lamp, "diffuse", "{:.3f} {:.3f} {:.3f} 1".format(*(color / color.max())))
-        add(lamp, "specular", "0 0 0 1")
-        attenuation = add(lamp, "attenuation")
+        _add(lamp, "intensity", f"{power:.3f}")
+        _add(lamp, "diffuse", "{:.3f} {:.3f} {:.3f} 1".format(*(color / color.max())))
+        _add(lamp, "specular", "0 0 0 1")
+        attenuation = _add(lamp, "attenuation")
         x0, y0, x1, y1 = scene.rooms[room]
-        add(attenuation, "range", f"{np.hypot(x1 - x0, y1 - y0) + 1.0:.2f}")
-        add(attenuation, "constant", 1.0)
-        add(attenuation, "linear", 0.0)
-        add(attenuation, "quadratic", f"{1.0 / square:.4f}")
+        _add(attenuation, "range", f"{np.hypot(x1 - x0, y1 - y0) + 1.0:.2f}")
+        _add(attenuation, "constant", 1.0)
+        _add(attenuation, "linear", 0.0)
+        _add(attenuation, "quadratic", f"{1.0 / square:.4f}")
 
 
 def _add_model(world: Element, scene: Scene, meshes: Meshes, kind: str) -> None:
     """Everything of one kind as a static model: boxes to collide with, meshes to look at."""
-    model = add(world, "model", name=kind)
-    add(model, "static", "true")
-    link = add(model, "link", name="link")
+    model = _add(world, "model", name=kind)
+    _add(model, "static", "true")
+    link = _add(model, "link", name="link")
     if kind == "floor":
         _add_box(link, "floor", (scene.size[0] / 2, scene.size[1] / 2, -0.5), (*scene.size, 1.0), 0.0)
     for index in np.flatnonzero(scene.obstacles):
@@ -125,30 +147,30 @@ def _add_model(world: Element, scene: Scene, meshes: Meshes, kind: str) -> None:
             _add_box(link, f"box_{index}", box.center, box.size, box.yaw)
     for (of_kind, number), look in ((key, meshes.looks[key[1]]) for key in meshes.quads):
         if of_kind == kind:
-            visual = add(link, "visual", name=f"look_{number}")
-            mesh = add(add(visual, "geometry"), "mesh")
-            add(mesh, "uri", _mesh(kind, number))
+            visual = _add(link, "visual", name=f"look_{number}")
+            mesh = _add(_add(visual, "geometry"), "mesh")
+            _add(mesh, "uri", _mesh(kind, number))
             _add_material(visual, look, _texture(number))
 
 
 def _add_box(
     link: Element, name: str, center: tuple[float, ...], size: tuple[float, ...], yaw: float
 ) -> None:
-    collision = add(link, "collision", name=name)
-    add(collision, "pose", "{:.4f} {:.4f} {:.4f} 0 0 {:.6f}".format(*center, yaw))
-    add(add(add(collision, "geometry"), "box"), "size", "{:.4f} {:.4f} {:.4f}".format(*size))
+    collision = _add(link, "collision", name=name)
+    _add(collision, "pose", "{:.4f} {:.4f} {:.4f} 0 0 {:.6f}".format(*center, yaw))
+    _add(_add(_add(collision, "geometry"), "box"), "size", "{:.4f} {:.4f} {:.4f}".format(*size))
 
 
 def _add_material(visual: Element, look: Look, texture: str) -> None:
-    material = add(visual, "material")
+    material = _add(visual, "material")
     lit, glow = (1.0 - look.emission) ** GAMMA, look.emission**GAMMA
     for tag in ("ambient", "diffuse"):
-        add(material, tag, f"{lit:.3f} {lit:.3f} {lit:.3f} 1")
-    add(material, "specular", "0 0 0 1")
-    add(material, "emissive", f"{glow:.3f} {glow:.3f} {glow:.3f} 1")
-    metal = add(add(material, "pbr"), "metal")
-    add(metal, "albedo_map", texture)
+        _add(material, tag, f"{lit:.3f} {lit:.3f} {lit:.3f} 1")
+    _add(material, "specular", "0 0 0 1")
+    _add(material, "emissive", f"{glow:.3f} {glow:.3f} {glow:.3f} 1")
+    metal = _add(_add(material, "pbr"), "metal")
+    _add(metal, "albedo_map", texture)
     if look.emission > 0.0:
-        add(metal, "emissive_map", texture)
-    add(metal, "metalness", 0.0)
-    add(metal, "roughness", 1.0)
+        _add(metal, "emissive_map", texture)
+    _add(metal, "metalness", 0.0)
+    _add(metal, "roughness", 1.0)
