@@ -61,6 +61,7 @@ def main() -> None:
             "seed": arguments.seed,
             "calibration_sequences": 8,
             "calibration_frames": 100,
+            "evaluate_every": 0,
             **changes,
         }
         config = dataclasses.replace(TrainConfig.from_dict(values), data=data)

@@ -1,13 +1,12 @@
 """Learned baselines: a GRU and attention over the whole history, on the same features as ours.
 
 Both begin with a copy of our trained descriptor, so that they need not find out anew what a place looks like,
-are trained end to end (``baseline_training``), know the odometry since the start and answer in the frame of
+are trained end to end (training/train_baselines.py), know the odometry since the start and answer in the frame of
 the start, as ours does. Their parameters are as many as those that are trained in ours.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -248,9 +247,9 @@ KINDS: dict[str, type[Baseline]] = {kind.name: kind for kind in (Gru, HistoryAtt
 
 
 def new_baseline(name: str, network: Kinaema) -> Baseline:
-    """Untrained, but for the copy of ``network``'s descriptor."""
-    baseline = KINDS[name](network.config)
-    baseline.descriptor = copy.deepcopy(network.descriptor)
+    """Untrained except for the copy of ``network``'s descriptor, and on the network's device."""
+    baseline = KINDS[name](network.config).to(network.temperature.device)
+    baseline.descriptor.load_state_dict(network.descriptor.state_dict())
     return baseline
 
 

@@ -6,7 +6,6 @@ does meets all of them alike and ratios can be trusted more than milliseconds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kinaema_ros.baselines.learned import Baseline, new_baseline
 from kinaema_ros.baselines.methods import KinaemaMethod, Method
+from kinaema_ros.evaluation.timing import milliseconds, one_thread
 from kinaema_ros.model.encoder import FEATURE_DIM
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.reporting import number, percent, progress, table
@@ -26,6 +26,7 @@ WARM_UP = 5  # rounds that do not count
 MATRIX = 1024  # side of the square matrices that the machine's rate is measured with
 
 
+@one_thread()
 @torch.inference_mode()
 def bench(network: Kinaema, rounds: int, lengths: tuple[int, ...] = LENGTHS) -> list[dict[str, Any]]:
     """A record for each method, operation and length.
@@ -33,8 +34,7 @@ def bench(network: Kinaema, rounds: int, lengths: tuple[int, ...] = LENGTHS) -> 
     ``what`` is "kinaema update", "kinaema query", "attention update" or "attention query", from image to
     answer, or one of them with ", memory alone" where the image has been encoded already.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    device = network.temperature.device
     # How long attention takes does not depend on what it has learned: an untrained one will do.
     attention: Baseline = new_baseline("attention", network).requires_grad_(False).eval()
     methods: dict[str, Method] = {"kinaema": KinaemaMethod(network), "attention": attention}  # type: ignore[dict-item]
@@ -50,11 +50,9 @@ def bench(network: Kinaema, rounds: int, lengths: tuple[int, ...] = LENGTHS) -> 
     keys = list(work)
     for turn in progress(range(-WARM_UP, rounds), desc="timing", unit="round"):
         for index in rng.permutation(len(keys)):
-            tick = time.perf_counter()
-            work[keys[index]]()
+            taken = milliseconds(work[keys[index]], device)
             if turn >= 0:
-                times[keys[index]].append(1000.0 * (time.perf_counter() - tick))
-    torch.set_num_threads(threads)
+                times[keys[index]].append(taken)
     return [
         {
             "what": what,
@@ -93,7 +91,6 @@ def _operations(method: Method, network: Kinaema, state: Any) -> dict[str, Calla
 
     def update(features: Tensor) -> None:
         method.update(state, features, pose)
-        _wait(device)
 
     def query(features: Tensor) -> None:
         method.query(state, features[None]).pose.cpu()
@@ -106,24 +103,12 @@ def _operations(method: Method, network: Kinaema, state: Any) -> dict[str, Calla
     }
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
+@one_thread()
 def matrix_rate(device: torch.device) -> float:
     """Floating-point operations a second of the machine's matrix product, float32, one thread on a CPU."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     a, b = (torch.randn(MATRIX, MATRIX, device=device) for _ in range(2))
-    best = float("inf")
-    for _ in range(10):
-        tick = time.perf_counter()
-        a @ b
-        _wait(device)
-        best = min(best, time.perf_counter() - tick)
-    torch.set_num_threads(threads)
-    return 2.0 * MATRIX**3 / best
+    best = min(milliseconds(lambda: a @ b, device) for _ in range(10))
+    return 2.0 * MATRIX**3 / (best / 1000.0)
 
 
 @torch.inference_mode()

@@ -44,6 +44,7 @@ from kinaema_ros.training.data import ENCODE_BATCH, encode
 
 FIRST_SEED = 2**31  # training draws the seeds of its scenes and textures below this
 SCENES_PER_TEXTURE_POOL = 8
+MIN_SIZE, MAX_SIZE = 8.0, 20.0  # metres; each side of a building's footprint lies between these
 CAMERA_HEIGHT = (0.3, 0.8)  # metres
 SEEN_DISTANCE, SEEN_ANGLE = 1.0, math.radians(40.0)  # of a seen place's view from a frame of the drive
 COMPILE_FROM = 8000  # images a process: below, compiling the trunk takes longer than it saves
@@ -56,8 +57,6 @@ class EpisodeConfig:
     seed: int
     lengths: tuple[int, ...] = (100, 200, 400, 800)
     queries: int = 16
-    min_size: float = 8.0  # metres; each side of a building's footprint lies between these
-    max_size: float = 20.0
 
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 2 or len(set(self.lengths)) != len(self.lengths):
@@ -110,7 +109,7 @@ def plan_episode(config: EpisodeConfig, index: int) -> Plan:
     """Scene, path and questions of drive ``index``."""
     rng = np.random.default_rng([FIRST_SEED, config.seed, index])
     textures = FIRST_SEED + (config.seed * 65537 + index // SCENES_PER_TEXTURE_POOL) % 2**30
-    scenes = SceneConfig(size_min=config.min_size, size_max=config.max_size, texture_seed=textures)
+    scenes = SceneConfig(size_min=MIN_SIZE, size_max=MAX_SIZE, texture_seed=textures)
     scene, elsewhere = (generate_scene(FIRST_SEED + int(rng.integers(2**31)), scenes) for _ in range(2))
     poses = explore(scene, rng, max(config.lengths))
     other_path = explore(elsewhere, rng, 64)
@@ -155,20 +154,19 @@ _trunk: nn.Module  # of this worker process
 _trunk_hash: str
 
 
-def episodes(
-    config: EpisodeConfig, count: int, trunk: Trunk, workers: int = 0, cache: Path | None = None
-) -> Iterator[Episode]:
-    """Drives 0 to ``count`` - 1 in order, encoded on the CPU by ``workers`` processes (0: one a core).
+def episodes(config: EpisodeConfig, count: int, trunk: Trunk, cache: Path | None = None) -> Iterator[Episode]:
+    """Drives 0 to ``count`` - 1 in order, encoded on the CPU, by one process a core, wherever ``trunk`` is.
 
     ``cache``: folder in which encoded drives are kept and found again by a later run that would make the very
     same ones (the same simulator, trunk, seed and lengths).
     """
-    workers = min(count, workers or len(os.sched_getaffinity(0)))
+    workers = min(count, len(os.sched_getaffinity(0)))
     images = count * (max(config.lengths) + 2 * config.queries * len(config.lengths)) // workers
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.cpu() for name, tensor in trunk.state_dict().items()}
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _start_worker, (trunk.state_dict(), images)) as pool:
+    with context.Pool(workers, _start_worker, (weights, images)) as pool:
         for arrays in pool.imap(_encoded, [(config, index, cache) for index in range(count)]):
             yield _from_arrays(arrays)
 

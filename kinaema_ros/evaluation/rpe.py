@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from kinaema_ros import geometry, metrics
 from kinaema_ros.baselines.learned import KINDS, load_baseline
 from kinaema_ros.baselines.methods import KinaemaMethod, Method, OwnPose, Retrieval, RetrievalPair
 from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, episodes, odometry_of
+from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups
+from kinaema_ros.evaluation.timing import milliseconds, one_thread
 from kinaema_ros.geometry import Array
 from kinaema_ros.model.checkpoint import CheckpointError
 from kinaema_ros.model.encoder import Trunk
+from kinaema_ros.model.estimates import Estimates
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.reporting import number, percent, progress, table
 from kinaema_ros.sim import OdometryNoise
@@ -27,39 +28,6 @@ from kinaema_ros.sim import OdometryNoise
 METHODS = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
 DRIVES_AT_ONCE = 16
 TIMED = 15  # updates and queries that a cost is the median of
-DISTANCES_M = (0.0, 3.0, 6.0, 9.0, math.inf)
-QUARTERS = ("newest quarter", "second", "third", "oldest quarter")
-
-
-@dataclass
-class Answers:
-    """What a method answered at one length: S drives, Q questions about seen places, then Q about unseen ones."""
-
-    pose: Array  # (S, 2 Q, 3) robot_T_query
-    std: Array | None  # (S, 2 Q, 2) of position and yaw
-    seen: Array  # (S, 2 Q) probability
-    truth: Array  # (S, Q, 3)
-    age: Array  # (S, Q) in [0, 1): how long ago the place was last near, as a fraction of the drive
-
-    @property
-    def located(self) -> Array:
-        """The answers about seen places, (S, Q, 3)."""
-        return self.pose[:, : self.truth.shape[1]]
-
-    @property
-    def is_seen(self) -> NDArray[np.bool_]:
-        """(S, 2 Q)."""
-        return np.broadcast_to(np.arange(self.seen.shape[1]) < self.truth.shape[1], self.seen.shape)
-
-    def levels(self) -> Array | None:
-        """Confidence level of the ellipse on whose border each truth lies, (S, Q)."""
-        if self.std is None:
-            return None
-        covariance = np.zeros((*self.truth.shape[:2], 3, 3))
-        std = self.std[:, : self.truth.shape[1]]
-        for axis, column in enumerate((0, 0, 1)):
-            covariance[..., axis, axis] = std[..., column] ** 2
-        return metrics.ellipse_levels(self.located, self.truth, covariance)
 
 
 def evaluate(
@@ -71,7 +39,7 @@ def evaluate(
     baselines: Path,
     device: str,
     cache: Path | None = None,
-) -> tuple[list[dict[str, Any]], dict[str, list[Answers]]]:
+) -> tuple[list[dict[str, Any]], dict[str, list[LabelledEstimates]]]:
     """One record for each method and length, and the answers of each method, one at each length.
 
     ``baselines``: folder of the learned baselines; ``cache``: folder where the encoded drives are kept. Raises
@@ -80,7 +48,7 @@ def evaluate(
     methods = {name: make_method(name, network, baselines) for name in names}
     drives = list(
         progress(
-            episodes(config, scenes, network.trunk.cpu(), cache=cache),
+            episodes(config, scenes, network.trunk, cache=cache),
             total=scenes,
             desc="drives rendered and encoded",
             unit="drive",
@@ -88,7 +56,7 @@ def evaluate(
     )
     odometry = np.stack([odometry_of(drive, noise, config.seed, i) for i, drive in enumerate(drives)])
     records: list[dict[str, Any]] = []
-    answers: dict[str, list[Answers]] = {}
+    answers: dict[str, list[LabelledEstimates]] = {}
     for name, method in methods.items():
         answers[name] = ask(method, drives, odometry, config.lengths, device, name)
         costs = measure_costs(method, network.trunk, drives[0], odometry[0], config.lengths)
@@ -120,9 +88,9 @@ def ask(
     lengths: Sequence[int],
     device: str,
     name: str = "",
-) -> list[Answers]:
+) -> list[LabelledEstimates]:
     """Drive all drives through the method and ask it at each length; ``name`` stands before the progress bar."""
-    collected: list[list[Answers]] = [[] for _ in lengths]
+    collected: list[list[LabelledEstimates]] = [[] for _ in lengths]
     starts = range(0, len(drives), DRIVES_AT_ONCE)
     tick = iter(progress(range(len(starts) * max(lengths)), desc=name, unit="frame"))
     for start in starts:
@@ -138,66 +106,55 @@ def ask(
                 questions = torch.stack([drive.queries[which] for drive in batch]).float().to(device)
                 answer = method.query(state, questions)
                 collected[which].append(
-                    Answers(
-                        answer.pose.double().cpu().numpy(),
-                        None if answer.std is None else answer.std.double().cpu().numpy(),
-                        answer.seen.double().cpu().numpy(),
+                    LabelledEstimates(
+                        Estimates(
+                            answer.pose.double().cpu(),
+                            None if answer.std is None else answer.std.double().cpu(),
+                            answer.seen.double().cpu(),
+                        ),
                         np.stack([_truth(drive, which, t) for drive in batch]),
                         np.stack([(t - drive.last_seen(which, t + 1)) / (t + 1) for drive in batch]),
                     )
                 )
-    return [_joined(parts) for parts in collected]
+    return [LabelledEstimates.joined(parts) for parts in collected]
 
 
 def _truth(drive: Episode, which: int, last: int) -> Array:
     return geometry.between(drive.poses[last], drive.views[which, : drive.num_seen])
 
 
-def _joined(parts: list[Answers]) -> Answers:
-    def join(name: str) -> Any:
-        arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)
-
-    return Answers(*(join(name) for name in ("pose", "std", "seen", "truth", "age")))
-
-
+@one_thread()
 @torch.inference_mode()
 def measure_costs(
     method: Method, trunk: Trunk, drive: Episode, odometry: Array, lengths: Sequence[int]
 ) -> list[dict[str, float]]:
     """At each length the median time of an update and of a query, one image at a time on one thread, and the size."""
     device = next(trunk.parameters()).device
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     image = torch.randint(0, 256, (1, 3, 120, 160), dtype=torch.uint8, device=device)
     poses = torch.from_numpy(odometry)[:, None].to(device)
+
+    def update(state: Any, pose: Tensor) -> None:
+        method.update(state, trunk(image), pose)
+
+    def query(state: Any) -> None:
+        method.query(state, trunk(image)[None]).pose.cpu()
+
     state, costs = method.start(1, max(lengths) + 1), []
     for t in range(max(lengths)):
         state = method.update(state, drive.features[t : t + 1].float().to(device), poses[t])
         if t + 1 in lengths:
-            update, query = [], []
-            for _ in range(TIMED):
-                tick = time.perf_counter()
-                method.update(state, trunk(image), poses[t])
-                update.append(1000.0 * (time.perf_counter() - tick))
-                tick = time.perf_counter()
-                method.query(state, trunk(image)[None]).pose.cpu()
-                query.append(1000.0 * (time.perf_counter() - tick))
-            costs.append(
-                {
-                    "update_ms": float(np.median(update)),
-                    "query_ms": float(np.median(query)),
-                    "state_bytes": method.num_bytes(state),
-                }
-            )
-    torch.set_num_threads(threads)
+            works = (partial(update, state, poses[t]), partial(query, state))
+            times = [[milliseconds(work, device) for work in works] for _ in range(TIMED)]
+            update_ms, query_ms = np.median(times, axis=0).tolist()
+            size = method.num_bytes(state)
+            costs.append({"update_ms": update_ms, "query_ms": query_ms, "state_bytes": size})
     return costs
 
 
 def record(
     name: str,
     length: int,
-    answers: Answers,
+    answers: LabelledEstimates,
     cost: dict[str, float],
     config: EpisodeConfig,
     noise: OdometryNoise,
@@ -212,29 +169,11 @@ def record(
         "queries": answers.truth[..., 0].size,
         "seed": config.seed,
         **metrics.accuracy_summary(*metrics.pose_errors(answers.located, answers.truth)),
-        "seen_auroc": metrics.auroc(answers.seen, answers.is_seen),
+        "seen_auroc": metrics.auroc(answers.estimates.seen, answers.is_seen),
         **coverage,
         **cost,
         "odom_noise": [noise.fraction, noise.degrees],
     }
-
-
-def groups(name: str, answers: Sequence[Answers], lengths: Sequence[int]) -> list[dict[str, Any]]:
-    """Accuracy by how long ago the place was last near, in quarters of the drive, and by its distance."""
-    entries = []
-    for length, answer in zip(lengths, answers, strict=True):
-        position, yaw = metrics.pose_errors(answer.located, answer.truth)
-        quarter = np.minimum((4 * answer.age).astype(int), 3)
-        distance = np.hypot(answer.truth[..., 0], answer.truth[..., 1])
-        chosen = [("age", QUARTERS[q], quarter == q) for q in range(4)]
-        for near, far in zip(DISTANCES_M, DISTANCES_M[1:], strict=False):
-            text = f"{near:.0f} to {far:.0f} m" if math.isfinite(far) else f"beyond {near:.0f} m"
-            chosen.append(("distance", text, (near <= distance) & (distance < far)))
-        for kind, group, mask in chosen:
-            summary = metrics.accuracy_summary(position[mask], yaw[mask])
-            entry = {"method": name, "length": length, "by": kind, "group": group, "queries": int(mask.sum())}
-            entries.append({**entry, **summary})
-    return entries
 
 
 def records_table(records: list[dict[str, Any]]) -> str:
@@ -259,7 +198,7 @@ def records_table(records: list[dict[str, Any]]) -> str:
     return table(rows, (*header, "in 50 %", "in 90 %", "update", "query", "state"))
 
 
-def groups_table(answers: dict[str, list[Answers]], lengths: Sequence[int]) -> str:
+def groups_table(answers: dict[str, list[LabelledEstimates]], lengths: Sequence[int]) -> str:
     """Accuracy within 1 m and 20 degrees at the longest length."""
     rows, header = [], ("method", "frames")
     for name, of_lengths in answers.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,9 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kinaema_ros import metrics
-
-if TYPE_CHECKING:
-    from kinaema_ros.evaluation.rpe import Answers
+from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups
 
 STYLE = {
     "kinaema": ("#c1121f", "o"),
@@ -27,10 +25,10 @@ STYLE = {
 LEVEL = "acc_1m_20deg"
 
 
-def write_plots(folder: Path, answers: dict[str, list[Answers]], lengths: Sequence[int]) -> list[Path]:
+def write_plots(
+    folder: Path, answers: dict[str, list[LabelledEstimates]], lengths: Sequence[int]
+) -> list[Path]:
     """Write accuracy.png, age.png, distance.png and calibration.png; returns their paths."""
-    from kinaema_ros.evaluation.rpe import groups
-
     entries = [entry for name in answers for entry in groups(name, answers[name], lengths)]
     longest = [entry for entry in entries if entry["length"] == lengths[-1]]
     title = f"within 1 m and 20°, {lengths[-1]} frames"
@@ -42,7 +40,7 @@ def write_plots(folder: Path, answers: dict[str, list[Answers]], lengths: Sequen
     ]
 
 
-def _by_length(answers: dict[str, list[Answers]], lengths: Sequence[int]) -> Figure:
+def _by_length(answers: dict[str, list[LabelledEstimates]], lengths: Sequence[int]) -> Figure:
     figure, panels = _figure(len(metrics.ACCURACY_LEVELS))
     for axes, (key, (metres, radians)) in zip(panels, metrics.ACCURACY_LEVELS.items(), strict=True):
         for name, of_lengths in answers.items():
@@ -78,7 +76,7 @@ def _by_group(entries: list[dict[str, Any]], kind: str, title: str) -> Figure:
     return figure
 
 
-def _calibration(answers: dict[str, list[Answers]], lengths: Sequence[int]) -> Figure:
+def _calibration(answers: dict[str, list[LabelledEstimates]], lengths: Sequence[int]) -> Figure:
     figure, (ellipses, roc) = _figure(2)
     nominal = np.linspace(0.0, 1.0, 101)
     for name, of_lengths in answers.items():
@@ -86,8 +84,8 @@ def _calibration(answers: dict[str, list[Answers]], lengths: Sequence[int]) -> F
         levels = answer.levels()
         if levels is not None:
             ellipses.plot(nominal, metrics.coverage(levels, nominal), color=color, label=name)
-        false_positive, true_positive, _ = metrics.roc_curve(answer.seen, answer.is_seen)
-        auroc = metrics.auroc(answer.seen, answer.is_seen)
+        false_positive, true_positive, _ = metrics.roc_curve(answer.estimates.seen, answer.is_seen)
+        auroc = metrics.auroc(answer.estimates.seen, answer.is_seen)
         roc.plot(false_positive, true_positive, color=color, label=f"{name}, AUROC {auroc:.3f}")
     ellipses.set(xlabel="confidence level of the ellipse", ylabel="share of true positions inside")
     ellipses.set_title(f"covariance of position, {lengths[-1]} frames")

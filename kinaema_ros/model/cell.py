@@ -63,10 +63,6 @@ class MemoryState:
             graph=PoseGraph.empty(config.pose_graph, n, batch, device),
         )
 
-    def detached(self) -> MemoryState:
-        """The same memory, cut off from the computation that led to it."""
-        return replace(self, key=self.key.detach(), content=self.content.detach())
-
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the memory consists of, by name."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "graph"}

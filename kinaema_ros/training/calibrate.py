@@ -17,7 +17,7 @@ from kinaema_ros.model.decoder import Fusion, PairEstimate, fuse
 from kinaema_ros.model.network import Kinaema, distinctness
 from kinaema_ros.model.se2 import between
 from kinaema_ros.training.config import TrainConfig
-from kinaema_ros.training.data import Trajectory
+from kinaema_ros.training.data import Trajectory, in_batches
 from kinaema_ros.training.losses import pose_distance, pose_log_likelihood
 from kinaema_ros.training.memory_stage import drifting_odometry
 
@@ -81,12 +81,8 @@ def calibrate(
     generator = torch.Generator().manual_seed(config.seed)
     asked = Asked.joined(
         part
-        for start in range(
-            0, len(trajectories) - 1, BATCH
-        )  # two at least: the unseen places are another one's
-        for part in ask(
-            network, trajectories[start : start + BATCH], config.max_odometry_noise, generator, device
-        )
+        for batch in in_batches(trajectories, BATCH)
+        for part in ask(network, batch, config.max_odometry_noise, generator, device)
     )
     fit = torch.arange(len(asked.label), device=device) % 2 == 0
     with torch.enable_grad():

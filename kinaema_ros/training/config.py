@@ -29,24 +29,24 @@ class TrainConfig:
     memory_queries: int = 32
     frames_per_embedding: float = 2.5  # in the second stage, to learn with merging; N is free afterwards
     max_odometry_noise: tuple[float, float] = (0.03, 0.3)  # fraction of the distance, degrees; per step
-    detach_every: int = 0  # truncate back-propagation to this many updates, 0: never
     calibration_sequences: int = 48  # fresh ones, after training
     calibration_frames: int = 400  # of each: certainty must be judged after long drives, too
+    evaluate_every: int = 20  # steps between two evaluations on trajectories held out, 0: never
+    held_out_trajectories: int = 16
     checkpoint_minutes: float = 3.0
     model: KinaemaConfig = field(default_factory=KinaemaConfig)
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
-        if self.calibration_sequences < 2:
-            raise ValueError(
-                f"calibration_sequences = {self.calibration_sequences} is out of range: it must be at least 2"
-            )
-        for name in ("pair_steps", "memory_steps", "detach_every"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} = {getattr(self, name)} is out of range: it must be at least 0")
-        for name in ("pair_batch", "memory_batch", "memory_queries"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} is out of range: it must be at least 1")
+        least = dict.fromkeys(("pair_steps", "memory_steps", "evaluate_every"), 0)
+        least |= dict.fromkeys(("pair_batch", "memory_queries"), 1)
+        # Two: the places that a trajectory has not seen are those of another one.
+        least |= dict.fromkeys(("memory_batch", "held_out_trajectories", "calibration_sequences"), 2)
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} is out of range: it must be at least {minimum}"
+                )
         if self.frames_per_embedding <= 0.0:
             raise ValueError(
                 f"frames_per_embedding = {self.frames_per_embedding} is out of range: it must be more than 0"

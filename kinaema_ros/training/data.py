@@ -29,6 +29,7 @@ from kinaema_ros.sim import (
 from kinaema_ros.training.pretrained import load_pretrained_trunk
 
 ENCODE_BATCH = 32
+CALIBRATION_SEED, HELD_OUT_SEED = 1_000_003, 2_000_003  # added to a run's: trajectories that no step sees
 SCENES_PER_TEXTURE_POOL = 128  # drawing a pool of textures takes as long as rendering two hundred views
 
 
@@ -49,6 +50,11 @@ class DataConfig:
     new_per_step: float = 0.4  # trajectories rendered for each step; the oldest leave the pool
     workers: int = 1
     compile: bool = True  # the trunk; halves its time on a CPU, costs half a minute at the start
+
+    def __post_init__(self) -> None:
+        for name in ("pool", "pool_start"):  # a step asks one trajectory for places of another one
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} = {getattr(self, name)} is out of range: it must be at least 2")
 
 
 @dataclass
@@ -71,7 +77,7 @@ def mask_field_of_view(image: np.ndarray, hfov: float, canonical_hfov: float) ->
     image[:, :left], image[:, width - left :] = 127, 127
 
 
-def render_sequence(config: DataConfig, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def render_trajectory(config: DataConfig, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images (T + Q, H, W, 3) uint8, poses (T + Q, 3), sources (Q,) of trajectory ``index``."""
     rng = np.random.default_rng([config.seed, index])
     scene_config = SceneConfig(
@@ -106,7 +112,7 @@ def vary_exposure(images: np.ndarray, rng: np.random.Generator) -> None:
 
 
 class TrajectoryDataset(Dataset[Trajectory]):
-    """Sequences ``start``, ``start + stride``, ... (a rank of several takes every ``stride``-th)."""
+    """Trajectories ``start``, ``start + stride``, ... (a rank of several takes every ``stride``-th)."""
 
     def __init__(self, config: DataConfig, start: int, stride: int, length: int, encode: bool):
         self.config, self.start, self.stride, self.length, self.encode = config, start, stride, length, encode
@@ -116,7 +122,7 @@ class TrajectoryDataset(Dataset[Trajectory]):
         return self.length
 
     def __getitem__(self, item: int) -> Trajectory:
-        images, poses, source = render_sequence(self.config, self.start + item * self.stride)
+        images, poses, source = render_trajectory(self.config, self.start + item * self.stride)
         features = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
         if self.encode:
             features = encode(self.trunk, features)
@@ -186,10 +192,16 @@ class Pool:
 
 
 def rendered_before(config: DataConfig, step: int) -> int:
-    """Sequences that have been in the pool when ``step`` is taken."""
+    """Trajectories that have been in the pool when ``step`` is taken."""
     return config.pool_start + math.floor(step * config.new_per_step)
 
 
 def first_in_pool(config: DataConfig, step: int) -> int:
     """Oldest of them that is still there."""
     return max(0, rendered_before(config, step) - config.pool)
+
+
+def in_batches(trajectories: list[Trajectory], size: int) -> Iterator[list[Trajectory]]:
+    """``size`` at a time. A single one at the end is left out: there is no other whose places it has not seen."""
+    for start in range(0, len(trajectories) - 1, size):
+        yield trajectories[start : start + size]

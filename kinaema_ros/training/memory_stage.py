@@ -13,8 +13,38 @@ from torch import Tensor
 from kinaema_ros.model.cell import MemoryState
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between, compose
+from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.data import Trajectory
 from kinaema_ros.training.losses import is_match, pose_log_likelihood
+from kinaema_ros.training.stage import Stage
+
+
+def memory_stage(config: TrainConfig) -> Stage:
+    """Descriptor, pair head and cell learn, from drives that grow longer as ``memory_frames`` says."""
+
+    def batch(
+        trajectories: list[Trajectory], rng: np.random.Generator, device: torch.device, done: int
+    ) -> TrajectoryBatch:
+        frames = config.memory_frames[done * len(config.memory_frames) // config.memory_steps]
+        return trajectory_batch(
+            trajectories, rng, device, frames, config.memory_queries, config.max_odometry_noise
+        )
+
+    return Stage(
+        "memory",
+        steps=config.memory_steps,
+        batch_size=config.memory_batch,
+        peak_rate=config.memory_learning_rate,
+        parameters=lambda network: [
+            *network.descriptor.parameters(),
+            *network.head.parameters(),
+            *network.cell.parameters(),
+        ],
+        batch=batch,
+        loss=lambda network, batch, seed: memory_loss(
+            network, batch, config.num_embeddings(batch.features.shape[1])
+        ),
+    )
 
 
 @dataclass
@@ -27,7 +57,7 @@ class TrajectoryBatch:
     queries: Tensor  # (S, Q, F)
     query_poses: Tensor  # (S, Q, 3) float64
     source: Tensor  # (S, Q) frame near which the query lies
-    unseen: Tensor  # (S, Q, F) queries of another scene
+    unseen: Tensor  # (S, Q, F) queries of another trajectory of the batch
 
 
 def drifting_odometry(poses: Tensor, fraction: Tensor, degrees: Tensor, generator: torch.Generator) -> Tensor:
@@ -55,7 +85,12 @@ def trajectory_batch(
     queries: int,
     max_noise: tuple[float, float],
 ) -> TrajectoryBatch:
-    """TrajectoryBatch of the given length cut from trajectories of at least that length."""
+    """TrajectoryBatch of the given length cut from trajectories of at least that length.
+
+    ``ValueError`` for fewer than two trajectories: the places that one has not seen are those of another one.
+    """
+    if len(trajectories) < 2:
+        raise ValueError("a batch needs at least 2 trajectories: one has not seen the places of another one")
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     parts: dict[str, list[Tensor]] = {
         name: [] for name in ("features", "poses", "queries", "query_poses", "source")
@@ -87,18 +122,8 @@ def trajectory_batch(
     )
 
 
-def remember(network: Kinaema, drives: TrajectoryBatch, state: MemoryState, detach_every: int) -> MemoryState:
-    """Drive through the frames; gradients reach back at most ``detach_every`` updates, 0: to the start."""
-    key, content, _ = network.descriptor(drives.features)
-    for t in range(drives.features.shape[1]):
-        if detach_every and t and t % detach_every == 0:
-            state = state.detached()
-        state = network.cell(state, key[:, t], content[:, t], drives.odometry[:, t])
-    return state
-
-
 def memory_loss(
-    network: Kinaema, drives: TrajectoryBatch, num_embeddings: int, detach_every: int = 0
+    network: Kinaema, drives: TrajectoryBatch, num_embeddings: int
 ) -> tuple[Tensor, dict[str, float]]:
     """Likelihood of the true relative pose under the mixture of hypotheses, and recognition of what was seen.
 
@@ -106,7 +131,9 @@ def memory_loss(
     """
     size = replace(network.config, num_embeddings=num_embeddings)
     state = MemoryState.empty(size, len(drives.features), drives.features.device)
-    state = remember(network, drives, state, detach_every)
+    key, content, _ = network.descriptor(drives.features)
+    for t in range(drives.features.shape[1]):
+        state = network.cell(state, key[:, t], content[:, t], drives.odometry[:, t])
     truth = between(drives.poses[:, -1:], drives.query_poses).to(drives.queries.dtype)  # (S, Q, 3)
     hypotheses = network.hypotheses(state, drives.queries)
     likelihood = pose_log_likelihood(hypotheses.estimate, truth[:, :, None])  # (S, Q, K)

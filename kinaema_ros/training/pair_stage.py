@@ -12,14 +12,31 @@ from torch import Tensor
 
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between
+from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.data import Trajectory
 from kinaema_ros.training.losses import contrastive_loss, is_match, pose_log_likelihood, soft_target
+from kinaema_ros.training.stage import Stage
 
-WINDOW, WINDOW_QUERIES = (
-    32,
-    24,
-)  # views of a trajectory that a step sees: consecutive frames, queries near them
+# Views of a trajectory that a step sees: consecutive frames, and queries near them.
+WINDOW, WINDOW_QUERIES = 32, 24
 NEAR_PAIRS, HARD_PAIRS = 2, 2  # views shown to the head together with each view: by pose, by similarity
+
+
+def pair_stage(config: TrainConfig) -> Stage:
+    """Descriptor, pair head and the temperature of the contrastive loss learn."""
+    return Stage(
+        "pairs",
+        steps=config.pair_steps,
+        batch_size=config.pair_batch,
+        peak_rate=config.pair_learning_rate,
+        parameters=lambda network: [
+            *network.descriptor.parameters(),
+            *network.head.parameters(),
+            network.temperature,
+        ],
+        batch=lambda trajectories, rng, device, done: pair_batch(trajectories, rng, device),
+        loss=pair_loss,
+    )
 
 
 def pair_batch(
@@ -41,11 +58,10 @@ def pair_batch(
     return torch.stack(features).to(device, torch.float32), torch.stack(poses).to(device)
 
 
-def pair_loss(
-    network: Kinaema, batch: tuple[Tensor, Tensor], generator: torch.Generator
-) -> tuple[Tensor, dict[str, float]]:
-    """Contrastive loss of the keys + likelihood and recognition of pairs; metrics for the progress line."""
+def pair_loss(network: Kinaema, batch: tuple[Tensor, Tensor], seed: int) -> tuple[Tensor, dict[str, float]]:
+    """Contrastive loss of the keys + likelihood and recognition of pairs, which ``seed`` draws; metrics."""
     features, poses = batch
+    generator = torch.Generator(device=features.device).manual_seed(seed)
     scenes, views = features.shape[:2]
     key, content, probe = (x.flatten(0, 1) for x in network.descriptor(features))
     near = soft_target(poses, poses)  # (S, V, V)

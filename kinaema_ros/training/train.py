@@ -1,6 +1,6 @@
 """The training loop: two stages, one optimiser each, then calibration on fresh scenes.
 
-A run lives in a folder: ``state.pt`` (everything needed to go on exactly), ``log.jsonl`` (one line a report),
+A run lives in a folder: ``state.pt`` (everything needed to continue exactly), ``log.jsonl`` (one line a report),
 TensorBoard events, and in the end ``kinaema.safetensors``. Run under torchrun for several processes.
 """
 
@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import os
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,16 +25,28 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
-from kinaema_ros.errors import InputError
 from kinaema_ros.model.checkpoint import load_network, save_network, usable_device
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.calibrate import calibrate
 from kinaema_ros.training.config import TrainConfig
-from kinaema_ros.training.data import DataConfig, Pool, Trajectory, encode, first_in_pool, stream
-from kinaema_ros.training.memory_stage import TrajectoryBatch, memory_loss, trajectory_batch
-from kinaema_ros.training.pair_stage import pair_batch, pair_loss
+from kinaema_ros.training.data import (
+    CALIBRATION_SEED,
+    HELD_OUT_SEED,
+    DataConfig,
+    Pool,
+    Trajectory,
+    encode,
+    first_in_pool,
+    in_batches,
+    stream,
+)
+from kinaema_ros.training.memory_stage import memory_stage
+from kinaema_ros.training.pair_stage import pair_stage
 from kinaema_ros.training.pretrained import load_pretrained_trunk
+from kinaema_ros.training.run import Log, Means, Run
+from kinaema_ros.training.stage import Stage
 
+logger = logging.getLogger(__name__)
 REPORT_EVERY = 20  # steps
 
 
@@ -53,60 +68,24 @@ class Process:
             device = f"cuda:{os.environ['LOCAL_RANK']}"
         return cls(dist.get_rank(), dist.get_world_size(), torch.device(device))
 
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` is true in any of the processes."""
+        if self.world == 1:
+            return flag
+        flags = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags.item())
+
 
 class Objective(nn.Module):
-    """The loss as a module, so that DistributedDataParallel sees one forward pass a step."""
+    """A stage's loss as a module, so that DistributedDataParallel sees one forward pass a step."""
 
-    def __init__(self, network: Kinaema, config: TrainConfig):
+    def __init__(self, network: Kinaema, stage: Stage):
         super().__init__()
-        self.network, self.config = network, config
+        self.network, self.stage = network, stage
 
-    def forward(self, stage: str, batch: object, step: int) -> tuple[Tensor, dict[str, float]]:
-        if stage == "pairs":
-            generator = torch.Generator(device=self.network.temperature.device).manual_seed(step)
-            return pair_loss(self.network, batch, generator)  # type: ignore[arg-type]
-        assert isinstance(batch, TrajectoryBatch)
-        return memory_loss(
-            self.network, batch, self.config.num_embeddings(batch.features.shape[1]), self.config.detach_every
-        )
-
-
-def stage_parameters(network: Kinaema, stage: str) -> list[nn.Parameter]:
-    """What a stage trains; everything else is frozen meanwhile."""
-    network.requires_grad_(False)
-    modules: list[nn.Module] = [network.descriptor, network.head]
-    if stage == "memory":
-        modules.append(network.cell)
-    parameters = [p for m in modules for p in m.parameters()]
-    if stage == "pairs":
-        parameters.append(network.temperature)
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    return parameters
-
-
-def learning_rate(config: TrainConfig, step: int) -> tuple[str, float]:
-    """Stage and learning rate of a step: short warm-up, then a cosine to a twentieth."""
-    if step < config.pair_steps:
-        stage, done, total, peak = "pairs", step, config.pair_steps, config.pair_learning_rate
-    else:
-        done, total, peak = step - config.pair_steps, config.memory_steps, config.memory_learning_rate
-        stage = "memory"
-    warm = min(1.0, (done + 1) / max(1, min(100, total // 10)))
-    return stage, peak * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done / total)))
-
-
-def make_batch(config: TrainConfig, stage: str, step: int, pool: Pool, process: Process) -> object:
-    """The batch of a step: a function of configuration, step and rank alone."""
-    rng = np.random.default_rng([config.seed, step, process.rank])
-    if stage == "pairs":
-        return pair_batch(pool.sample(rng, config.pair_batch), rng, process.device)
-    lengths = config.memory_frames
-    frames = lengths[(step - config.pair_steps) * len(lengths) // config.memory_steps]
-    chosen = pool.sample(rng, config.memory_batch)
-    return trajectory_batch(
-        chosen, rng, process.device, frames, config.memory_queries, config.max_odometry_noise
-    )
+    def forward(self, batch: Any, seed: int) -> tuple[Tensor, dict[str, float]]:
+        return self.stage.loss(self.network, batch, seed)
 
 
 def train(
@@ -116,12 +95,12 @@ def train(
     minutes: float | None = None,
     pool: Pool | None = None,
 ) -> Path | None:
-    """Train, or go on with the run in ``folder``. Returns the finished checkpoint, None if time ran out first.
+    """Train, or continue the run in ``folder``. Returns the finished checkpoint, None if time ran out first.
 
-    An interrupted run continues with the curve that it would have had. ``pool``: drives rendered already, for
-    several runs on the same ones. ``ValueError`` if the run in the folder was started with another configuration.
+    An interrupted run continues with the curve that it would have had. ``pool``: trajectories rendered already,
+    for several runs on the same ones. ``ValueError`` if the run in the folder was started with another configuration.
     """
-    started = time.monotonic()
+    run = Run(folder, config.to_dict(), minutes)
     process = Process.join(device)
     chief = process.rank == 0
     torch.manual_seed(config.seed)
@@ -130,75 +109,116 @@ def train(
     network = network.to(process.device)
     if process.device.type == "cuda":
         network.cell.compile(fullgraph=True)  # hundreds of small kernels an update become a few
-    objective: nn.Module = Objective(network, config)
-    step, optimiser_state, stage = 0, None, ""
-    if (folder / "state.pt").exists():
-        saved = torch.load(folder / "state.pt", map_location=process.device, weights_only=True)
-        if json.loads(saved["config"]) != json.loads(json.dumps(config.to_dict())):
-            raise InputError(f"{folder} holds a run with another configuration; choose another folder")
+    step, optimiser_state = 0, None
+    if (saved := run.resume(process.device)) is not None:
         network.load_state_dict(saved["network"])
         step, optimiser_state = saved["step"], saved["optimiser"]
-    folder.mkdir(parents=True, exist_ok=True)
-    log = Log(folder, config, step, process.device) if chief else None
+    log = Log(folder, config.total_steps) if chief else None
 
     pool = pool or fill_pool(config.data, network, process, step)
+    held_out = []
+    if chief and config.evaluate_every:
+        held_out = fresh_trajectories(
+            config.data, HELD_OUT_SEED, config.held_out_trajectories, network, process
+        )
     if step == 0:
         sample = pool.sample(np.random.default_rng(config.seed), 64)
         network.descriptor.standardise(torch.cat([s.features for s in sample]).to(process.device))
     network.train()
-    last_save = time.monotonic()
-    while step < config.total_steps:
-        now, rate = learning_rate(config, step)
-        if now != stage:
-            stage = now
-            parameters = stage_parameters(network, stage)
-            optimiser = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
-            if optimiser_state is not None:
-                optimiser.load_state_dict(optimiser_state)
-                optimiser_state = None
-            run = DistributedDataParallel(objective) if process.world > 1 else objective
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        batch = make_batch(config, stage, step, pool, process)
-        torch.manual_seed((config.seed * 1_000_003 + step) * process.world + process.rank)  # of the dropout
-        counter = FlopCounterMode(display=False) if log and log.wants_work(stage) else nullcontext()
-        with (
-            counter,
-            torch.autocast(process.device.type, torch.bfloat16, enabled=process.device.type == "cuda"),
-        ):
-            loss, metrics = run(stage, batch, step)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 2.0)
-        optimiser.step()
-        step += 1
-        last_of_stage = step == config.pair_steps
-        if log:
-            if isinstance(counter, FlopCounterMode):
-                log.work[stage] = counter.get_total_flops()
-            log.report(step, stage, rate, metrics)
-        out_of_time = minutes is not None and time.monotonic() - started > 60 * minutes
-        if process.world > 1:  # ranks must stop at the same step
-            flag = torch.tensor(float(out_of_time), device=process.device)
-            dist.all_reduce(flag, dist.ReduceOp.MAX)
-            out_of_time = bool(flag.item())
-        due = time.monotonic() - last_save > 60 * config.checkpoint_minutes
-        if chief and (due or out_of_time or last_of_stage or step == config.total_steps):
-            state = None if last_of_stage else optimiser.state_dict()
-            save_state(folder, config, network, state, step)
-            last_save = time.monotonic()
-        if out_of_time and step < config.total_steps:
-            return None
-        if step < config.total_steps:
+    end = 0
+    for stage in (pair_stage(config), memory_stage(config)):
+        begin, end = end, end + stage.steps
+        if step >= end:
+            continue
+        parameters = stage.parameters(network)
+        network.requires_grad_(False)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.05)
+        if optimiser_state is not None:
+            optimiser.load_state_dict(optimiser_state)
+            optimiser_state = None
+        objective: nn.Module = Objective(network, stage)
+        if process.world > 1:
+            objective = DistributedDataParallel(objective)
+        means, speed = Means(), Speed(process.device)
+        while step < end:
+            # The batch is a function of configuration, step and rank alone, so that a run can be resumed.
             pool.advance(step)
-    if chief:
-        report = calibrate(network, config, process.device, fresh_trajectories(config, network, process))
-        path = folder / "kinaema.safetensors"
-        save_network(path, network, {"train": config.to_dict(), "steps": step, "calibration": report})
-        load_network(path)  # what was written can be read
-        print(f"wrote {path}: {json.dumps(report)}", flush=True)
-        return path
-    return None
+            rng = np.random.default_rng([config.seed, step, process.rank])
+            batch = stage.batch(pool.sample(rng, stage.batch_size), rng, process.device, step - begin)
+            rate = stage.learning_rate(step - begin)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            # Of the dropout.
+            torch.manual_seed((config.seed * 1_000_003 + step) * process.world + process.rank)
+            with speed.counted(), half_precision_on_a_gpu(process.device):
+                loss, metrics = objective(batch, step)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 2.0)
+            optimiser.step()
+            step += 1
+            if log:
+                means.add(metrics)
+                if step % REPORT_EVERY == 0 or step == end:
+                    values = means.take()
+                    values |= speed.take(values.pop("frames"))
+                    log.write(stage.name, step, values, stage=stage.name, lr=rate)
+                if held_out and (step % config.evaluate_every == 0 or step == end):
+                    values = evaluate(network, stage, held_out, config.seed, process.device)
+                    log.write(f"{stage.name} held out", step, values, stage=stage.name, held_out=True)
+            out_of_time = process.any(run.out_of_time())  # all processes must stop at the same step
+            due = run.minutes_since_save() > config.checkpoint_minutes
+            if chief and (due or out_of_time or step == end):
+                state = None if step == end else optimiser.state_dict()
+                run.save({"network": network.state_dict(), "optimiser": state, "step": step})
+            if out_of_time and step < config.total_steps:
+                return None
+    if not chief:
+        return None
+    fresh = fresh_trajectories(
+        dataclasses.replace(
+            config.data,
+            frames=config.calibration_frames,
+            queries=config.data.queries * config.calibration_frames // config.data.frames,
+        ),
+        CALIBRATION_SEED,
+        config.calibration_sequences,
+        network,
+        process,
+    )
+    report = calibrate(network, config, process.device, fresh)
+    path = folder / "kinaema.safetensors"
+    save_network(path, network, {"train": config.to_dict(), "steps": step, "calibration": report})
+    load_network(path)  # what was written can be read
+    logger.info("wrote %s: %s", path, json.dumps(report))
+    return path
+
+
+@torch.no_grad()
+def evaluate(
+    network: Kinaema, stage: Stage, held_out: list[Trajectory], seed: int, device: torch.device
+) -> dict[str, float]:
+    """Means of loss and metrics on trajectories that no step sees, of batches as the stage's last step has them.
+
+    The questions are the same in every call. Leaves the network and the global random state as they were.
+    """
+    network.eval()
+    rng, means = np.random.default_rng(seed), Means()
+    for trajectories in in_batches(held_out, stage.batch_size):
+        batch = stage.batch(trajectories, rng, device, stage.steps - 1)
+        with half_precision_on_a_gpu(device):
+            _, metrics = stage.loss(network, batch, seed)
+        means.add(metrics)
+    network.train()
+    values = means.take()
+    del values["frames"]
+    return values
+
+
+def half_precision_on_a_gpu(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
 def fill_pool(data: DataConfig, network: Kinaema, process: Process, step: int) -> Pool:
@@ -214,32 +234,12 @@ def fill_pool(data: DataConfig, network: Kinaema, process: Process, step: int) -
     return Pool(data, source, step)
 
 
-def fresh_trajectories(config: TrainConfig, network: Kinaema, process: Process) -> list[Trajectory]:
-    """Sequences that no training step has seen."""
-    data = dataclasses.replace(
-        config.data,
-        seed=config.data.seed + 1_000_003,
-        pool_start=config.calibration_sequences,
-        frames=config.calibration_frames,
-        queries=config.data.queries * config.calibration_frames // config.data.frames,
-    )
+def fresh_trajectories(
+    data: DataConfig, seed: int, count: int, network: Kinaema, process: Process
+) -> list[Trajectory]:
+    """``count`` trajectories that no step sees, of a seed that lies ``seed`` above the training's."""
+    data = dataclasses.replace(data, seed=data.seed + seed, pool_start=count)
     return fill_pool(data, network, process, 0).trajectories
-
-
-def save_state(
-    folder: Path, config: TrainConfig, network: Kinaema, optimiser: dict | None, step: int
-) -> None:
-    partial = folder / "state.pt.partial"
-    torch.save(
-        {
-            "config": json.dumps(config.to_dict()),
-            "network": network.state_dict(),
-            "optimiser": optimiser,
-            "step": step,
-        },
-        partial,
-    )
-    os.replace(partial, folder / "state.pt")
 
 
 def matmul_rate(device: torch.device) -> float:
@@ -254,42 +254,30 @@ def matmul_rate(device: torch.device) -> float:
     return 2 * n**3 / best
 
 
-class Log:
-    """Progress lines for people, log.jsonl for plots, TensorBoard where it is installed."""
+class Speed:
+    """How fast a stage trains, and how much of what the machine can do its arithmetic takes."""
 
-    def __init__(self, folder: Path, config: TrainConfig, step: int, device: torch.device):
-        self.file = open(folder / "log.jsonl", "a", buffering=1)
-        self.config = config
+    def __init__(self, device: torch.device):
         self.peak = matmul_rate(device)
-        self.work: dict[str, int] = {}  # floating-point operations of a step, by stage
-        self.tick, self.tick_step = time.monotonic(), step
-        self.sums: dict[str, float] = {}
-        try:
-            from torch.utils.tensorboard import SummaryWriter
+        self.operations: int | None = None  # floating-point operations of a step
+        self.steps, self.tick = 0, time.monotonic()
 
-            self.board = SummaryWriter(str(folder))
-        except ModuleNotFoundError:
-            self.board = None  # type: ignore[assignment]
-
-    def wants_work(self, stage: str) -> bool:
-        """Whether the operations of this stage's steps have still to be counted."""
-        return stage not in self.work
-
-    def report(self, step: int, stage: str, rate: float, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        if step % REPORT_EVERY and step != self.config.total_steps:
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Around the arithmetic of each step."""
+        self.steps += 1
+        if self.operations is not None:
+            yield
             return
-        steps = step - self.tick_step
-        seconds = (time.monotonic() - self.tick) / steps
-        means = {name: round(value / steps, 5) for name, value in self.sums.items()}
-        means["frames_per_s"] = round(metrics["frames"] / seconds, 1)
-        means["of_peak"] = round(self.work[stage] / seconds / self.peak, 4)
-        del means["frames"]
-        self.file.write(json.dumps({"step": step, "stage": stage, "lr": rate, **means}) + "\n")
-        text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-        print(f"{stage} {step}/{self.config.total_steps}  {text}", flush=True)
-        if self.board is not None:
-            for name, value in means.items():
-                self.board.add_scalar(f"{stage}/{name}", value, step)
-        self.tick, self.tick_step, self.sums = time.monotonic(), step, {}
+        with FlopCounterMode(display=False) as counter:
+            yield
+        self.operations = counter.get_total_flops()
+
+    def take(self, frames: float) -> dict[str, float]:
+        """Of the steps since the last call, of ``frames`` each. Rendering counts as time, not as work."""
+        seconds = (time.monotonic() - self.tick) / self.steps
+        self.steps, self.tick = 0, time.monotonic()
+        return {
+            "frames_per_s": round(frames / seconds, 1),
+            "of_peak": round((self.operations or 0) / seconds / self.peak, 4),
+        }

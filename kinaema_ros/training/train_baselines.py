@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +21,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinaema_ros.baselines.learned import Baseline, load_baseline, new_baseline, save_baseline
-from kinaema_ros.errors import InputError
 from kinaema_ros.model.decoder import PairEstimate
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between, inverse
 from kinaema_ros.training.calibrate import Evidence, fit_fusion, report
-from kinaema_ros.training.data import DataConfig, Pool, Trajectory, first_in_pool, stream
+from kinaema_ros.training.data import (
+    CALIBRATION_SEED,
+    DataConfig,
+    Pool,
+    Trajectory,
+    first_in_pool,
+    in_batches,
+    stream,
+)
 from kinaema_ros.training.losses import pose_distance, pose_log_likelihood
 from kinaema_ros.training.memory_stage import TrajectoryBatch, trajectory_batch
+from kinaema_ros.training.run import Log, Means, Run, learning_rate
 
-CALIBRATION_SEED = 1_000_003  # added to the data's: drives that no step sees
+logger = logging.getLogger(__name__)
 REPORT_EVERY = 50  # steps
-SAVE_EVERY = 120.0  # seconds
+SAVE_EVERY = 2.0  # minutes
 
 
 @dataclass(frozen=True)
@@ -51,9 +59,12 @@ class BaselineConfig:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "queries", "calibration_drives"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} is out of range: it must be at least 1")
+        # Two: the places that a drive has not seen are those of another one.
+        for name, least in {"steps": 1, "batch": 2, "queries": 1, "calibration_drives": 2}.items():
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} is out of range: it must be at least {least}"
+                )
         if max(self.frames) > self.data.frames:
             raise ValueError(f"frames = {self.frames} is out of range: data.frames is {self.data.frames}")
 
@@ -89,78 +100,54 @@ def train_baselines(
     config: BaselineConfig,
     folder: Path,
     minutes: float | None = None,
-    pool: Pool | None = None,
 ) -> list[Path]:
-    """Train on the CPU, or go on with the run in ``folder``; one checkpoint each, [] if time ran out first.
+    """Train on the CPU, or continue the run in ``folder``; one checkpoint each, [] if time ran out first.
 
-    ``pool``: drives rendered already, for several runs on the same ones.
+    ``ValueError`` if the run in the folder was started with another configuration.
     """
-    started = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
+    summary = dataclasses.asdict(config)
+    run = Run(folder, {**summary, "names": names}, minutes)
     torch.manual_seed(config.seed)
     baselines = {name: new_baseline(name, network).requires_grad_(True).train() for name in names}
     optimisers = {name: _optimiser(baseline, config) for name, baseline in baselines.items()}
-    step, summary = 0, json.loads(json.dumps(dataclasses.asdict(config)))
-    if (folder / "state.pt").exists():
-        saved = torch.load(folder / "state.pt", weights_only=True)
-        if json.loads(saved["config"]) != {**summary, "names": names}:
-            raise InputError(f"{folder} holds a run with another configuration; choose another folder")
+    step = 0
+    if (saved := run.resume(torch.device("cpu"))) is not None:
         step = saved["step"]
         for name in names:
             baselines[name].load_state_dict(saved[name])
             optimisers[name].load_state_dict(saved[f"{name} optimiser"])
-
-    def save() -> None:
-        state: dict[str, Any] = {"step": step, "config": json.dumps({**summary, "names": names})}
-        for name in names:
-            state |= {name: baselines[name].state_dict(), f"{name} optimiser": optimisers[name].state_dict()}
-        torch.save(state, folder / "state.pt.partial")
-        os.replace(folder / "state.pt.partial", folder / "state.pt")
-
-    report_of = {name: Report(folder / "log.jsonl", name, config.steps) for name in names}
-    pool, saved_at = pool or _pool(config.data, step), time.monotonic()
+    log, means = Log(folder, config.steps), {name: Means() for name in names}
+    pool, started = _pool(config.data, step), time.monotonic()
     while step < config.steps:
+        pool.advance(step)
         rng = np.random.default_rng([config.seed, step])
         frames = config.frames[step * len(config.frames) // config.steps]
         chosen = pool.sample(rng, config.batch)
         drives = trajectory_batch(
             chosen, rng, torch.device("cpu"), frames, config.queries, config.max_odometry_noise
         )
-        factor = min(1.0, (step + 1) / 100) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / config.steps)))
+        factor = learning_rate(1.0, step, config.steps, warm_up=100, last=0.02)
         torch.manual_seed(step)  # for dropout: a resumed run drops what an uninterrupted one would have
         for name, baseline in baselines.items():
-            report_of[name].add(step + 1, _step(baseline, optimisers[name], drives, factor))
+            means[name].add(_step(baseline, optimisers[name], drives, factor))
         step += 1
-        out_of_time = minutes is not None and time.monotonic() - started > 60 * minutes
-        if out_of_time or step == config.steps or time.monotonic() - saved_at > SAVE_EVERY:
-            save()
-            saved_at = time.monotonic()
+        if step % REPORT_EVERY == 0:
+            seconds = round(time.monotonic() - started)
+            for name in names:
+                log.write(name, step, means[name].take(), baseline=name, seconds=seconds)
+        out_of_time = run.out_of_time()
+        if out_of_time or step == config.steps or run.minutes_since_save() > SAVE_EVERY:
+            state: dict[str, Any] = {"step": step}
+            for name in names:
+                state |= {
+                    name: baselines[name].state_dict(),
+                    f"{name} optimiser": optimisers[name].state_dict(),
+                }
+            run.save(state)
         if out_of_time and step < config.steps:
             return []
-        pool.advance(step)
     del pool  # and its worker, before the next one's
     return _finish(baselines, config, folder, {"train": summary, "steps": step})
-
-
-class Report:
-    """Means of the metrics of some steps, for people and for log.jsonl."""
-
-    def __init__(self, path: Path, name: str, total: int):
-        self.path, self.name, self.total = path, name, total
-        self.metrics: list[dict[str, float]] = []
-        self.started = time.monotonic()
-
-    def add(self, step: int, metrics: dict[str, float]) -> None:
-        self.metrics.append(metrics)
-        if step % REPORT_EVERY:
-            return
-        means = {key: round(float(np.mean([m[key] for m in self.metrics])), 4) for key in metrics}
-        seconds = round(time.monotonic() - self.started)
-        with open(self.path, "a") as log:
-            log.write(json.dumps({"step": step, "baseline": self.name, "seconds": seconds, **means}) + "\n")
-        text = "  ".join(f"{key} {value:.3f}" for key, value in means.items())
-        print(f"{self.name} {step}/{self.total}  {text}  {seconds} s", flush=True)
-        self.metrics = []
 
 
 def _optimiser(baseline: Baseline, config: BaselineConfig) -> torch.optim.Optimizer:
@@ -204,7 +191,7 @@ def _finish(
         path = folder / f"baseline-{name}.safetensors"
         save_baseline(path, baseline, {**training, "calibration": calibration})
         load_baseline(path, name)  # what was written can be read
-        print(f"wrote {path}: {json.dumps(calibration)}", flush=True)
+        logger.info("wrote %s: %s", path, json.dumps(calibration))
         paths.append(path)
     return paths
 
@@ -214,8 +201,7 @@ def _calibrate(
 ) -> dict[str, float]:
     rng = np.random.default_rng(config.seed)
     parts = []
-    for start in range(0, len(trajectories), config.batch):
-        chosen = trajectories[start : start + config.batch]
+    for chosen in in_batches(trajectories, config.batch):
         drives = trajectory_batch(
             chosen, rng, torch.device("cpu"), max(config.frames), config.queries, config.max_odometry_noise
         )

@@ -14,9 +14,11 @@ from evaluation_support import random_episode, small_network
 from kinaema_ros import cli, geometry
 from kinaema_ros.baselines.methods import KinaemaMethod, OwnPose, Retrieval, RetrievalPair
 from kinaema_ros.evaluation.episodes import EpisodeConfig, odometry_of
-from kinaema_ros.evaluation.rpe import Answers, ask, groups, measure_costs, record
+from kinaema_ros.evaluation.rpe import ask, measure_costs, record
+from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups
 from kinaema_ros.memory import SpatialMemory
 from kinaema_ros.model.checkpoint import save_network
+from kinaema_ros.model.estimates import Estimates
 from kinaema_ros.sim import OdometryNoise
 
 CONTRACT = {
@@ -32,20 +34,21 @@ def drives(count: int = 3, noise: OdometryNoise = EXACT) -> tuple[list, np.ndarr
     return episodes, np.stack([odometry_of(e, noise, 0, i) for i, e in enumerate(episodes)])
 
 
-def answers_of(method: object, noise: OdometryNoise = EXACT, count: int = 3) -> list[Answers]:
+def answers_of(method: object, noise: OdometryNoise = EXACT, count: int = 3) -> list[LabelledEstimates]:
     episodes, odometry = drives(count, noise)
     return ask(method, episodes, odometry, LENGTHS, "cpu")  # type: ignore[arg-type]
 
 
-def located(answers: Answers) -> np.ndarray:
+def located(answers: LabelledEstimates) -> np.ndarray:
     return np.hypot(*(answers.located - answers.truth)[..., :2].transpose(2, 0, 1))
 
 
 def test_retrieval_answers_with_the_pose_of_the_very_frame_it_is_shown() -> None:
     for answers in answers_of(Retrieval(small_network())):
         np.testing.assert_allclose(located(answers), 0.0, atol=1e-6)
-        assert answers.seen[:, :3].min() > answers.seen[:, 3:].max()  # random features resemble nothing
-        assert answers.std is None
+        seen = answers.estimates.seen
+        assert seen[:, :3].min() > seen[:, 3:].max()  # random features resemble nothing
+        assert answers.estimates.std is None
 
 
 def test_retrieval_suffers_from_odometry_that_drifts() -> None:
@@ -62,8 +65,8 @@ def test_a_memory_that_never_folds_answers_as_one_that_keeps_every_frame() -> No
     network = small_network(cell={"write_threshold": 1.0}, loop_closure={"enabled": False})
     ours, kept = answers_of(KinaemaMethod(network)), answers_of(RetrievalPair(network))
     for a, b in zip(ours, kept, strict=True):
-        np.testing.assert_allclose(a.pose, b.pose, atol=1e-4)
-        np.testing.assert_allclose(a.seen, b.seen, atol=1e-5)
+        np.testing.assert_allclose(a.estimates.pose, b.estimates.pose, atol=1e-4)
+        np.testing.assert_allclose(a.estimates.seen, b.estimates.seen, atol=1e-5)
 
 
 def test_drives_side_by_side_get_the_answers_of_drives_one_by_one() -> None:
@@ -73,7 +76,7 @@ def test_drives_side_by_side_get_the_answers_of_drives_one_by_one() -> None:
     for index, episode in enumerate(episodes):
         alone = ask(KinaemaMethod(network), [episode], odometry[index : index + 1], LENGTHS, "cpu")
         for a, b in zip(together, alone, strict=True):
-            np.testing.assert_allclose(a.pose[index], b.pose[0], atol=1e-4)
+            np.testing.assert_allclose(a.estimates.pose[index], b.estimates.pose[0], atol=1e-4)
 
 
 def test_what_is_measured_is_what_spatial_memory_answers() -> None:
@@ -128,14 +131,16 @@ def test_exact_odometry_is_the_true_path_and_noise_is_the_same_in_every_run() ->
     assert not np.array_equal(odometry_of(episode, noise, 3, 1), odometry_of(episode, noise, 4, 1))
 
 
-def synthetic(error_m: float, std: float, age: float = 0.1) -> Answers:
+def synthetic(error_m: float, std: float, age: float = 0.1) -> LabelledEstimates:
     """1000 places 2 m ahead, each answered with a Gaussian error."""
     truth = np.tile([2.0, 0.0, 0.5], (1, 1000, 1))
     pose = np.concatenate([truth, truth], axis=1)
     pose[..., :2] += np.random.default_rng(0).normal(0.0, error_m, pose[..., :2].shape)
     stds = np.full((1, 2000, 2), std)
     seen = np.repeat([[0.9, 0.1]], 1000, axis=1).reshape(1, -1)
-    return Answers(pose, stds, np.sort(seen)[:, ::-1], truth, np.full((1, 1000), age))
+    seen = np.sort(seen)[:, ::-1].copy()
+    estimates = Estimates(*(torch.from_numpy(array) for array in (pose, stds, seen)))
+    return LabelledEstimates(estimates, truth, np.full((1, 1000), age))
 
 
 def test_a_record_holds_what_is_promised_and_calibrated_errors_count_as_calibrated() -> None:
@@ -167,8 +172,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_writes_records_and_pictures_and_repeats_itself(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # `cpu` would move the network's trunk in place, away from the --device that its costs are measured on.
+    monkeypatch.delattr(torch.nn.Module, "cpu")
     arguments = [
         "evaluate",
         "rpe",

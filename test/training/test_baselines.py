@@ -22,7 +22,7 @@ from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import compose
 from kinaema_ros.training import train_baselines as baseline_training
 from kinaema_ros.training.data import DataConfig, Pool
-from kinaema_ros.training.memory_stage import trajectory_batch
+from kinaema_ros.training.memory_stage import TrajectoryBatch, trajectory_batch
 from kinaema_ros.training.train_baselines import BaselineConfig, baseline_loss, train_baselines
 
 both = pytest.mark.parametrize("name", sorted(KINDS))
@@ -166,7 +166,26 @@ def test_a_run_of_another_configuration_is_not_gone_on_with(tmp_path: Path) -> N
         train_baselines(["gru"], small_network(), dataclasses.replace(CONFIG, batch=5), tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"frames": (500,)}, {"batch": 0}])
+@pytest.mark.usefixtures("without_rendering")
+def test_calibration_asks_no_drive_about_its_own_places_as_unseen_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight drives in batches of seven leave one alone."""
+    batches = []
+
+    def recorded(*arguments: object) -> TrajectoryBatch:
+        batches.append(trajectory_batch(*arguments))  # type: ignore[arg-type]
+        return batches[-1]
+
+    monkeypatch.setattr(baseline_training, "trajectory_batch", recorded)
+    train_baselines(["gru"], small_network(), dataclasses.replace(CONFIG, steps=1, batch=7), tmp_path)
+    assert len(batches) > 1, "drives to train on and to calibrate with"
+    for batch in batches:
+        for own, unseen in zip(batch.queries, batch.unseen, strict=True):
+            assert not any(torch.equal(a, b) for a in own for b in unseen)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"frames": (500,)}, {"batch": 1}, {"calibration_drives": 1}])
 def test_impossible_configurations_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         BaselineConfig(**wrong)

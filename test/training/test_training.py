@@ -1,6 +1,8 @@
 """Training: exact resume, several processes, and that a step teaches something."""
 
+import dataclasses
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.encoder import Trunk
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.training.config import TrainConfig
+from kinaema_ros.training.data import CALIBRATION_SEED, HELD_OUT_SEED, TrajectoryDataset, in_batches
 from kinaema_ros.training.memory_stage import TrajectoryBatch, memory_loss, trajectory_batch
 from kinaema_ros.training.pretrained import load_pretrained_trunk
 from kinaema_ros.training.train import train
@@ -27,6 +30,7 @@ SMALL = {
     "memory_batch": 2,
     "memory_frames": [6, 10],
     "memory_queries": 4,
+    "held_out_trajectories": 2,
     "calibration_sequences": 2,
     "calibration_frames": 12,
     "model": {
@@ -53,6 +57,10 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return load_network(path)[0].state_dict()
 
 
+def logged(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path):
     config = TrainConfig.from_dict(SMALL)
     whole = train(config, tmp_path / "whole")
@@ -73,9 +81,43 @@ def test_a_run_is_not_continued_with_another_configuration(tmp_path):
 
 def test_progress_is_logged_with_its_rate(tmp_path):
     train(TrainConfig.from_dict(SMALL), tmp_path)
-    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    last = [entry for entry in logged(tmp_path) if "held_out" not in entry][-1]
     assert last["step"] == 6 and last["stage"] == "memory"
     assert last["frames_per_s"] > 0 and 0 < last["of_peak"] < 1
+
+
+def test_evaluating_on_the_way_changes_nothing_that_is_learned(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "kinaema_ros")
+    often, never = (
+        train(TrainConfig.from_dict({**SMALL, "evaluate_every": every}), tmp_path / str(every))
+        for every in (2, 0)
+    )
+    first, second = weights(often), weights(never)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    entries = [entry for entry in logged(tmp_path / "2") if entry.get("held_out")]
+    steps = [("pairs", 2), ("pairs", 3), ("memory", 4), ("memory", 6)]  # each second, and the last of a stage
+    assert [(entry["stage"], entry["step"]) for entry in entries] == steps
+    assert entries[0]["median_pair_m"] > 0.0 and 0.0 <= entries[-1]["accuracy"] <= 100.0
+    assert entries[0]["loss"] != entries[1]["loss"], "the network has learned something between the two"
+    assert "memory held out 6/6  loss" in caplog.text
+    assert not any(entry.get("held_out") for entry in logged(tmp_path / "0"))
+
+
+def test_held_out_evaluations_are_drawn_by_tensorboard(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train(TrainConfig.from_dict({**SMALL, "memory_steps": 0}), tmp_path)
+    accumulator = events.EventAccumulator(str(tmp_path))
+    accumulator.Reload()
+    assert {"pairs/loss", "pairs held out/loss"} <= set(accumulator.Tags()["scalars"])
+
+
+def test_held_out_trajectories_are_none_that_is_trained_on_or_calibrated_with():
+    data = TrainConfig.from_dict(SMALL).data
+    poses = [
+        TrajectoryDataset(dataclasses.replace(data, seed=data.seed + seed), 0, 1, 1, encode=False)[0].poses
+        for seed in (0, CALIBRATION_SEED, HELD_OUT_SEED)
+    ]
+    assert not any(torch.equal(poses[a], poses[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
 def test_the_shipped_trunk_is_the_pretrained_one(monkeypatch):
@@ -122,6 +164,21 @@ def test_half_precision_trains_alike(drives):
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
 
 
+def test_unseen_places_are_those_of_another_trajectory(drives):
+    _, batch = drives
+    for own, unseen in zip(batch.queries, batch.unseen, strict=True):
+        assert not any(torch.equal(a, b) for a in own for b in unseen)
+
+
+def test_a_trajectory_alone_is_not_asked_about_its_own_places_as_unseen_ones():
+    rng, one = np.random.default_rng(0), [random_sequence(0)]
+    with pytest.raises(ValueError, match="at least 2 trajectories"):
+        trajectory_batch(one, rng, torch.device("cpu"), 16, 8, (0.0, 0.0))
+    five = [random_sequence(seed) for seed in range(5)]
+    assert [len(batch) for batch in in_batches(five, 2)] == [2, 2]
+    assert [len(batch) for batch in in_batches(five, 3)] == [3, 2]
+
+
 def test_two_processes_train_one_network(tmp_path):
     """DistributedDataParallel over gloo: the ranks see different data and end with the same weights."""
     script = tmp_path / "rank.py"
@@ -132,11 +189,8 @@ def test_two_processes_train_one_network(tmp_path):
         "from kinaema_ros.training import train as loop\n"
         "from kinaema_ros.training.config import TrainConfig\n"
         "seen = {}\n"
-        "original = loop.stage_parameters\n"
-        "def watch(network, stage):\n"
-        "    seen['network'] = network\n"
-        "    return original(network, stage)\n"
-        "loop.stage_parameters = watch\n"
+        "original = loop.Kinaema\n"
+        "loop.Kinaema = lambda config: seen.setdefault('network', original(config))\n"
         "torch.set_num_threads(1)\n"
         "loop.train(TrainConfig.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
         "total = sum(p.double().abs().sum() for p in seen['network'].head.parameters())\n"
@@ -165,6 +219,9 @@ def test_two_processes_train_one_network(tmp_path):
         ({"model": {"key_dim": 0}}, "key_dim = 0"),
         ({"data": {"length": 3}}, "length"),
         ({"memory_frames": [999]}, "data.frames"),
+        ({"memory_batch": 1}, "memory_batch = 1"),
+        ({"data": {"pool": 1}}, "pool = 1"),
+        ({"held_out_trajectories": 1}, "held_out_trajectories = 1"),
     ],
 )
 def test_a_wrong_configuration_is_refused_by_name(tmp_path, values, complaint):
