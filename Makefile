@@ -29,7 +29,7 @@ setup:
 		{ echo "setup: $(PYTHON) is missing: apt install python3 python3-venv python3-dev" >&2; exit 1; }
 	@flock -n Makefile true || echo "setup: another one is at work here; waiting for it"
 	@test -x .venv/bin/python || rm -f .venv/stamps/venv-*
-	@flock Makefile $(MAKE) --no-print-directory --silent steps
+	@flock --no-fork Makefile $(MAKE) --no-print-directory --silent steps
 
 steps: $(KINAEMA)
 $(PACKAGES): $(VENV)
