@@ -19,7 +19,7 @@ from kinaema_ros import reporting
 from kinaema_ros.demo.film import FPS, HEIGHT, WIDTH, frames, timeline
 from kinaema_ros.demo.photos import PhotoSpots
 from kinaema_ros.demo.picture import write_picture
-from kinaema_ros.demo.record import CAMERA, DemoRecord, Visit
+from kinaema_ros.demo.record import CAMERA, EXPLORE_SECONDS, DemoRecord, Visit
 from kinaema_ros.demo.video import write_video
 from kinaema_ros.demo.window import LiveWindow, has_screen
 from kinaema_ros.estimate import Estimate, as_pose
@@ -29,7 +29,6 @@ from kinaema_ros.nodes.client.processes import NodeProcesses, own_domain
 from kinaema_ros.sim import SceneConfig, generate_scene, render
 from kinaema_ros.sim.tour import Tour, path_length
 
-EXPLORE_SECONDS = 180.0
 SPEED = 8.0  # the robot's seconds a second, where the machine keeps up
 _BAR = "{desc}  [{elapsed}]"
 

@@ -21,7 +21,7 @@ from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from ros_support import NodeProcess, wait_until  # noqa: E402
 
 from kinaema_interfaces.action import NavigateToImage  # noqa: E402
-from kinaema_ros.nodes import messages  # noqa: E402
+from kinaema_ros.nodes.support import messages  # noqa: E402
 from kinaema_ros.nodes.support.spinning import Spinner  # noqa: E402
 
 
