@@ -1,12 +1,32 @@
-"""What all tests share: a DDS domain of their own, so that no robot nearby is heard, and a Ctrl-C that works."""
+"""What all tests share: the marker of those that need ROS, a DDS domain of their own, and a Ctrl-C that works."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
+from pathlib import Path
 
-# Before anything initialises rclpy. Node tests use domains 20 to 49; a process keeps one for all its nodes.
+import pytest
+
+# Before anything initialises rclpy, so that no robot nearby is heard. Node tests use domains 20 to 49; a process keeps one for all its nodes.
 os.environ.setdefault("ROS_DOMAIN_ID", str(20 + os.getpid() % 30))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # A shell starts background jobs with SIGINT ignored, and processes that a test starts would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+ROS_TESTS = Path(__file__).parent / "ros"
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Where ROS is missing, its tests cannot even be imported."""
+    missing = (
+        importlib.util.find_spec("rclpy") is None or importlib.util.find_spec("kinaema_interfaces") is None
+    )
+    return True if missing and collection_path == ROS_TESTS else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if ROS_TESTS in item.path.parents:
+            item.add_marker("ros")

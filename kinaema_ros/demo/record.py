@@ -17,6 +17,7 @@ from kinaema_ros.stamps import pose_at
 
 REACHED_SHARE = 0.8  # of the photos, for the demo to have done its job
 CAMERA = Camera(320, 240)  # the robot's
+EXPLORE_SECONDS = 180.0  # of the robot's time, before it is shown the first photo
 
 
 @dataclass

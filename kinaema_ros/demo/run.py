@@ -18,7 +18,7 @@ from kinaema_ros import reporting
 from kinaema_ros.demo.film import FPS, HEIGHT, WIDTH, frames, timeline
 from kinaema_ros.demo.photos import PhotoSpots
 from kinaema_ros.demo.picture import write_picture
-from kinaema_ros.demo.record import CAMERA, DemoRecord, Visit
+from kinaema_ros.demo.record import CAMERA, EXPLORE_SECONDS, DemoRecord, Visit
 from kinaema_ros.demo.video import write_video
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
@@ -29,7 +29,6 @@ from kinaema_ros.sim.tour import Tour, path_length
 
 log = logging.getLogger(__name__)
 
-EXPLORE_SECONDS = 180.0
 SPEED = 8.0  # the robot's seconds a second, where the machine keeps up
 _BAR = "{desc}  [{elapsed}]"
 

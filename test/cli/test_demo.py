@@ -13,7 +13,6 @@ from kinaema_ros import drawing as canvas
 from kinaema_ros import metrics
 from kinaema_ros.commands.demo import visits_table
 from kinaema_ros.demo import film, photos, record, video
-from kinaema_ros.demo import run as demo
 from kinaema_ros.demo.picture import write_picture
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.reporting import write_json
@@ -39,7 +38,7 @@ def tour_through(world, seconds):
 
 @pytest.fixture(scope="module")
 def toured():
-    return tour_through(7, demo.EXPLORE_SECONDS)
+    return tour_through(7, record.EXPLORE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def recorded(toured):
 
 @pytest.mark.parametrize("world", [3, 9])
 def test_a_tour_drives_through_most_rooms_without_touching_anything(world):
-    scene, poses, collisions = tour_through(world, demo.EXPLORE_SECONDS)
+    scene, poses, collisions = tour_through(world, record.EXPLORE_SECONDS)
     visited = {tour.room_of(scene, pose) for pose in poses}
     assert collisions == 0
     assert len(visited) >= 0.7 * min(len(scene.rooms), 10)

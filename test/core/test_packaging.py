@@ -53,30 +53,6 @@ def pinned(*files: str) -> set[str]:
     return {re.split(r"[=<>]", line)[0] for line in lines if line and line[0] != "#"}
 
 
-def test_only_nodes_know_ros():
-    for path in PACKAGE.rglob("*.py"):
-        if path.relative_to(PACKAGE).parts[0] in ("nodes", "evaluation", "demo"):
-            continue
-        known = top(imports(path)) & (ros_packages() - {"ament_index_python"})
-        assert not known, f"{path.relative_to(ROOT)} imports {known}"
-
-
-@pytest.mark.parametrize(("layer", "above"), [
-    ("model", ("memory", "sim", "training", "replay", "cli", "nodes")),
-    ("sim", ("training", "replay", "cli", "nodes")),
-    ("training", ("cli", "nodes")),
-])  # fmt: skip
-def test_imports_point_one_way(layer, above):
-    for name in imports_below(PACKAGE / layer):
-        assert not name.startswith(tuple(f"kinaema_ros.{upper}" for upper in above)), (
-            f"{layer} imports {name}"
-        )
-
-
-def test_the_simulator_needs_no_network():
-    assert "torch" not in top(imports_below(PACKAGE / "sim"))
-
-
 def test_every_import_is_declared():
     ours = {"kinaema_ros", *sys.stdlib_module_names}
     used = top(imports_below(PACKAGE)) - ours - ros_packages()

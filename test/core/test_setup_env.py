@@ -1,4 +1,4 @@
-"""`make setup`: what it refuses, what it repeats and what it leaves when it is interrupted."""
+"""`make setup`: what it refuses, what it says when a step fails, and what it leaves when it is interrupted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ def setup_env(tmp_path, monkeypatch):
     for name, value in {
         "ROOT": tmp_path,
         "VENV": venv,
-        "STAMPS": venv / "stamps",
         "OVERLAY": venv / "ros",
         "LOG": venv / "setup.log",
         "PYTHON": venv / "bin/python",
@@ -57,7 +56,7 @@ def run_with_tools(tmp_path: Path, **tools: str) -> subprocess.CompletedProcess:
     environment = {k: v for k, v in os.environ.items() if k not in ("ROS_DISTRO", "CC", "CXX")}
     environment["PATH"] = str(folder)
     return subprocess.run(
-        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, script, "check"], env=environment, capture_output=True, text=True, timeout=60
     )
 
 
@@ -86,42 +85,51 @@ def test_a_missing_tool_is_one_line_that_says_what_to_install(tmp_path, tools, r
 def test_a_python_without_wheels_is_refused(setup_env, monkeypatch, version, ros, fine):
     fake = SimpleNamespace(version_info=version, executable="/usr/bin/python3")
     monkeypatch.setattr(setup_env, "sys", fake)
+    monkeypatch.setattr(setup_env.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setenv("ROS_DISTRO", ros)
     if fine:
-        setup_env.check_python(ros)
+        assert setup_env.check() == ros
     else:
-        with pytest.raises(setup_env.SetupError, match="needed is 3.10 to 3.13.*PYTHON="):
-            setup_env.check_python(ros)
+        with pytest.raises(SystemExit, match="needed is 3.10 to 3.13.*PYTHON="):
+            setup_env.check()
 
 
 def test_a_sourced_ros_of_another_python_is_refused(setup_env, monkeypatch):
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
     monkeypatch.setattr(setup_env.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(setup_env.SetupError, match="ROS jazzy is sourced.*PYTHON=/usr/bin/python3"):
-        setup_env.sourced_ros()
+    with pytest.raises(SystemExit, match="ROS jazzy is sourced.*PYTHON=/usr/bin/python3"):
+        setup_env.check()
 
 
-def test_with_a_sourced_ros_no_wheel_is_installed(setup_env):
-    wheels = (ROOT / "requirements/ros.txt").read_text()
-    assert "ros-rclpy==" in wheels
-    assert "ros" in setup_env.requirement_names("")
-    for name in setup_env.requirement_names("jazzy"):
-        assert "ros-" not in (ROOT / f"requirements/{name}.txt").read_text()
+def test_with_a_sourced_ros_no_wheel_is_installed(setup_env, monkeypatch):
+    commands: list[list[str]] = []
+    monkeypatch.setattr(setup_env, "run", commands.append)
+    setup_env.install("")
+    setup_env.install("jazzy")
+    everything, underlay = (
+        Path(next(word for word in command if word.endswith(".txt"))).name for command in commands
+    )
+    assert "-r ros.txt" in (ROOT / "requirements" / everything).read_text().splitlines()
+    assert "ros-rclpy==" in (ROOT / "requirements/ros.txt").read_text()
+    text = (ROOT / "requirements" / underlay).read_text()
+    assert "ros-" not in text and "-r " not in text
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_written(setup_env, monkeypatch):
     setup_env.SITE.rmdir()
     monkeypatch.setattr(setup_env.shutil, "disk_usage", lambda path: SimpleNamespace(free=1.5e9))
-    with pytest.raises(setup_env.SetupError, match="1.5 GB free: make room"):
-        setup_env.check_tools("")
+    with pytest.raises(SystemExit, match="1.5 GB free: make room"):
+        setup_env.check()
 
 
-def test_a_disk_that_fills_up_on_the_way_is_told_in_one_line(setup_env, monkeypatch, capsys):
+def test_a_disk_that_fills_up_on_the_way_is_told_in_one_line(setup_env, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(setup_env, "set_up", full)
-    assert setup_env.main() == 1
-    assert re.fullmatch(r"setup: the disk of .* is full: make room there\n", capsys.readouterr().err)
+    monkeypatch.setattr(setup_env, "install", full)
+    with pytest.raises(SystemExit) as failure:
+        setup_env.main("packages")
+    assert re.fullmatch(r"setup: the disk of .* is full: make room there", str(failure.value))
 
 
 @pytest.mark.parametrize(
@@ -145,8 +153,8 @@ def test_a_failed_command_is_told_in_one_line(setup_env, output, told):
     command = [sys.executable, "-c", program, *output]
     if not output:
         command[2] = "raise SystemExit(1)"
-    with open(os.devnull) as lock, pytest.raises(setup_env.SetupError) as failure:
-        setup_env.run(command, lock.fileno())
+    with pytest.raises(SystemExit) as failure:
+        setup_env.run(command)
     assert told in str(failure.value)
     assert "\n" not in str(failure.value)
 
@@ -164,81 +172,21 @@ def test_an_interrupt_ends_the_command_and_its_children(setup_env, tmp_path):
     ended: list[str] = []
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with open(os.devnull) as lock, pytest.raises(KeyboardInterrupt):
-        setup_env.run(command, lock.fileno())
+    with pytest.raises(KeyboardInterrupt):
+        setup_env.run(command)
     thread.join(10)
     assert ended == [""]
 
 
-class Steps:
-    """Stands for the steps: remembers which ran, and breaks where asked to."""
-
-    FUNCTIONS = {
-        "venv": "make_venv",
-        "pip": "install",
-        "interfaces": "build_interfaces",
-        "package": "build_package",
-    }
-
-    def __init__(self, setup_env, monkeypatch):
-        self.ran: list[str] = []
-        self.setup_env, self.broken = setup_env, ""
-        monkeypatch.setattr(setup_env, "check_tools", lambda ros: None)
-        for name, function in self.FUNCTIONS.items():
-            monkeypatch.setattr(setup_env, function, lambda *_, name=name: self.step(name))
-        for folder in ("requirements", "kinaema_interfaces", "launch", "tools"):
-            (setup_env.ROOT / folder).mkdir()
-        (setup_env.ROOT / "requirements/runtime.txt").write_text("numpy==2.2.6\n")
-        (setup_env.ROOT / "tools/setup_env.py").touch()
-        monkeypatch.setattr(setup_env, "__file__", str(setup_env.ROOT / "tools/setup_env.py"))
-
-    def step(self, name: str) -> None:
-        if self.broken == name:
-            raise KeyboardInterrupt
-        self.setup_env.PYTHON.parent.mkdir(exist_ok=True)
-        self.setup_env.PYTHON.touch()
-        self.ran.append(name)
-
-    def run(self, broken: str = "") -> list[str]:
-        self.ran, self.broken = [], broken
-        try:
-            self.setup_env.set_up("", 0)
-        except KeyboardInterrupt:
-            pass
-        return self.ran
-
-
-def test_only_what_changed_is_done_again(setup_env, monkeypatch):
-    steps = Steps(setup_env, monkeypatch)
-    assert steps.run() == ["venv", "pip", "interfaces", "package"]
-    assert steps.run() == []
-    (setup_env.ROOT / "launch/new.launch.py").touch()
-    assert steps.run() == ["package"]
-    (setup_env.ROOT / "kinaema_interfaces/New.srv").write_text("---\n")
-    assert steps.run() == ["interfaces", "package"]
-    (setup_env.ROOT / "requirements/runtime.txt").write_text("numpy==2.2.5\n")
-    assert steps.run() == ["pip", "interfaces", "package"]
-    setup_env.PYTHON.unlink()
-    assert steps.run() == ["venv", "pip", "interfaces", "package"]
-
-
-def test_an_interrupted_setup_goes_on_where_it_was(setup_env, monkeypatch):
-    steps = Steps(setup_env, monkeypatch)
-    assert steps.run(broken="pip") == ["venv"]
-    assert steps.run(broken="interfaces") == ["pip"]
-    assert steps.run(broken="package") == ["interfaces"]
-    assert steps.run() == ["package"]
-    assert steps.run() == []
-
-
-def test_a_package_that_pip_was_interrupted_at_is_installed_anew(setup_env):
+def test_a_package_that_pip_was_interrupted_at_is_installed_anew(setup_env, monkeypatch):
     whole, half = (setup_env.SITE / f"{name}-1.0.dist-info" for name in ("whole", "half"))
     for info in (whole, half):
         info.mkdir()
         (info / "METADATA").touch()
         (info / "RECORD").touch()  # comes with the wheel, so it says nothing
     (whole / "INSTALLER").touch()
-    setup_env.drop_half_installed()
+    monkeypatch.setattr(setup_env, "run", lambda command: None)
+    setup_env.install("")
     assert whole.is_dir() and not half.exists()
 
 
