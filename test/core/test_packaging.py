@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import kinaema_ros
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "kinaema_ros"
 # Where a module's name is not its package's.
@@ -72,7 +74,8 @@ def test_both_packages_have_one_version():
     ours = xml.parse(ROOT / "package.xml").findtext("version")
     interfaces = xml.parse(ROOT / "kinaema_interfaces/package.xml").findtext("version")
     assert ours == interfaces
-    assert f'version="{ours}"' in (ROOT / "setup.py").read_text()
+    assert kinaema_ros.__version__ == ours
+    assert f"version: {ours}" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_colcon_leaves_the_stand_in_alone():
