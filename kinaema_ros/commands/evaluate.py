@@ -160,7 +160,8 @@ def _add_odometry_noise(
 def run_rpe(arguments: argparse.Namespace) -> int:
     """Returns the exit status; raises what `cli.main` tells the user."""
     from kinaema_ros.evaluation.episodes import EpisodeConfig
-    from kinaema_ros.evaluation.rpe import evaluate, groups, groups_table, records_table
+    from kinaema_ros.evaluation.rpe import evaluate, groups_table, records_table
+    from kinaema_ros.evaluation.rpe_answers import groups
     from kinaema_ros.model.checkpoint import load_network
     from kinaema_ros.sim import OdometryNoise
 

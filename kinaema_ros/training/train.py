@@ -98,10 +98,10 @@ def train(
     """Train, or continue the run in ``folder``. Returns the finished checkpoint, None if time ran out first.
 
     An interrupted run continues with the curve that it would have had. ``pool``: trajectories rendered already,
-    for several runs on the same ones. ``ValueError`` if the run in the folder was started with another configuration.
+    for several runs on the same ones. ``InputError`` if the run in the folder was started with another configuration.
     """
-    run = Run(folder, config.to_dict(), minutes)
     process = Process.join(device)
+    run = Run(folder, config.to_dict(), minutes)
     chief = process.rank == 0
     torch.manual_seed(config.seed)
     network = Kinaema(config.model)
