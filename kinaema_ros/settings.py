@@ -42,7 +42,7 @@ def check(settings: Any) -> None:
 
 
 def check_value(field: dataclasses.Field[Any], value: Any, name: str) -> None:
-    """Raises InputError, a ValueError,, in which the value is called ``name``, unless the field takes it."""
+    """Raises InputError, a ValueError, in which the value is called ``name``, unless the field takes it."""
     low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
     if (choices and value not in choices) or (low is not None and not low <= value <= high):
         raise InputError(f"{name} is {value!r}, must be {allowed(field)}")

@@ -65,7 +65,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def network_on(device: torch.device) -> Kinaema:
     # Without loops: closing them depends on values, which fake tensors lack.
-    return small_network(close_loops=False).to(device)
+    return small_network(loop_closure={"enabled": False}).to(device)
 
 
 def methods(network: Kinaema) -> list[Method]:

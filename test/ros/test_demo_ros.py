@@ -30,6 +30,13 @@ def children(pid):
     return found
 
 
+@pytest.fixture
+def own_children():
+    """Processes that this one has started since the test began; multiprocessing's tracker may be older."""
+    before = set(children(os.getpid()))
+    return lambda: sorted(set(children(os.getpid())) - before)
+
+
 def wait_until(condition, timeout, what):
     deadline = time.monotonic() + timeout
     while not condition():
@@ -44,14 +51,14 @@ def gone(pid):
         return True
 
 
-def test_the_whole_chain_from_tour_to_photo_to_place(tmp_path, monkeypatch, capsys):
+def test_the_whole_chain_from_tour_to_photo_to_place(tmp_path, monkeypatch, capsys, own_children):
     """Whether the place is reached is up to the network; that the demo tells the truth about it is not."""
     monkeypatch.setattr(demo, "EXPLORE_SECONDS", 25.0)
     out, result = tmp_path / "out", tmp_path / "demo.json"
     before = dict(os.environ)
     status = cli.main(["demo", "--goals", "1", "--out", str(out), "--json", str(result)])
     assert dict(os.environ) == before
-    assert not children(os.getpid())
+    assert not own_children()
     record = json.loads(result.read_text())
     assert record["world"] == 7 and set(record) == {"world", "goals", "reached", "summary"}
     (goal,) = record["goals"]
@@ -92,17 +99,17 @@ def test_no_node_outlives_the_demo(tmp_path, number):
     wait_until(lambda: all(map(gone, nodes)), 30.0, "the nodes to end")
 
 
-def test_a_node_that_cannot_start_ends_the_demo_with_its_reason(tmp_path, capsys):
+def test_a_node_that_cannot_start_ends_the_demo_with_its_reason(tmp_path, capsys, own_children):
     assert cli.main(["demo", "--world", str(2**32), "--out", str(tmp_path)]) == cli.FAILED
     error = capsys.readouterr().err
     assert "simulator_node ended with status 2" in error and "'world'" in error
     assert len(error.splitlines()) == 1
-    assert not children(os.getpid())
+    assert not own_children()
 
 
-def test_nodes_end_in_whatever_way_their_block_is_left(tmp_path):
+def test_nodes_end_in_whatever_way_their_block_is_left(tmp_path, own_children):
     with pytest.raises(ZeroDivisionError), NodeProcesses(tmp_path, {"navigator_node": []}):
-        (node,) = children(os.getpid())
+        (node,) = own_children()
         raise ZeroDivisionError
     assert gone(node)
 

@@ -13,6 +13,7 @@ from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 from kinaema_ros.camera import Mount
 from kinaema_ros.errors import BadInput, InputError, KinaemaError
 from kinaema_ros.estimate import Estimate
+from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
@@ -141,7 +142,7 @@ def remember(inputs: MemoryInputs, error: Exception | None) -> None:
 
 def test_a_fault_of_the_program_is_counted_and_its_traceback_logged_once_a_kind() -> None:
     inputs = inputs_of(a_memory())
-    inputs.parameters = MemoryParameters(min_distance=0.0, min_angle=0.0, max_rate_hz=0.0)
+    inputs.parameters = MemoryParameters(keyframes=KeyframeConfig(0.0, 0.0, 0.0))
     inputs.apply(inputs.parameters)
     for error in (TypeError("one"), TypeError("two"), KeyError("three")):
         remember(inputs, error)

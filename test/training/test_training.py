@@ -216,7 +216,7 @@ def test_two_processes_train_one_network(tmp_path):
     [
         ({"pair_stepz": 3}, "pair_stepz"),
         ({"pair_steps": -1}, "pair_steps = -1"),
-        ({"model": {"key_dim": 0}}, "key_dim = 0"),
+        ({"model": {"key_dim": 0}}, "key_dim is 0"),
         ({"data": {"length": 3}}, "length"),
         ({"memory_frames": [999]}, "data.frames"),
         ({"memory_batch": 1}, "memory_batch = 1"),
