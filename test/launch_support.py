@@ -81,7 +81,8 @@ class LaunchProcess:
         """Until the condition holds; fails with the log when the launch ends or the time is over."""
         deadline = time.monotonic() + timeout
         while not condition():
-            assert self.alive() and time.monotonic() < deadline, f"no {what}:\n{self.log}"
+            assert self.alive(), f"no {what}:\n{self.log}"
+            assert time.monotonic() < deadline, f"no {what}:\n{self.log}"
             time.sleep(0.01)
 
     def says(self, text: str) -> None:

@@ -180,7 +180,8 @@ def navigator() -> Iterator[World]:
     yield world
     status = process.stop()
     world.close()
-    assert status == 0 and "Traceback" not in process.log, process.log
+    assert status == 0, process.log
+    assert "Traceback" not in process.log, process.log
 
 
 def _answering() -> tuple[World, NodeProcess]:

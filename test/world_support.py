@@ -33,7 +33,8 @@ def read_visuals(world: Path) -> Triangles:
     for visual in ElementTree.parse(world).iterfind("world/model[static]/link/visual"):
         uri = visual.findtext("geometry/mesh/uri")
         albedo = visual.findtext("material/pbr/metal/albedo_map")
-        assert uri and albedo
+        assert uri
+        assert albedo
         if albedo not in files:
             files[albedo] = len(images)
             image = cv2.imread(str(world.parent / albedo))

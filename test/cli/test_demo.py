@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -124,7 +125,8 @@ def test_photos_of_a_robot_that_hardly_moved_are_still_to_be_had(toured):
 
 def test_a_photo_is_reached_only_by_a_robot_that_says_so_and_is_there(recorded):
     assert [visit.reached for visit in recorded.visits] == [True, False, False]
-    assert recorded.reached == 1 and not recorded.done
+    assert recorded.reached == 1
+    assert not recorded.done
     assert recorded.visits[0].distance == pytest.approx(0.3)
     assert recorded.visits[0].errors == pytest.approx((0.4, 0.2))
 
@@ -141,19 +143,23 @@ def test_json_holds_the_contract_and_null_where_there_was_no_answer(recorded, tm
     write_json(tmp_path / "goals.json", [visit.as_json() for visit in recorded.visits])
     reached, missed, refused = json.loads((tmp_path / "goals.json").read_text())
     assert {"predicted", "true", "error_m", "error_deg", "reached", "seconds"} <= set(reached)
-    assert reached["error_m"] == pytest.approx(0.4) and reached["error_deg"] == pytest.approx(
-        math.degrees(0.2)
-    )
+    assert reached["error_m"] == pytest.approx(0.4)
+    assert reached["error_deg"] == pytest.approx(math.degrees(0.2))
     assert reached["seconds"] == pytest.approx(6.0)
-    assert not missed["reached"] and missed["stopped_m"] == pytest.approx(2.0)
-    assert refused["predicted"] is None and refused["error_m"] is None and not refused["reached"]
+    assert not missed["reached"]
+    assert missed["stopped_m"] == pytest.approx(2.0)
+    assert refused["predicted"] is None
+    assert refused["error_m"] is None
+    assert not refused["reached"]
 
 
 def test_the_table_has_a_row_a_photo(recorded):
     lines = visits_table(recorded).splitlines()
     assert len(lines) == 2 + 3
-    assert "0.40 m" in lines[2] and " yes " in lines[2]
-    assert " no " in lines[3] and "refused" in lines[4]
+    assert "0.40 m" in lines[2]
+    assert " yes " in lines[2]
+    assert " no " in lines[3]
+    assert "refused" in lines[4]
 
 
 def test_poses_are_interpolated_and_paths_end_where_they_are_asked_to(recorded):
@@ -181,14 +187,16 @@ def test_the_floor_plan_puts_metres_where_they_belong(recorded):
     plan = canvas.FloorPlan(recorded.scene, 10, 20, 300, 200)
     width, height = recorded.scene.size
     low, high = plan.pixels((0.0, 0.0)), plan.pixels((width, height))
-    assert 10 <= low[0] < high[0] <= 310 and 20 <= high[1] < low[1] <= 220, "y points up"
+    assert 10 <= low[0] < high[0] <= 310
+    assert 20 <= high[1] < low[1] <= 220, "y points up"
     assert (high[0] - low[0]) / width == pytest.approx((low[1] - high[1]) / height)
 
 
 def test_the_picture_shows_the_map_and_every_photo(recorded, tmp_path):
     write_picture(tmp_path / "demo.png", recorded)
     picture = cv2.imread(str(tmp_path / "demo.png"))
-    assert picture.shape[0] >= 600 and picture.shape[1] >= 1000
+    assert picture.shape[0] >= 600
+    assert picture.shape[1] >= 1000
     reddish = np.abs(picture[..., ::-1].astype(int) - (200, 60, 60)).max(axis=2) < 12
     assert cv2.connectedComponents(reddish.astype(np.uint8))[0] - 1 >= 3
 
@@ -196,8 +204,10 @@ def test_the_picture_shows_the_map_and_every_photo(recorded, tmp_path):
 def test_the_film_tells_the_whole_story_in_order(recorded):
     moments = film.timeline(recorded)
     seconds = [moment.seconds for moment in moments]
-    assert seconds == sorted(seconds) and seconds[0] == recorded.began
-    assert seconds[-1] == recorded.visits[-1].ended and moments[-1].over
+    assert seconds == sorted(seconds)
+    assert seconds[0] == recorded.began
+    assert seconds[-1] == recorded.visits[-1].ended
+    assert moments[-1].over
     assert len(moments) / film.FPS < 60.0
     for visit in recorded.visits:
         assert seconds.count(visit.started) >= film.FPS, "time to look at the photo"
@@ -209,8 +219,9 @@ def test_every_scene_of_the_film_looks_different_and_shows_the_photo(recorded):
     moments = [film.Moment(5.0, 6.0), film.Moment(first.started, 0.0), film.Moment(first.ended, 0.0)]
     images = [painter.frame(moment) for moment in [*moments, film.Moment(first.ended, 0.0, over=True)]]
     for image in images:
-        assert image.shape == (film.HEIGHT, film.WIDTH, 3) and image.dtype == np.uint8
-    for a, b in zip(images, images[1:], strict=False):
+        assert image.shape == (film.HEIGHT, film.WIDTH, 3)
+        assert image.dtype == np.uint8
+    for a, b in itertools.pairwise(images):
         assert (np.abs(a.astype(int) - b).max(axis=2) > 20).mean() > 0.01
     shows = [(np.abs(image[560:650, 60:200].astype(int) - (200, 60, 60)).max() < 12) for image in images]
     assert shows[:3] == [False, True, True]
@@ -227,6 +238,7 @@ def test_films_can_be_played(recorded, tmp_path):
     assert capture.get(cv2.CAP_PROP_FPS) == film.FPS
     read = 0
     while (frame := capture.read()[1]) is not None:
-        assert frame.shape == (film.HEIGHT, film.WIDTH, 3) and frame.std() > 20
+        assert frame.shape == (film.HEIGHT, film.WIDTH, 3)
+        assert frame.std() > 20
         read += 1
     assert read == len(moments)

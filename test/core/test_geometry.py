@@ -44,7 +44,8 @@ def test_relative_poses_do_not_depend_on_the_frame(frame, a, b):
 def test_wrapped_angles_point_the_same_way(angle):
     wrapped = float(geometry.wrap_angle(angle))
     assert -np.pi <= wrapped < np.pi
-    assert np.isclose(np.cos(wrapped), np.cos(angle)) and np.isclose(np.sin(wrapped), np.sin(angle))
+    assert np.isclose(np.cos(wrapped), np.cos(angle))
+    assert np.isclose(np.sin(wrapped), np.sin(angle))
 
 
 @given(poses, poses)

@@ -90,14 +90,14 @@ def test_a_python_without_wheels_is_refused(setup_env, monkeypatch, version, ros
     if fine:
         assert setup_env.check() == ros
     else:
-        with pytest.raises(SystemExit, match="needed is 3.10 to 3.13.*PYTHON="):
+        with pytest.raises(SystemExit, match=r"needed is 3\.10 to 3\.13.*PYTHON="):
             setup_env.check()
 
 
 def test_a_sourced_ros_of_another_python_is_refused(setup_env, monkeypatch):
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
     monkeypatch.setattr(setup_env.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="ROS jazzy is sourced.*PYTHON=/usr/bin/python3"):
+    with pytest.raises(SystemExit, match=r"ROS jazzy is sourced.*PYTHON=/usr/bin/python3"):
         setup_env.check()
 
 
@@ -112,13 +112,14 @@ def test_with_a_sourced_ros_no_wheel_is_installed(setup_env, monkeypatch):
     assert "-r ros.txt" in (ROOT / "requirements" / everything).read_text().splitlines()
     assert "ros-rclpy==" in (ROOT / "requirements/ros.txt").read_text()
     text = (ROOT / "requirements" / underlay).read_text()
-    assert "ros-" not in text and "-r " not in text
+    assert "ros-" not in text
+    assert "-r " not in text
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_written(setup_env, monkeypatch):
     setup_env.SITE.rmdir()
     monkeypatch.setattr(setup_env.shutil, "disk_usage", lambda path: SimpleNamespace(free=1.5e9))
-    with pytest.raises(SystemExit, match="1.5 GB free: make room"):
+    with pytest.raises(SystemExit, match=r"1\.5 GB free: make room"):
         setup_env.check()
 
 
@@ -187,7 +188,8 @@ def test_a_package_that_pip_was_interrupted_at_is_installed_anew(setup_env, monk
     (whole / "INSTALLER").touch()
     monkeypatch.setattr(setup_env, "run", lambda command: None)
     setup_env.install("")
-    assert whole.is_dir() and not half.exists()
+    assert whole.is_dir()
+    assert not half.exists()
 
 
 def test_wheels_name_this_machine_after_the_repair_and_stay_so(setup_env):

@@ -115,7 +115,8 @@ def test_an_interrupted_setup_goes_on_where_it_was(checkout):
 def test_a_refusal_leaves_the_environment_as_it_was(checkout):
     assert checkout.ran("PYTHON=./python") == ALL_STEPS
     refused = checkout.make("PYTHON=./python", ROS_DISTRO="jazzy", BROKEN="check")
-    assert refused.returncode != 0 and "interrupted" in refused.stderr
+    assert refused.returncode != 0
+    assert "interrupted" in refused.stderr
     assert checkout.ran("PYTHON=./python") == []
 
 
@@ -140,7 +141,8 @@ def test_a_missing_interpreter_is_one_line_that_says_what_to_install(checkout):
     result = checkout.make("PYTHON=python9")
     assert result.returncode != 0
     told = [line for line in result.stderr.splitlines() if not line.startswith("make")]
-    assert len(told) == 1 and "python9 is missing: apt install python3 " in told[0]
+    assert len(told) == 1
+    assert "python9 is missing: apt install python3 " in told[0]
 
 
 def test_a_second_setup_waits_for_the_first(checkout):
@@ -151,4 +153,5 @@ def test_a_second_setup_waits_for_the_first(checkout):
         second = subprocess.Popen(command, cwd=checkout.folder, stdout=subprocess.PIPE, text=True)
         assert "another one is at work here" in second.stdout.readline()
         fcntl.flock(lock, fcntl.LOCK_UN)
-        assert second.communicate(timeout=60)[0] == "" and second.returncode == 0
+        assert second.communicate(timeout=60)[0] == ""
+        assert second.returncode == 0

@@ -129,4 +129,5 @@ def test_drives_are_encoded_on_the_cpu_whatever_device_the_trunk_is_on(
     trunk = Trunk()
     monkeypatch.setattr(trunk, "state_dict", lambda: {n: OnADevice(t) for n, t in weights.items()})
     (episode,) = episodes(EpisodeConfig(0, lengths=(2,), queries=2), 1, trunk)
-    assert episode.features.device.type == "cpu" and len(episode.features) == 2
+    assert episode.features.device.type == "cpu"
+    assert len(episode.features) == 2

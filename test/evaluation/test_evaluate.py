@@ -149,12 +149,14 @@ def test_a_record_holds_what_is_promised_and_calibrated_errors_count_as_calibrat
     assert set(entry) >= CONTRACT
     assert (entry["length"], entry["scenes"], entry["queries"], entry["seed"]) == (100, 1, 1000, 7)
     assert entry["seen_auroc"] == 1.0
-    assert entry["ece"] < 0.03 and abs(entry["inside_90_ellipse"] - 0.9) < 0.03
+    assert entry["ece"] < 0.03
+    assert abs(entry["inside_90_ellipse"] - 0.9) < 0.03
     assert entry["median_yaw_deg"] == pytest.approx(0.0, abs=1e-9)
     expected = 1 - math.exp(-1.0 / (2 * 0.3**2))  # Rayleigh: share of errors below 1 m
     assert entry["acc_1m_20deg"] == pytest.approx(expected, abs=0.02)
     overconfident = record("kinaema", 100, synthetic(0.3, 0.1), cost, EpisodeConfig(7), EXACT)
-    assert overconfident["ece"] > 0.2 and overconfident["inside_90_ellipse"] < 0.5
+    assert overconfident["ece"] > 0.2
+    assert overconfident["inside_90_ellipse"] < 0.5
 
 
 def test_groups_put_each_place_where_its_age_and_distance_say() -> None:

@@ -21,8 +21,10 @@ def plans() -> list:
 def test_scenes_lie_outside_of_what_training_draws_from_and_have_the_promised_size(plans: list) -> None:
     for plan in plans:
         for scene in (plan.scene, plan.elsewhere):
-            assert scene.seed >= FIRST_SEED and scene.config.texture_seed >= FIRST_SEED
-            assert 8.0 <= min(scene.size) and max(scene.size) <= 20.0
+            assert scene.seed >= FIRST_SEED
+            assert scene.config.texture_seed >= FIRST_SEED
+            assert min(scene.size) >= 8.0
+            assert max(scene.size) <= 20.0
     assert len({plan.scene.seed for plan in plans} | {plan.elsewhere.seed for plan in plans}) == 8
 
 
@@ -30,7 +32,8 @@ def test_a_drive_depends_on_seed_and_index_alone(plans: list) -> None:
     again = plan_episode(CONFIG, 2)
     for name in ("poses", "views", "outside"):
         assert np.array_equal(getattr(again, name), getattr(plans[2], name))
-    assert again.lighting == plans[2].lighting and again.camera == plans[2].camera
+    assert again.lighting == plans[2].lighting
+    assert again.camera == plans[2].camera
     other = plan_episode(EpisodeConfig(seed=12, lengths=(20, 60), queries=6), 2)
     assert not np.array_equal(other.poses, again.poses)
 
@@ -77,8 +80,15 @@ def test_a_place_was_last_seen_at_the_latest_frame_near_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"lengths": ()}, {"lengths": (1,)}, {"lengths": (5, 5)}, {"queries": 1}, {"seed": -1}]
+    ("wrong", "complaint"),
+    [
+        ({"lengths": ()}, "at least 2 frames"),
+        ({"lengths": (1,)}, "at least 2 frames"),
+        ({"lengths": (5, 5)}, "must be different"),
+        ({"queries": 1}, "at least 2"),
+        ({"seed": -1}, "must not be negative"),
+    ],
 )
-def test_impossible_configurations_are_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError):
+def test_impossible_configurations_are_refused(wrong: dict, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
         EpisodeConfig(**({"seed": 0} | wrong))

@@ -72,7 +72,8 @@ def test_the_threshold_refuses_no_more_of_the_seen_than_it_may_and_as_much_else_
 
 
 def test_success_takes_stopping_by_ones_own_word_within_a_metre():
-    assert episode(stopped_x=4.01).success and not episode(stopped_x=3.99).success
+    assert episode(stopped_x=4.01).success
+    assert not episode(stopped_x=3.99).success
     assert not episode(arrived=False).success
     assert episode(believed_goals=[np.array([5.0, 3.0, 0.1])]).first_error == pytest.approx((3.0, 0.1))
     assert math.isnan(episode().first_error[0])
@@ -95,8 +96,10 @@ def test_a_record_says_what_happened(explored):
     ]
     episodes.append(episode(arrived=False, message="no path", other_room=False))
     record = memnav.record("kinaema", [Result(explored.building, episodes, [0.1, 0.3, 0.45, 0.6])], 7, NOISE)
-    assert record["success_rate"] == 0.25 and record["success_rate_other_rooms"] == pytest.approx(1 / 3)
-    assert record["spl"] == 0.25 and record["mean_path_m"] == pytest.approx((5 + 2 + 0 + 5) / 4)
+    assert record["success_rate"] == 0.25
+    assert record["success_rate_other_rooms"] == pytest.approx(1 / 3)
+    assert record["spl"] == 0.25
+    assert record["mean_path_m"] == pytest.approx((5 + 2 + 0 + 5) / 4)
     assert (record["refused"], record["gave_up"], record["collisions"], record["seed"]) == (1, 1, 2, 7)
     assert record["unseen_refused"] == 0.75  # below the navigator's min_seen
     assert record["unseen_refused_at_5"] == 0.5  # of four goals none may be refused: below 0.4
@@ -111,7 +114,8 @@ def test_the_oracle_reaches_every_goal_by_nearly_the_shortest_way(explored):
         (result,) = rollout.oracle([explored], DriveLimits())
     assert all(t.success and t.stop_distance < 0.6 and t.collisions == 0 for t in result.episodes)
     record = memnav.record("oracle", [result], 0, NOISE)
-    assert record["success_rate"] == 1.0 and record["spl"] > 0.85
+    assert record["success_rate"] == 1.0
+    assert record["spl"] > 0.85
     assert record["unseen_refused"] is None
 
 
@@ -129,11 +133,13 @@ def test_the_shipped_memory_finds_its_way_and_driving_together_is_driving_alone(
     assert sum(t.success for t in together.episodes) >= 2
     assert len(together.unseen) == 3
     a, b = together.episodes[1], single.episodes[0]
-    assert a.queries == b.queries and a.arrived == b.arrived
+    assert a.queries == b.queries
+    assert a.arrived == b.arrived
     np.testing.assert_allclose(a.path[-1], b.path[-1], atol=0.02)
     assert a.length == pytest.approx(b.length, abs=0.05)
     picture = episode_picture(explored.building, a)
-    assert picture.shape == (HEIGHT, WIDTH, 3) and picture.std() > 20
+    assert picture.shape == (HEIGHT, WIDTH, 3)
+    assert picture.std() > 20
     assert f"stopped {a.stop_distance:.2f} m" in outcome(a)
 
 
@@ -214,10 +220,14 @@ def test_the_command_writes_records_and_pictures(tmp_path, monkeypatch, capsys):
     (record,) = json.loads(result.read_text())
     contract = {"method", "episodes", "seed", "success_rate", "spl", "mean_path_m", "refused", "collisions"}
     assert contract <= set(record)
-    assert record["method"] == "oracle" and record["episodes"] == 1 and record["success_rate"] == 1.0
+    assert record["method"] == "oracle"
+    assert record["episodes"] == 1
+    assert record["success_rate"] == 1.0
     (episode,) = json.loads((out / "episodes.json").read_text())
-    assert episode["stopped_m"] < 1.0 and episode["shortest_m"] >= 4.0
-    assert (out / "oracle.png").is_file() and (out / "oracle" / "000.png").is_file()
+    assert episode["stopped_m"] < 1.0
+    assert episode["shortest_m"] >= 4.0
+    assert (out / "oracle.png").is_file()
+    assert (out / "oracle" / "000.png").is_file()
     assert "oracle" in capsys.readouterr().out
 
 

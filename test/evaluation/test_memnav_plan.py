@@ -32,8 +32,10 @@ def building():
 
 def test_buildings_and_their_paint_are_none_that_training_draws(building):
     for scene in (building.scene, building.elsewhere):
-        assert scene.seed >= FIRST_SEED and scene.config.texture_seed >= FIRST_SEED
-        assert min(scene.size) >= 8.0 and max(scene.size) <= 20.0
+        assert scene.seed >= FIRST_SEED
+        assert scene.config.texture_seed >= FIRST_SEED
+        assert min(scene.size) >= 8.0
+        assert max(scene.size) <= 20.0
 
 
 def test_a_plan_depends_on_seed_and_index_only(building):
@@ -61,7 +63,8 @@ def test_never_seen_places_are_elsewhere_or_out_of_the_walks_sight():
     assert any(not plan.outside.all() for plan in plans)
     for plan in plans:
         scene = plan.scene
-        assert len(plan.unseen) == len(plan.outside) == SMALL.goals and plan.outside.mean() >= 0.5
+        assert len(plan.unseen) == len(plan.outside) == SMALL.goals
+        assert plan.outside.mean() >= 0.5
         for view in plan.unseen[~plan.outside]:
             for pose in plan.walk:
                 if math.hypot(*(pose[:2] - view[:2])) < 3.0:

@@ -80,13 +80,15 @@ def test_a_place_of_another_scene_is_not_taken_for_seen(drive, driven):
     strange = make_drive(7)
     here = np.median([driven.locate(image).seen for image in drive.queries])
     elsewhere = np.median([driven.locate(image).seen for image in strange.queries])
-    assert here > 0.8 and elsewhere < 0.2
+    assert here > 0.8
+    assert elsewhere < 0.2
 
 
 def test_the_covariance_is_one(driven, drive):
     covariance = driven.locate(drive.queries[0]).covariance
     assert covariance.shape == (3, 3)
-    assert np.allclose(covariance, covariance.T) and np.linalg.eigvalsh(covariance).min() > 0
+    assert np.allclose(covariance, covariance.T)
+    assert np.linalg.eigvalsh(covariance).min() > 0
 
 
 def test_odom_pose_is_the_pose_seen_from_the_odom_frame(driven, drive):
@@ -150,7 +152,8 @@ def test_a_query_reads_a_snapshot_and_never_waits_for_an_update(drive, monkeypat
     try:
         assert entered.wait(60)
         during = memory.locate(drive.queries[0])  # would never return if it waited
-        assert during.pose == expected.pose and during.num_updates == 8
+        assert during.pose == expected.pose
+        assert during.num_updates == 8
     finally:
         release.set()
         thread.join()
@@ -172,7 +175,7 @@ def test_a_damaged_memory_file_is_refused_and_the_present_memory_stays(drive, dr
     before = driven.locate(drive.queries[0]).pose
     for damaged in (whole[: len(whole) // 2], whole[:-4] + b"\0\1\2\3", b"", b"hello"):
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="state.safetensors"):
+        with pytest.raises(CheckpointError, match=r"state\.safetensors"):
             driven.load(path)
     with pytest.raises(CheckpointError, match="no such file"):
         driven.load(tmp_path / "absent.safetensors")
@@ -194,7 +197,7 @@ IMAGE = np.zeros((120, 160, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
-    "image, pose, complaint",
+    ("image", "pose", "complaint"),
     [
         (np.zeros((120, 160), np.uint8), (0, 0, 0), "must be \\(H, W, 3\\)"),
         (np.zeros((120, 160, 3), np.float32), (0, 0, 0), "uint8"),
@@ -212,7 +215,7 @@ def test_bad_input_is_refused_and_changes_nothing(driven, image, pose, complaint
     assert driven.num_updates == before
 
 
-@pytest.mark.parametrize("hfov_deg, share", [(60, 0.5), (75, 0.6), (110, 0.6)])
+@pytest.mark.parametrize(("hfov_deg", "share"), [(60, 0.5), (75, 0.6), (110, 0.6)])
 def test_other_cameras_see_the_same_places(drive, driven, hfov_deg, share):
     """The drive was seen with 90 degrees; photos of other lenses are still placed."""
     rng = np.random.default_rng(20261122)
@@ -239,12 +242,12 @@ def test_an_image_of_another_aspect_than_the_camera_is_refused_with_both_sizes_a
     memory = SpatialMemory.from_checkpoint(CHECKPOINT)
     memory.set_camera(640, 480, 320.0, 320.0, 319.5, 239.5)
     wide = np.zeros((360, 640, 3), dtype=np.uint8)
-    with pytest.raises(KinaemaError, match="640 x 360 pixels.* 640 x 480 .*call set_camera") as refused:
+    with pytest.raises(KinaemaError, match=r"640 x 360 pixels.* 640 x 480 .*call set_camera") as refused:
         memory.update(wide, (0, 0, 0))
     assert isinstance(refused.value, ValueError)
     assert memory.num_updates == 0
     remember(memory, drive, frames=1)
-    with pytest.raises(KinaemaError, match="640 x 360 pixels.* 640 x 480 .*pass its hfov to locate"):
+    with pytest.raises(KinaemaError, match=r"640 x 360 pixels.* 640 x 480 .*pass its hfov to locate"):
         memory.locate(wide)
     memory.locate(wide, hfov=math.pi / 2)
     memory.locate(drive.queries[0])
@@ -266,7 +269,7 @@ def test_a_wrong_checkpoint_is_refused(tmp_path):
     path = tmp_path / "net.safetensors"
     for damaged in (whole[: len(whole) // 2], whole[:-1] + bytes([whole[-1] ^ 1]), b"\x80\x04pickle"):
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="net.safetensors"):
+        with pytest.raises(CheckpointError, match=r"net\.safetensors"):
             SpatialMemory.from_checkpoint(path)
     with pytest.raises(CheckpointError, match="no such file"):
         SpatialMemory.from_checkpoint(tmp_path / "absent.safetensors")

@@ -153,5 +153,5 @@ def test_depth_is_not_taken_for_a_picture():
 
 def test_a_file_that_is_no_image_is_named(tmp_path):
     (tmp_path / "photo.jpg").write_text("no photo")
-    with pytest.raises(ValueError, match="photo.jpg is not an image"):
+    with pytest.raises(ValueError, match=r"photo\.jpg is not an image"):
         images.read_image(tmp_path / "photo.jpg")

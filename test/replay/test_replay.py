@@ -78,7 +78,7 @@ def replay(folder, memory, keyframes=EVERY_FRAME, **topics):
 
 
 def test_a_perfect_memory_has_no_error_in_any_frame_of_odometry(drive_folder):
-    outcome, result = replay(drive_folder, PhotoAlbum())
+    _, result = replay(drive_folder, PhotoAlbum())
     summary = result["summary"]
     assert summary["median_position_m"] == pytest.approx(0.0, abs=1e-6)
     assert summary["median_yaw_deg"] == pytest.approx(0.0, abs=1e-6)
@@ -204,7 +204,7 @@ def test_a_drive_of_which_no_picture_can_be_used_is_refused(tmp_path):
         recorder.write("/image", image(ns(9), picture(0)), ns(9))
     write_queries(tmp_path, 4, wanted=[0])
     with pytest.raises(
-        BagError, match="no image of /image can be used.*no odometry.*'32FC1' is not supported"
+        BagError, match=r"no image of /image can be used.*no odometry.*'32FC1' is not supported"
     ):
         replay(tmp_path, PhotoAlbum())
 

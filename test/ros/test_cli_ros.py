@@ -16,16 +16,16 @@ from bag_support import write_drive, write_queries
 
 pytest.importorskip("rclpy")
 
-import rclpy  # noqa: E402
-from rclpy.action import ActionServer, CancelResponse  # noqa: E402
-from rclpy.callback_groups import ReentrantCallbackGroup  # noqa: E402
-from rclpy.executors import MultiThreadedExecutor  # noqa: E402
-from ros_support import NodeProcess, wait_until  # noqa: E402
+import rclpy
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
+from ros_support import NodeProcess, wait_until
 
-from kinaema_interfaces.action import NavigateToImage  # noqa: E402
-from kinaema_ros.nodes.client import client  # noqa: E402
-from kinaema_ros.nodes.support import messages  # noqa: E402
-from kinaema_ros.nodes.support.spinning import Spinner  # noqa: E402
+from kinaema_interfaces.action import NavigateToImage
+from kinaema_ros.nodes.client import client
+from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.spinning import Spinner
 
 
 def start(*arguments):
@@ -163,7 +163,7 @@ def test_goto_is_done_when_the_robot_arrived(recorded, tmp_path, navigator):
 
 def test_goto_fails_with_the_navigator_s_reason(recorded, tmp_path, navigator):
     navigator(NavigateToImage.Result.NOT_SEEN)
-    status, out, err = kinaema("goto", recorded / "queries" / "0.png", "--json", tmp_path / "result.json")
+    status, _, err = kinaema("goto", recorded / "queries" / "0.png", "--json", tmp_path / "result.json")
     assert status == 1
     assert err == "kinaema goto: error: not reached: never seen: drive there once (error code 103)\n"
     (record,) = json.loads((tmp_path / "result.json").read_text())

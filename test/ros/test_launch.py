@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,8 @@ FOREIGN = {
 
 def load(name: str) -> LaunchDescription:
     spec = importlib.util.spec_from_file_location(name.partition(".")[0], LAUNCH / name)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.generate_launch_description()
@@ -79,7 +81,8 @@ def test_every_argument_is_described_and_its_default_exists(name: str) -> None:
     arguments = [entity for entity in load(name).entities if isinstance(entity, DeclareLaunchArgument)]
     assert arguments
     for argument in arguments:
-        assert argument.description and argument.description != "no description given", argument.name
+        assert argument.description, argument.name
+        assert argument.description != "no description given", argument.name
         assert argument.default_value is not None, argument.name
         default = perform_substitutions(context, argument.default_value)
         if default.startswith("/"):
@@ -165,7 +168,7 @@ def test_gazebo_gets_files_that_exist(ros: Ros, tmp_path: Path) -> None:
     # The names of the arguments are those of ros_gz_sim and nav2_bringup (Jazzy, Kilted, Lyrical).
     packages.launch_file("ros_gz_sim", "gz_sim.launch.py", "gz_args", "on_exit_shutdown")
     packages.launch_file("nav2_bringup", "navigation_launch.py", "params_file", "use_sim_time", "autostart")
-    names = [*sum(FOREIGN.values(), []), "gz_sim", "navigation_launch"]
+    names = [*itertools.chain(*FOREIGN.values()), "gz_sim", "navigation_launch"]
     with LaunchProcess("gazebo.launch.py", "headless:=true", environment=packages.environment) as process:
         for name in names:
             process.wait_for(lambda of=name: packages.called(of), name)
@@ -176,15 +179,19 @@ def test_gazebo_gets_files_that_exist(ros: Ros, tmp_path: Path) -> None:
 
     *options, world = packages.arguments("gz_sim")["gz_args"].split()
     world = Path(world.strip("'"))
-    assert "-s" in options and "-r" in options and ElementTree.parse(world).getroot().tag == "sdf"
+    assert "-s" in options
+    assert "-r" in options
+    assert ElementTree.parse(world).getroot().tag == "sdf"
     navigation = packages.arguments("navigation_launch")
-    assert navigation["use_sim_time"] == "true" and Path(navigation["params_file"]).is_file()
+    assert navigation["use_sim_time"] == "true"
+    assert Path(navigation["params_file"]).is_file()
 
     bridge = parameters(packages, "parameter_bridge", "ros_gz_bridge")
     assert yaml.safe_load(Path(bridge["config_file"]).read_text())
     map_server = parameters(packages, "map_server", "map_server")
     assert Path(map_server["yaml_filename"]) == world.with_name("map.yaml")
-    assert map_server["use_sim_time"] is True and map_server["frame_id"] == "map"
+    assert map_server["use_sim_time"] is True
+    assert map_server["frame_id"] == "map"
     assert parameters(packages, "lifecycle_manager", "lifecycle_manager_map")["node_names"] == ["map_server"]
     description = parameters(packages, "robot_state_publisher", "/**")["robot_description"]
     assert description == world.with_name("robot.urdf").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,7 +31,8 @@ def nav2() -> dict:
 def values_of(tree: object, key: str) -> list:
     """All values of a key, however deep."""
     if isinstance(tree, dict):
-        return [v for k, v in tree.items() if k == key] + sum((values_of(v, key) for v in tree.values()), [])
+        below = itertools.chain.from_iterable(values_of(v, key) for v in tree.values())
+        return [*(v for k, v in tree.items() if k == key), *below]
     return []
 
 
@@ -85,7 +87,8 @@ def test_nav2_uses_the_frames_and_topics_of_the_robot(nav2: dict) -> None:
     lidar = ROBOT.find(".//sensor[@type='gpu_lidar']")
     assert lidar is not None
     scans = [section["topic"].lstrip("/") for section in values_of(nav2, "scan")]
-    assert len(scans) == 3 and set(scans) == {lidar.findtext("topic")}
+    assert len(scans) == 3
+    assert set(scans) == {lidar.findtext("topic")}
 
 
 def test_nav2_asks_for_no_more_than_the_robot_can(nav2: dict) -> None:
@@ -95,12 +98,14 @@ def test_nav2_asks_for_no_more_than_the_robot_can(nav2: dict) -> None:
     assert smoother["max_velocity"] == [linear, 0.0, angular]
     assert smoother["min_velocity"] == [-linear, 0.0, -angular]
     follow = nav2["controller_server"]["ros__parameters"]["FollowPath"]
-    assert follow["desired_linear_vel"] <= linear and follow["rotate_to_heading_angular_vel"] <= angular
+    assert follow["desired_linear_vel"] <= linear
+    assert follow["rotate_to_heading_angular_vel"] <= angular
 
 
 def test_costmaps_keep_the_robot_off_the_walls(nav2: dict) -> None:
     body = ROBOT.find("link[@name='base_link']/collision/geometry/cylinder/radius")
-    assert body is not None and body.text is not None
+    assert body is not None
+    assert body.text is not None
     assert values_of(nav2, "amcl") == []
     for radius in values_of(nav2, "robot_radius"):
         assert radius >= float(body.text)

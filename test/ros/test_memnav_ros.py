@@ -24,7 +24,8 @@ def test_the_walk_is_driven_as_it_was_planned(index):
     while not walk.done:
         track.append(pose)
         pose, collided = step_robot(building.scene, pose, *walk.command(pose, 0.05), 0.05)
-        assert not collided and len(track) < 4000
+        assert not collided
+        assert len(track) < 4000
     driven = np.array(track)
     gap = np.hypot(*(driven[:, None, :2] - building.walk[None, :, :2]).transpose(2, 0, 1))
     turn = np.abs(
@@ -47,10 +48,13 @@ def test_one_episode_through_the_nodes(tmp_path):
     building = plan_building(CONFIG, 0)
     np.testing.assert_allclose(episode.path[0][:2], building.walk[-1, :2], atol=0.2)
     assert episode.shortest >= 3.9
-    assert len(result.unseen) == 1 and 0.0 <= result.unseen[0] <= 1.0
+    assert len(result.unseen) == 1
+    assert 0.0 <= result.unseen[0] <= 1.0
     if episode.refused:
         assert episode.length < 0.1
     elif episode.success:
-        assert episode.stop_distance < 1.0 and episode.length > 3.0
-        assert episode.queries >= 2 and len(episode.believed_goals) >= 2
+        assert episode.stop_distance < 1.0
+        assert episode.length > 3.0
+        assert episode.queries >= 2
+        assert len(episode.believed_goals) >= 2
     assert record("kinaema", results, CONFIG.seed, OdometryNoise())["episodes"] == 1

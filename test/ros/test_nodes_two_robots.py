@@ -69,7 +69,8 @@ def upright(name: str, base: np.ndarray, long_side: float) -> np.ndarray:
 def assert_there(name: str, place: np.ndarray, pose: np.ndarray) -> None:
     """Within a metre and 30 degrees."""
     error = geometry.between(place, pose)
-    assert np.hypot(error[0], error[1]) < 1.0 and abs(np.degrees(error[2])) < 30.0, f"{name}: {error}"
+    assert np.hypot(error[0], error[1]) < 1.0, f"{name}: {error}"
+    assert abs(np.degrees(error[2])) < 30.0, f"{name}: {error}"
 
 
 def go(name: str, photo: np.ndarray) -> Arrival:

@@ -99,7 +99,8 @@ def test_parameters_are_described_with_their_range(start: Callable[..., Subject]
     assert (high.floating_point_range[0].from_value, high.floating_point_range[0].to_value) == (0.0, 10.0)
     assert node.describe_parameter("rate").integer_range[0].to_value == 9
     assert node.describe_parameter("limits.policy").additional_constraints == "one of hold, reset"
-    assert node.describe_parameter("fixed.low").read_only and node.describe_parameter("name").read_only
+    assert node.describe_parameter("fixed.low").read_only
+    assert node.describe_parameter("name").read_only
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,8 @@ def test_of_several_changes_all_or_none_are_set(
 ) -> None:
     subject = start()
     result = subject.set(rate=2, **wrong)
-    assert not result.successful and result.reason
+    assert not result.successful
+    assert result.reason
     assert subject.applied == []
     assert subject.node.get_parameter("rate").value == 5
 

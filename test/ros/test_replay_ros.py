@@ -13,7 +13,8 @@ import pytest
 from bag_support import write_drive, write_queries
 
 pytest.importorskip("rclpy")
-from ros_support import NodeProcess  # noqa: E402  needs rclpy
+
+from ros_support import NodeProcess
 
 FRAMES = 10
 

@@ -1,5 +1,6 @@
 """Robot motion: feasible paths, viewpoints near and far from them, odometry, driving, planning."""
 
+import itertools
 import math
 
 import numpy as np
@@ -82,10 +83,12 @@ def test_viewpoints_are_near_their_pose_free_and_in_sight(seed):
     scene = generate_scene(seed)
     poses = explore(scene, rng(seed), 100)
     views, source = sample_viewpoints(scene, rng(1), poses, 200, max_distance=0.8, max_angle=0.5)
-    assert views.shape == (200, 3) and source.shape == (200,)
+    assert views.shape == (200, 3)
+    assert source.shape == (200,)
     offset = views - poses[source]
     distance = np.hypot(offset[:, 0], offset[:, 1])
-    assert distance.max() <= 0.8 and distance.mean() > 0.3
+    assert distance.max() <= 0.8
+    assert distance.mean() > 0.3
     assert np.abs(geometry.wrap_angle(offset[:, 2])).max() <= 0.5
     assert exact_clearance(obstacles_of(scene), views[:, :2]).min() >= 0.2
     for (x, y, yaw), k in zip(views, source, strict=True):
@@ -167,7 +170,8 @@ def test_driving_stops_at_obstacles_and_gets_away_again(seed):
     assert exact_clearance(obstacles_of(scene), np.array(visited)).min() >= 0.2 - 1e-9
     assert step_robot(scene, pose, 0.6, 0.0, 0.1)[0][:2] == pytest.approx(pose[:2], abs=0.021)
     turned, collided = step_robot(scene, pose, 0.0, 1.0, 0.1)
-    assert not collided and turned[2] != pose[2]
+    assert not collided
+    assert turned[2] != pose[2]
     back, collided = step_robot(scene, pose, -0.3, 0.0, 0.1)
     assert not collided
     assert math.hypot(back[0] - pose[0], back[1] - pose[1]) == pytest.approx(0.03, abs=1e-6)
@@ -187,16 +191,20 @@ def wall_with_gap() -> OccupancyGrid:
 
 def test_a_plan_leads_through_the_gap_it_fits_through():
     path = plan_path(wall_with_gap(), (0.5, 0.5), (0.6, 3.5), 0.2)
-    assert path[0] == pytest.approx((0.5, 0.5)) and path[-1] == pytest.approx((0.6, 3.5))
-    dense = np.concatenate([np.linspace(a, b, 50) for a, b in zip(path[:-1], path[1:], strict=True)])
+    assert path[0] == pytest.approx((0.5, 0.5))
+    assert path[-1] == pytest.approx((0.6, 3.5))
+    dense = np.concatenate([np.linspace(a, b, 50) for a, b in itertools.pairwise(path)])
     inside = dense[(dense[:, 1] > 2.0) & (dense[:, 1] < 2.1)]
-    assert len(inside) and inside[:, 0].min() > 3.15 and inside[:, 0].max() < 3.35
+    assert len(inside)
+    assert inside[:, 0].min() > 3.15
+    assert inside[:, 0].max() < 3.35
     assert plan_path(wall_with_gap(), (0.5, 0.5), (0.6, 3.5), 0.3) is None
 
 
 def test_a_goal_in_an_obstacle_is_moved_within_its_tolerance():
     path = plan_path(wall_with_gap(), (0.5, 0.5), (1.0, 2.02), 0.2)
-    assert 0.2 <= 2.0 - path[-1, 1] <= 0.3 and abs(path[-1, 0] - 1.0) < 0.06
+    assert 0.2 <= 2.0 - path[-1, 1] <= 0.3
+    assert abs(path[-1, 0] - 1.0) < 0.06
     assert plan_path(wall_with_gap(), (0.5, 0.5), (1.0, 2.02), 0.2, tolerance=0.1) is None
     assert plan_path(wall_with_gap(), (0.5, 0.5), (9.0, 9.0), 0.2) is None
 
@@ -215,11 +223,13 @@ def test_planning_and_following_reach_viewpoints_without_collision(seed):
             pose, collided = step_robot(scene, pose, v, omega, 0.05)
             assert not collided
             speeds.append(v)
-        assert follower.done and not follower.stuck
+        assert follower.done
+        assert not follower.stuck
         reached = path[-1]  # the goal itself, or the free point next to it
         assert math.hypot(pose[0] - reached[0], pose[1] - reached[1]) < 0.1
         assert abs(geometry.wrap_angle(pose[2] - goal[2])) < 0.06
-        assert max(speeds) <= 0.5 + 1e-9 and max(np.diff(speeds)) <= 0.05 + 1e-9
+        assert max(speeds) <= 0.5 + 1e-9
+        assert max(np.diff(speeds)) <= 0.05 + 1e-9
         assert follower.command(pose, 0.05) == (0.0, 0.0)
 
 
@@ -227,7 +237,8 @@ def test_a_follower_that_cannot_move_reports_stuck():
     follower = PathFollower(np.array([[0.0, 0.0], [3.0, 0.0]]), 0.0)
     for _ in range(int(PathFollower.STUCK_AFTER / 0.1) + 20):
         follower.command((0.0, 0.0, 0.0), 0.1)
-    assert follower.stuck and not follower.done
+    assert follower.stuck
+    assert not follower.done
     assert follower.command((0.0, 0.0, 0.0), 0.1) == (0.0, 0.0)
 
 
@@ -238,4 +249,5 @@ def test_a_follower_turns_to_the_goal_yaw_on_the_spot():
         v, omega = follower.command((1.0, 1.0, yaw), 0.05)
         assert v == 0.0
         yaw += omega * 0.05
-    assert follower.done and yaw == pytest.approx(2.0, abs=0.06)
+    assert follower.done
+    assert yaw == pytest.approx(2.0, abs=0.06)

@@ -162,8 +162,10 @@ def test_tops_are_seen_from_above_and_undersides_from_below():
     def count(colour: np.ndarray) -> int:
         return int((image == colour).all(axis=-1).sum())
 
-    assert count(low[4]) > 100 and count(low[5]) == 0
-    assert count(high[5]) > 50 and count(high[4]) == 0
+    assert count(low[4]) > 100
+    assert count(low[5]) == 0
+    assert count(high[5]) > 50
+    assert count(high[4]) == 0
 
 
 def test_pictures_are_neither_mirrored_nor_upside_down():
@@ -228,7 +230,9 @@ def test_lighting_changes_brightness_tint_and_noise_and_nothing_else():
     red = render(scene, poses, lighting=Lighting(tint=(1.2, 1.0, 0.8))).mean(axis=(0, 1, 2)) - plain.mean(
         axis=(0, 1, 2)
     )
-    assert red[0] > 3 and abs(red[1]) < 1e-9 and red[2] < -3
+    assert red[0] > 3
+    assert abs(red[1]) < 1e-9
+    assert red[2] < -3
     noisy = render(scene, poses, lighting=Lighting(noise=6.0, seed=1)).astype(float)
     unclipped = (plain > 30) & (plain < 225)
     assert np.std((noisy - plain)[unclipped]) == pytest.approx(6.0, rel=0.05)
@@ -243,7 +247,8 @@ def test_random_lighting_varies_but_keeps_images_usable():
     rng = np.random.default_rng(0)
     means = [render(scene, poses, lighting=random_lighting(rng)).mean() for _ in range(30)]
     assert np.ptp(means) > 30
-    assert 25 < min(means) and max(means) < 230
+    assert min(means) > 25
+    assert max(means) < 230
 
 
 def test_rendering_in_threads_gives_the_same_images():

@@ -69,7 +69,8 @@ def test_kernels_older_than_any_source_are_compiled_anew(tmp_path):
         path.touch()
         os.utime(path, (seconds, seconds))
     jit.drop_stale_kernels(tmp_path)
-    assert not old.exists() and new.exists()
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_seeds_texture_seeds_and_configs_give_different_scenes():
@@ -147,7 +148,8 @@ def test_box_gives_kind_pose_size_and_materials():
     box = scene.box(index)
     assert box.kind == "shelf"
     assert box.center[2] == pytest.approx(box.size[2] / 2)
-    assert min(box.size) > 0.0 and max(box.materials) < len(scene.materials)
+    assert min(box.size) > 0.0
+    assert max(box.materials) < len(scene.materials)
     assert all(0 <= scene.materials[m, 0] < len(scene.pool.names) for m in box.materials)
     assert scene.pool.image(int(scene.materials[box.materials[1], 0])).shape == (128, 128, 3)
 
@@ -159,7 +161,9 @@ def test_exported_map_reads_back_the_right_way_up(tmp_path):
     image = cv2.imread(str(tmp_path / "maps" / values["image"]), cv2.IMREAD_UNCHANGED)
     resolution = float(values["resolution"])
     x0, y0, yaw = (float(v) for v in values["origin"].strip("[]").split(","))
-    assert yaw == 0.0 and values["negate"] == "0" and values["mode"] == "trinary"
+    assert yaw == 0.0
+    assert values["negate"] == "0"
+    assert values["mode"] == "trinary"
     # map_server: pixel (row, column) covers x = origin + column * resolution, y counted from the last row.
     occupancy = (255 - image.astype(float)) / 255.0
     points = np.random.default_rng(0).uniform(0.0, scene.size, (2000, 2))
@@ -170,7 +174,8 @@ def test_exported_map_reads_back_the_right_way_up(tmp_path):
     assert (values_there[clearance > 0.1] < float(values["free_thresh"])).all()
     corners = points[:, None] + resolution * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1), (0, 0)])
     within = (exact_clearance(obstacles_of(scene), corners.reshape(-1, 2)).reshape(-1, 5) == 0.0).all(axis=1)
-    assert within.sum() > 20 and (values_there[within] > float(values["occupied_thresh"])).all()
+    assert within.sum() > 20
+    assert (values_there[within] > float(values["occupied_thresh"])).all()
     assert not np.array_equal(image, image[::-1])  # a map the wrong way up would have been noticed
 
 

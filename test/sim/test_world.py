@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -95,7 +96,8 @@ def robot_model(world: Path) -> ElementTree.Element:
 
 def test_sdformat_accepts_the_world(world: Path, sdf_checker: list[str]) -> None:
     answer = subprocess.run([*sdf_checker, str(world)], capture_output=True, text=True, timeout=300)
-    assert answer.returncode == 0 and "Valid." in answer.stdout, answer.stdout + answer.stderr
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "Valid." in answer.stdout, answer.stdout + answer.stderr
     assert "Error" not in answer.stderr.replace("Library error: libignition-tools-backward.so", ""), (
         answer.stderr
     )
@@ -113,7 +115,8 @@ def test_every_referenced_file_lies_in_the_folder(world: Path) -> None:
     names = {e.text or "" for tag in ("uri", "albedo_map", "emissive_map") for e in root.iter(tag)}
     assert len(names) > 50
     for name in names:
-        assert not Path(name).is_absolute() and "://" not in name, name
+        assert not Path(name).is_absolute(), name
+        assert "://" not in name, name
         assert (world.parent / name).is_file(), name
     read_map(world.parent / "map.yaml")
     ElementTree.parse(world.parent / "robot.urdf")
@@ -228,15 +231,14 @@ def test_urdf_and_sdf_put_the_sensors_in_the_same_places(world: Path) -> None:
     for kind, frame in (("camera", "camera_link"), ("gpu_lidar", "lidar_link")):
         sensor = sdf.find(f"world/model/link/sensor[@type='{kind}']")
         assert sensor is not None
-        assert sum(origin(frame), []) == numbers(sensor.findtext("pose"))
+        assert [*itertools.chain(*origin(frame))] == numbers(sensor.findtext("pose"))
     # The frames named in the messages exist, and the optical one looks forward (REP 103).
-    assert sdf.findtext(".//optical_frame_id") in joints and sdf.findtext(".//gz_frame_id") in joints
+    assert sdf.findtext(".//optical_frame_id") in joints
+    assert sdf.findtext(".//gz_frame_id") in joints
     xyz, (roll, pitch, yaw) = origin("camera_optical_frame")
-    assert (
-        xyz == [0, 0, 0]
-        and pitch == 0
-        and (roll, yaw) == pytest.approx((-math.pi / 2, -math.pi / 2), abs=1e-5)
-    )
+    assert xyz == [0, 0, 0]
+    assert pitch == 0
+    assert (roll, yaw) == pytest.approx((-math.pi / 2, -math.pi / 2), abs=1e-5)
     assert {link.get("name") for link in robot.iter("link")} == {*joints, "base_link"}
 
 
@@ -247,7 +249,9 @@ def test_kinaema_world_writes_the_same_world_again(exported: Path, tmp_path: Pat
     assert run.returncode == 0, run.stderr
     assert str(out / "world.sdf") in run.stdout
     values = json.loads(result.read_text())
-    assert values["seed"] == SEED and Path(values["world"]).is_file() and Path(values["map"]).is_file()
+    assert values["seed"] == SEED
+    assert Path(values["world"]).is_file()
+    assert Path(values["map"]).is_file()
     files = sorted(p.relative_to(exported.parent) for p in exported.parent.rglob("*") if p.is_file())
     assert files == sorted(p.relative_to(out) for p in out.rglob("*") if p.is_file())
     for name in files:
@@ -258,4 +262,5 @@ def test_kinaema_world_says_what_is_wrong_with_its_folder(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     command = [sys.executable, "-m", "kinaema_ros.cli", "world", "--out"]
     run = subprocess.run([*command, str(tmp_path / "file")], capture_output=True, text=True, timeout=60)
-    assert run.returncode == 2 and "is a file, not a folder" in run.stderr
+    assert run.returncode == 2
+    assert "is a file, not a folder" in run.stderr

@@ -72,8 +72,10 @@ def test_urdf_and_sdf_show_the_same_robot() -> None:
             in_sdf[name.removesuffix("_visual")] = pose, size(visual.findall("geometry/*")[0]), color
     for visual in ElementTree.parse(ROBOT_DIR / "robot.urdf").iterfind("link/visual"):
         origin, color = visual.find("origin"), visual.find("material/color")
-        assert origin is not None and color is not None
+        assert origin is not None
+        assert color is not None
         pose = numbers(origin.get("xyz")) + numbers(origin.get("rpy"))
         shape = visual.findall("geometry/*")[0]
         in_urdf[visual.get("name")] = pose, size(shape), numbers(color.get("rgba"))
-    assert in_urdf == in_sdf and len(in_sdf) == 8
+    assert in_urdf == in_sdf
+    assert len(in_sdf) == 8

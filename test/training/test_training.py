@@ -82,8 +82,10 @@ def test_a_run_is_not_continued_with_another_configuration(tmp_path):
 def test_progress_is_logged_with_its_rate(tmp_path):
     train(TrainConfig.from_dict(SMALL), tmp_path)
     last = [entry for entry in logged(tmp_path) if "held_out" not in entry][-1]
-    assert last["step"] == 6 and last["stage"] == "memory"
-    assert last["frames_per_s"] > 0 and 0 < last["of_peak"] < 1
+    assert last["step"] == 6
+    assert last["stage"] == "memory"
+    assert last["frames_per_s"] > 0
+    assert 0 < last["of_peak"] < 1
 
 
 def test_evaluating_on_the_way_changes_nothing_that_is_learned(tmp_path, caplog):
@@ -97,7 +99,8 @@ def test_evaluating_on_the_way_changes_nothing_that_is_learned(tmp_path, caplog)
     entries = [entry for entry in logged(tmp_path / "2") if entry.get("held_out")]
     steps = [("pairs", 2), ("pairs", 3), ("memory", 4), ("memory", 6)]  # each second, and the last of a stage
     assert [(entry["stage"], entry["step"]) for entry in entries] == steps
-    assert entries[0]["median_pair_m"] > 0.0 and 0.0 <= entries[-1]["accuracy"] <= 100.0
+    assert entries[0]["median_pair_m"] > 0.0
+    assert 0.0 <= entries[-1]["accuracy"] <= 100.0
     assert entries[0]["loss"] != entries[1]["loss"], "the network has learned something between the two"
     assert "memory held out 6/6  loss" in caplog.text
     assert not any(entry.get("held_out") for entry in logged(tmp_path / "0"))
@@ -212,7 +215,7 @@ def test_two_processes_train_one_network(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "values, complaint",
+    ("values", "complaint"),
     [
         ({"pair_stepz": 3}, "pair_stepz"),
         ({"pair_steps": -1}, "pair_steps = -1"),
