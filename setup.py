@@ -1,3 +1,5 @@
+"""The ROS 2 package kinaema_ros, for colcon and pip."""
+
 from pathlib import Path
 from xml.etree import ElementTree
 

@@ -43,6 +43,7 @@ def changed(network: Kinaema, name: str) -> Kinaema:
 
 
 def main() -> None:
+    """Measure every variant without and with drift of the odometry, print a table, write the records."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

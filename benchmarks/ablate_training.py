@@ -38,6 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
+    """Train and measure every variant on the same trajectories; print a table after each of them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -31,6 +31,7 @@ def best(action: Callable[[], object], repeats: int = 5) -> float:
 
 
 def measure(scenes: int) -> list[dict[str, object]]:
+    """A record for each kind of work: ``what``, ``mean_ms`` over the scenes, and ``per_second``."""
     render(generate_scene(0), explore(generate_scene(0), np.random.default_rng(0), 2))  # compile
     cameras = {
         "64x48": Camera(64, 48),
@@ -62,6 +63,7 @@ def measure(scenes: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
+    """Measure, print a line for each kind of work, and write the records on demand."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=20, help="how many scenes to average over (default 20)")
     parser.add_argument("--json", type=Path, help="write the records here")

@@ -123,10 +123,12 @@ class SpatialMemory:
 
     @property
     def num_updates(self) -> int:
+        """Frames folded in since the last ``reset``, those of a loaded memory included."""
         return int(self._state.updates[0])
 
     @property
     def device(self) -> torch.device:
+        """Where the network and the memory are."""
         return self._device
 
     def save(self, path: str | Path) -> None:

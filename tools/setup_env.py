@@ -64,7 +64,7 @@ def check() -> str:
         (not ros or module("rclpy"),
          f"ROS {ros} is sourced, but its rclpy is not for {sys.executable}: "
          "`make setup PYTHON=/usr/bin/python3`, or `unset ROS_DISTRO` to use the wheels"),
-        ((3, 10) <= python and (ros or python <= (3, 13)),  # the wheels of ROS are for these
+        (python >= (3, 10) and (ros or python <= (3, 13)),  # the wheels of ROS are for these
          f"{sys.executable} is Python {python[0]}.{python[1]}, needed is 3.10 to 3.13: "
          "name one, e.g. `make setup PYTHON=python3.12`"),
         (module("venv") and module("ensurepip"),
@@ -84,6 +84,7 @@ def check() -> str:
 
 
 def install(ros: str) -> None:
+    """Installs the packages of requirements/ into .venv; with a ROS underlay, only those that it lacks."""
     # pip writes INSTALLER after all files of a package: it shall install anew what it was interrupted at.
     for info in SITE.glob("*.dist-info"):
         if not (info / "INSTALLER").is_file():
@@ -116,6 +117,7 @@ def repair_wheels() -> None:
 
 
 def build_interfaces(ros: str) -> None:
+    """Builds kinaema_interfaces, and a stand-in for each package of messages that the underlay lacks."""
     packages = [ROOT / "kinaema_interfaces"]
     underlays = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if ros else []
     for stand_in in sorted(path.parent for path in ROOT.glob("stand_ins/*/package.xml")):

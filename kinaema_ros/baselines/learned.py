@@ -54,9 +54,11 @@ class Baseline(nn.Module):
         self.fusion = Fusion(seen_inputs=Fusion.EVIDENCE)  # calibration, as ours has it
 
     def start(self, batch: int, capacity: int) -> Any:
+        """Return the state of B drives of at most ``capacity`` frames before their first one."""
         raise NotImplementedError
 
     def update(self, state: Any, features: Tensor, odometry: Tensor) -> Any:
+        """Return the state after one more frame: features (B, F), odometry (B, 3) float64."""
         raise NotImplementedError
 
     def estimate(self, state: Any, features: Tensor) -> tuple[PairEstimate, Tensor]:
@@ -68,6 +70,7 @@ class Baseline(nn.Module):
         raise NotImplementedError
 
     def query(self, state: Any, features: Tensor) -> Estimates:
+        """Answer features (B, Q, F) with poses (B, Q, 3) in the robot's frame at the last update."""
         estimate, robot = self.estimate(state, features)
         estimate = estimate.moved(inverse(robot)[:, None].float())
         evidence = self.evidence(estimate)
@@ -84,6 +87,8 @@ class Baseline(nn.Module):
 
 @dataclass
 class GruState:
+    """What the recurrent unit keeps of B drives."""
+
     hidden: Tensor  # (B, H)
     first: Tensor  # (B, 3) float64, odometry at the first update
     robot: Tensor  # (B, 3) float64, start_T_robot
@@ -107,27 +112,32 @@ class Gru(Baseline):
         )  # fmt: skip
 
     def start(self, batch: int, capacity: int) -> GruState:
+        """A hidden state of zeros; ``capacity`` plays no part."""
         device = self.read.weight.device
         nowhere = torch.zeros(batch, 3, dtype=torch.float64, device=device)
         return GruState(torch.zeros(batch, GRU_UNITS, device=device), nowhere, nowhere, 0)
 
     def update(self, state: GruState, features: Tensor, odometry: Tensor) -> GruState:
+        """One step of the recurrent unit. The first frame of a drive is the origin of its start frame."""
         first = state.first if state.updates else odometry
         robot = between(first, odometry)
         _, hidden = self.gru(self._observation(features, robot)[:, None], state.hidden[None])
         return GruState(hidden[0], first, robot, state.updates + 1)
 
     def remember(self, features: Tensor, odometry: Tensor) -> GruState:
+        """All T frames through the recurrent unit in one call."""
         robot = between(odometry[:, :1], odometry)
         _, hidden = self.gru(self._observation(features, robot))
         return GruState(hidden[0], odometry[:, 0], robot[:, -1], odometry.shape[1])
 
     def estimate(self, state: GruState, features: Tensor) -> tuple[PairEstimate, Tensor]:
+        """Read start_T_query from the hidden state, as one hypothesis for each query."""
         _, _, probe = self.descriptor(features)
         memory = self.read(state.hidden)[:, None].expand_as(probe)
         return decode_pose(self.head(torch.cat([probe, memory, probe * memory], dim=-1))), state.robot
 
     def num_bytes(self, state: GruState) -> int:
+        """Size of one drive's state; the same after every frame."""
         return sum(t[0].numel() * t.element_size() for t in (state.hidden, state.first, state.robot))
 
     def _observation(self, features: Tensor, robot: Tensor) -> Tensor:
@@ -160,12 +170,12 @@ class AttentionLayer(nn.Module):
         )
 
     def key_value(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (B, T, D) -> (B, heads, T, D / heads) twice."""
+        """Keys and values, (B, heads, T, D / heads) each, of tokens (B, T, D)."""
         key, value = self.to_key_value(tokens).chunk(2, dim=-1)
         return self._split(key), self._split(value)
 
     def forward(self, x: Tensor, key: Tensor, value: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, Q, D), pose (B, T, 4) -> x and what each head reads of the poses (B, Q, 4 heads)."""
+        """From x (B, Q, D), pose (B, T, 4): the new x and the poses that the heads read (B, Q, 4 heads)."""
         query = self._split(self.to_query(self.norm(x)))
         weight = torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]), dim=-1)
         read, places = (t.transpose(1, 2).flatten(2) for t in (weight @ value, weight @ pose[:, None]))
@@ -198,6 +208,7 @@ class HistoryAttention(Baseline):
         self.point = nn.Linear(4 * HEADS, 4)  # the heads' mean poses, straight to the answer
 
     def start(self, batch: int, capacity: int) -> History:
+        """Room for the keys and values of ``capacity`` frames."""
         device = self.ask.weight.device
         dim = self.config.content_dim // HEADS
         room = torch.zeros(batch, LAYERS, HEADS, capacity, dim, device=device)
@@ -205,6 +216,7 @@ class HistoryAttention(Baseline):
         return History(room, room.clone(), pose, pose[:, 0], 0)
 
     def update(self, state: History, features: Tensor, odometry: Tensor) -> History:
+        """Write one frame into the room that ``state`` has for it, in place."""
         first = state.first if state.count else odometry.clone()
         pose = between(first, odometry)
         key, value = self._key_value(features[:, None], pose[:, None])
@@ -214,11 +226,13 @@ class HistoryAttention(Baseline):
         return replace(state, first=first, count=state.count + 1)
 
     def remember(self, features: Tensor, odometry: Tensor) -> History:
+        """Keys and values of all T frames at once, with no room for more."""
         pose = between(odometry[:, :1], odometry)
         key, value = self._key_value(features, pose)
         return History(key, value, pose, odometry[:, 0], odometry.shape[1])
 
     def estimate(self, state: History, features: Tensor) -> tuple[PairEstimate, Tensor]:
+        """Attend to all frames so far and read start_T_query, as one hypothesis for each query."""
         key, _, probe = self.descriptor(features)
         x = self.ask(torch.cat([math.sqrt(self.config.key_dim) * key, probe], dim=-1))
         pose = state.pose[:, : state.count]
@@ -231,6 +245,7 @@ class HistoryAttention(Baseline):
         return decode_pose(answer), pose[:, -1]
 
     def num_bytes(self, state: History) -> int:
+        """Size of one drive's keys, values and poses; it grows with every frame."""
         frame = sum(t[0, :, :, 0].numel() * t.element_size() for t in (state.key, state.value))
         return state.count * (frame + state.pose[0, 0].numel() * state.pose.element_size())
 

@@ -26,10 +26,10 @@ class Method(Protocol):
         """Empty memories of B drives of at most ``capacity`` frames."""
 
     def update(self, state: Any, features: Tensor, odometry: Tensor) -> Any:
-        """features (B, FEATURE_DIM), odometry (B, 3)."""
+        """Return the state after one more frame: features (B, FEATURE_DIM), odometry (B, 3)."""
 
     def query(self, state: Any, features: Tensor) -> Estimates:
-        """features (B, Q, FEATURE_DIM)."""
+        """Answer features (B, Q, FEATURE_DIM) with poses in the robot's frame at the last update."""
 
     def num_bytes(self, state: Any) -> int:
         """Size of what is remembered of one drive."""
@@ -42,15 +42,19 @@ class KinaemaMethod:
         self.network = network
 
     def start(self, batch: int, capacity: int) -> MemoryState:
+        """Memories of N embeddings each; ``capacity`` plays no part."""
         return MemoryState.empty(self.network.config, batch, self.network.temperature.device)
 
     def update(self, state: MemoryState, features: Tensor, odometry: Tensor) -> MemoryState:
+        """Fold one frame of each drive into its memory."""
         return self.network.update(state, features, odometry)
 
     def query(self, state: MemoryState, features: Tensor) -> Estimates:
+        """Answer from the memories, as ``SpatialMemory.locate`` does."""
         return self.network.query(state, features)
 
     def num_bytes(self, state: MemoryState) -> int:
+        """Size of one drive's memory; it does not grow."""
         return state.num_bytes // len(state.updates)
 
 
@@ -58,16 +62,20 @@ class OwnPose:
     """Answers that the query was taken where the robot stands."""
 
     def start(self, batch: int, capacity: int) -> None:
+        """Nothing is kept."""
         return None
 
     def update(self, state: None, features: Tensor, odometry: Tensor) -> None:
+        """Nothing is kept."""
         return None
 
     def query(self, state: None, features: Tensor) -> Estimates:
+        """The robot's own pose for every query, seen with probability 0.5, without deviations."""
         nowhere = features.new_zeros(*features.shape[:2], 3)
         return Estimates(nowhere, None, nowhere[..., 0] + 0.5)
 
     def num_bytes(self, state: None) -> int:
+        """Zero."""
         return 0
 
 
@@ -88,6 +96,7 @@ class RetrievalPair:
         self.network = network
 
     def start(self, batch: int, capacity: int) -> Frames:
+        """Room for the embeddings of ``capacity`` frames, or of K where that is more."""
         config, device = self.network.config, self.network.temperature.device
         room = max(capacity, config.num_hypotheses)
         key = torch.zeros(batch, room, config.key_dim, device=device)
@@ -95,11 +104,13 @@ class RetrievalPair:
         return Frames(key, content, torch.zeros(batch, room, 3, dtype=torch.float64, device=device))
 
     def update(self, state: Frames, features: Tensor, odometry: Tensor) -> Frames:
+        """Write key, content and odometry of one frame into the room that ``state`` has for it, in place."""
         state.key[:, state.count], state.content[:, state.count], _ = self.network.descriptor(features)
         state.pose[:, state.count] = odometry
         return replace(state, count=state.count + 1)
 
     def query(self, state: Frames, features: Tensor) -> Estimates:
+        """Answer by the network's query over a memory that has one embedding for each frame."""
         config = self.network.config
         n = max(state.count, config.num_hypotheses)  # as many as a query wants hypotheses from
         nothing = MemoryState.empty(
@@ -119,6 +130,7 @@ class RetrievalPair:
         return self.network.query(memory, features)
 
     def num_bytes(self, state: Frames) -> int:
+        """Size of one drive's keys, contents and poses; it grows with every frame."""
         return state.count * sum(
             t[0, 0].numel() * t.element_size() for t in (state.key, state.content, state.pose)
         )
@@ -128,6 +140,7 @@ class Retrieval(RetrievalPair):
     """Answers with the pose of the stored frame whose key is most like the query's, of all frames."""
 
     def query(self, state: Frames, features: Tensor) -> Estimates:
+        """The most similar frame's pose by odometry; `seen` is the cosine similarity mapped to [0, 1]."""
         key, _, _ = self.network.descriptor(features)
         similarity, index = torch.einsum("bqd,bnd->bqn", key, state.key[:, : state.count]).max(dim=-1)
         stored = state.pose.gather(1, index[..., None].expand(-1, -1, 3))
@@ -135,4 +148,5 @@ class Retrieval(RetrievalPair):
         return Estimates(between(robot, stored), None, (1.0 + similarity) / 2.0)
 
     def num_bytes(self, state: Frames) -> int:
+        """Size of one drive's keys and poses, which are all that is read; it grows with every frame."""
         return state.count * sum(t[0, 0].numel() * t.element_size() for t in (state.key, state.pose))

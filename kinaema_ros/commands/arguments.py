@@ -17,6 +17,7 @@ class Parser(argparse.ArgumentParser):
     """argparse with one line for wrong usage, as the rest of the command's errors have."""
 
     def error(self, message: str) -> NoReturn:
+        """End the program with status 2 and one line of the error."""
         self.exit(USAGE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from kinaema_ros.commands.arguments import (
@@ -189,7 +190,7 @@ def _by_distance(queries: list[dict[str, Any]]) -> str:
     """A table of how well the seen queries were located, by the distance of the place from the robot."""
     located = [query for query in queries if query["error_m"] is not None]
     rows = []
-    for near, far in zip(DISTANCES_M, DISTANCES_M[1:], strict=False):
+    for near, far in pairwise(DISTANCES_M):
         group = [query for query in located if near <= math.hypot(query["true_x"], query["true_y"]) < far]
         name = f"{near:.0f} to {far:.0f} m" if math.isfinite(far) else f"beyond {near:.0f} m"
         rows.append((name, *_accuracy_cells(group)))

@@ -42,8 +42,10 @@ class PhotoSpots:
         self._rooms = rooms[good]
 
     def next(self, robot: Sequence[float], used: Sequence[Array]) -> Array:
-        """A viewpoint (3,) for a robot at the pose x, y, yaw: at least MIN_WAY to drive, and in another room than
-        the robot and the photos used so far if that can be had, at least APART from these if not.
+        """A viewpoint (3,) for a robot at the pose x, y, yaw, at least MIN_WAY to drive from it.
+
+        It is in another room than the robot and the photos used so far if there is such a viewpoint, else at
+        least APART from these photos if there is such a one.
         """
         rooms = [room_of(self._scene, pose) for pose in (np.array(robot), *used)]
         worse = np.isin(self._rooms, rooms).astype(int)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def groups(name: str, answers: Sequence[LabelledEstimates], lengths: Sequence[in
         quarter = np.minimum((4 * answer.age).astype(int), 3)
         distance = np.hypot(answer.truth[..., 0], answer.truth[..., 1])
         chosen = [("age", QUARTERS[q], quarter == q) for q in range(4)]
-        for near, far in zip(DISTANCES_M, DISTANCES_M[1:], strict=False):
+        for near, far in pairwise(DISTANCES_M):
             text = f"{near:.0f} to {far:.0f} m" if math.isfinite(far) else f"beyond {near:.0f} m"
             chosen.append(("distance", text, (near <= distance) & (distance < far)))
         for kind, group, mask in chosen:

@@ -45,6 +45,7 @@ class MemoryState:
 
     @staticmethod
     def empty(config: KinaemaConfig, batch: int = 1, device: torch.device | str = "cpu") -> MemoryState:
+        """A memory that has seen nothing: every embedding is free."""
         n = config.num_embeddings
         pose = torch.zeros(batch, n, 3, dtype=torch.float64, device=device)
         index = torch.zeros(batch, n, dtype=torch.int64, device=device)

@@ -49,8 +49,9 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            names = file.keys()
             # Copies: what safetensors returns is mapped from the file; whoever truncates that kills us.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+            tensors = {name: file.get_tensor(name).clone() for name in names}
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{path}: truncated or not a safetensors file ({error})") from error
     if metadata.get("format") != kind:

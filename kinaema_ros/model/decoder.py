@@ -59,7 +59,7 @@ class PairHead(nn.Module):
         )
 
     def forward(self, probe: Tensor, content: Tensor) -> PairEstimate:
-        """probe (..., Dc) of the query, content (..., Dc) of the memory, broadcast against each other."""
+        """Estimate from the query's probe and the memory's content, (..., Dc) each, which are broadcast."""
         probe, content = torch.broadcast_tensors(probe, content)
         x = self.layers(torch.cat([probe, content, probe * content], dim=-1))
         offset = torch.zeros(2, device=x.device, dtype=x.dtype)

@@ -39,6 +39,7 @@ class SamePadConv(nn.Module):
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, cin, H, W) -> (B, cout, H / stride, W / stride), rounded down."""
         if self.pad[0] == self.pad[1]:
             x = F.conv2d(
                 x, self.conv.weight, self.conv.bias, self.conv.stride, self.pad[0], 1, self.conv.groups
@@ -61,6 +62,7 @@ class InvertedBottleneck(nn.Module):
         self.residual = stride == 1 and cin == cout
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, cin, H, W) -> (B, cout, H / stride, W / stride), rounded down."""
         return x + self.layers(x) if self.residual else self.layers(x)
 
 

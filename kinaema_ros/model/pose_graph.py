@@ -43,6 +43,8 @@ class PoseGraph:
 
     @staticmethod
     def empty(config: PoseGraphConfig, n: int, batch: int, device: torch.device | str) -> PoseGraph:
+        """The graph of ``batch`` memories of ``n`` embeddings: no relation holds yet."""
+
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(batch, *shape, dtype=torch.float64, device=device)
 

@@ -9,11 +9,12 @@ from torch import Tensor
 
 
 def wrap_angle(angle: Tensor) -> Tensor:
+    """Any angle in radians -> the same direction in [-pi, pi)."""
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
 def difference(a: Tensor, b: Tensor) -> Tensor:
-    """a - b component by component (..., 3), the yaw wrapped: not a pose, but how far two of one frame are apart."""
+    """The components of a - b, (..., 3), yaw wrapped: not a pose, but how far two of one frame are apart."""
     delta = a - b
     return torch.cat([delta[..., :2], wrap_angle(delta[..., 2:])], dim=-1)
 

@@ -15,8 +15,11 @@ from kinaema_ros.errors import InputError
 
 @dataclass(frozen=True)
 class Map:
-    """image: (H, W) uint8 grey, row 0 at the top, 0 occupied and 255 free; resolution: metres per pixel;
-    origin: (x, y, yaw) of the lower left corner in the map's frame."""
+    """An occupancy map as map_server has it.
+
+    image: (H, W) uint8 grey, row 0 at the top, 0 occupied and 255 free; resolution: metres per pixel;
+    origin: (x, y, yaw) of the lower left corner in the map's frame.
+    """
 
     image: NDArray[np.uint8]
     resolution: float

@@ -18,8 +18,11 @@ _TRUTH_VALUES = {"true": True, "1": True, "yes": True, "false": False, "0": Fals
 
 @dataclass(frozen=True)
 class Query:
-    """A query image: where it was taken, (x, y, yaw) in the frame of the drive's ground truth, metres and
-    radians (without meaning for an unseen one), and whether the drive passed this place."""
+    """A query image and whether the drive passed the place that it shows.
+
+    ``pose``: where it was taken, (x, y, yaw) in the frame of the drive's ground truth, metres and radians;
+    without meaning for an unseen place.
+    """
 
     file: str
     path: Path

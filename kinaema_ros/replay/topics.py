@@ -20,6 +20,8 @@ class BagError(InputError):
 
 @dataclass(frozen=True)
 class Topic:
+    """A topic of a bag: its name, its ROS type, and the number of its messages."""
+
     name: str
     type: str
     count: int
@@ -32,6 +34,8 @@ class Topic:
 
 @dataclass(frozen=True)
 class ChosenTopics:
+    """The topics that a replay reads; None where the bag has none of that kind."""
+
     image: Topic
     odom: Topic
     truth: Topic | None

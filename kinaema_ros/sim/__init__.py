@@ -21,7 +21,6 @@ __all__ = [
     "PathFollower",
     "Scene",
     "SceneConfig",
-    "step_robot",
     "explore",
     "generate_scene",
     "integrate_odometry",
@@ -30,4 +29,5 @@ __all__ = [
     "render",
     "sample_unseen_viewpoints",
     "sample_viewpoints",
+    "step_robot",
 ]

@@ -46,10 +46,25 @@ def _pop(heap, cost, size):
 
 
 @kernel
+def _trace(parent, first, last, width):
+    """Cells (K, 2) from first to last, along the parents of last; a cell's number is row * width + column."""
+    count, node = 1, last
+    while node != first:
+        node, count = parent[node], count + 1
+    cells, node = np.empty((count, 2), np.int64), last
+    for k in range(count - 1, -1, -1):
+        cells[k, 0], cells[k, 1] = node // width, node % width
+        node = parent[node]
+    return cells
+
+
+@kernel
 def shortest_path(clearance, passable, resolution, start, goal):
-    """Cells (K, 2) int64 (row, column) from start to goal over cells with clearance >= passable, 8-connected
-    without cutting corners, preferring to keep COMFORT away from obstacles. Empty if there is no path.
-    The start cell itself need not be passable."""
+    """Cells (K, 2) int64 (row, column) from start to goal; empty if there is no path.
+
+    The path leads over cells with clearance >= passable, 8-connected without cutting corners, and prefers to
+    keep COMFORT away from obstacles. The start cell itself need not be passable.
+    """
     height, width = clearance.shape
     first, last = start[0] * width + start[1], goal[0] * width + goal[1]
     best = np.full(height * width, np.inf)
@@ -84,11 +99,4 @@ def shortest_path(clearance, passable, resolution, start, goal):
                     size = _push(heap, cost, size, other, value + ahead)
     if first != last and parent[last] < 0:
         return np.empty((0, 2), np.int64)
-    count, node = 1, last
-    while node != first:
-        node, count = parent[node], count + 1
-    cells, node = np.empty((count, 2), np.int64), last
-    for k in range(count - 1, -1, -1):
-        cells[k, 0], cells[k, 1] = node // width, node % width
-        node = parent[node]
-    return cells
+    return _trace(parent, first, last, width)

@@ -115,8 +115,10 @@ def _centre(grid: OccupancyGrid, cells: np.ndarray) -> np.ndarray:
 
 @kernel
 def _shortcut(clearance, points, radius, resolution, origin):
-    """Indices of the points that remain when stretches are replaced by straight lines at most 1 m long. A
-    line is about as clear as the stretch it replaces, so that the path stays in the middle of doors."""
+    """Indices of the points that remain when stretches are replaced by straight lines at most 1 m long.
+
+    A line is about as clear as the stretch it replaces, so that the path stays in the middle of doors.
+    """
     kept = np.empty(len(points), np.int64)
     kept[0], count, at = 0, 1, 0
     while at < len(points) - 1:

@@ -76,9 +76,12 @@ _PHOTOS = {
 
 @dataclass(frozen=True)
 class TexturePool:
-    """texels (T, NUM_TEXELS, 3) uint8 RGB, all mip levels of a texture one after the other, each stored by
-    columns because the renderer walks along image columns;
-    photos and procedural map a category to texture ids; names (T,) say what a texture is."""
+    """T textures with their mip levels, photographs and procedural ones.
+
+    texels (T, NUM_TEXELS, 3) uint8 RGB: all mip levels of a texture one after the other, each stored by
+    columns because the renderer walks along image columns. photos and procedural map a category to texture
+    ids; names (T,) say what a texture is.
+    """
 
     texels: np.ndarray
     names: tuple[str, ...]

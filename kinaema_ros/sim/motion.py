@@ -221,9 +221,9 @@ def _unseen(boxes, obstacles, blockers, size, cells, poses, n, seed):
         if not _good_view(boxes, obstacles, blockers, size, x, y, yaw):
             continue
         for pose in poses:
-            if math.hypot(pose[0] - x, pose[1] - y) <= UNSEEN_DISTANCE:
-                if line_of_sight(boxes, blockers, pose[0], pose[1], x, y):
-                    break
+            near = math.hypot(pose[0] - x, pose[1] - y) <= UNSEEN_DISTANCE
+            if near and line_of_sight(boxes, blockers, pose[0], pose[1], x, y):
+                break
         else:
             views[count] = x, y, yaw
             count += 1

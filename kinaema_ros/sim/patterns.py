@@ -14,7 +14,11 @@ SIZE = 128
 Image = np.ndarray
 
 
-def _colour(rng: np.random.Generator, saturation=(0.0, 0.7), value=(0.3, 0.95)) -> np.ndarray:
+def _colour(
+    rng: np.random.Generator,
+    saturation: tuple[float, float] = (0.0, 0.7),
+    value: tuple[float, float] = (0.3, 0.95),
+) -> np.ndarray:
     """A random RGB colour, uniform in hue."""
     return np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value)))
 
@@ -40,6 +44,7 @@ def _grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def plaster(rng: np.random.Generator) -> Image:
+    """Plain plaster, slightly cloudy."""
     return _tinted(_colour(rng, (0.0, 0.25), (0.7, 0.9)), _noise(rng, rng.uniform(0.5, 1.5)), 0.05)
 
 
@@ -67,11 +72,13 @@ def wallpaper(rng: np.random.Generator) -> Image:
 
 
 def bricks(rng: np.random.Generator) -> Image:
+    """A brick wall, each second row shifted by half a brick."""
     rows, columns = int(rng.integers(4, 9)) * 2 // 2 * 2, int(rng.integers(2, 5))
     return _blocks(rng, rows, columns, 0.5, _colour(rng, (0.2, 0.6), (0.4, 0.8)), 0.12, 0.06)
 
 
 def tiles(rng: np.random.Generator) -> Image:
+    """Square tiles in one colour, or in two like a chessboard."""
     n = int(rng.integers(1, 5)) * 2
     image = _blocks(rng, n, n, 0.0, _colour(rng, (0.0, 0.4), (0.45, 0.95)), 0.05, 0.03)
     if rng.random() < 0.5:
@@ -82,12 +89,21 @@ def tiles(rng: np.random.Generator) -> Image:
 
 
 def planks(rng: np.random.Generator) -> Image:
+    """Floor boards with grain along them."""
     rows = int(rng.integers(2, 5)) * 2
     image = _blocks(rng, rows, int(rng.integers(1, 3)), rng.random(), _wood_colour(rng), 0.14, 0.012)
     return image * (1.0 + 0.09 * _noise(rng, 0.8, (5.0, 0.5))[..., None])
 
 
-def _blocks(rng, rows, columns, shift, colour, variation, joint) -> Image:
+def _blocks(
+    rng: np.random.Generator,
+    rows: int,
+    columns: int,
+    shift: float,
+    colour: np.ndarray,
+    variation: float,
+    joint: float,
+) -> Image:
     """Rows of rectangular blocks with joints; every second row is shifted by a fraction of a block."""
     u, v = _grid()
     row = np.floor(v * rows).astype(int)
@@ -108,16 +124,19 @@ def _wood_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def wood(rng: np.random.Generator) -> Image:
+    """The grain of one piece of wood."""
     grain = _noise(rng, 1.0, (6.0, 0.4)) + 0.5 * np.sin(8.0 * _noise(rng, 2.0, (3.0, 1.0)))
     return _tinted(_wood_colour(rng), grain, 0.08)
 
 
 def carpet(rng: np.random.Generator) -> Image:
+    """A speckled carpet."""
     speckle = 0.7 * _noise(rng, 0.0) + 0.5 * _noise(rng, 1.5)
     return _tinted(_colour(rng, (0.05, 0.6), (0.25, 0.75)), speckle, 0.13)
 
 
 def fabric(rng: np.random.Generator) -> Image:
+    """Cloth: striped, plaid or plain."""
     u, v = _grid()
     image = _tinted(_colour(rng, (0.1, 0.8), (0.25, 0.85)), _noise(rng, 0.4), 0.08)
     style = rng.integers(3)
@@ -220,6 +239,7 @@ def front(rng: np.random.Generator) -> Image:
 
 
 def foliage(rng: np.random.Generator) -> Image:
+    """Leaves, as green noise."""
     green = np.array(
         colorsys.hsv_to_rgb(rng.uniform(0.22, 0.4), rng.uniform(0.5, 0.9), rng.uniform(0.35, 0.6))
     )
@@ -239,6 +259,7 @@ def window(rng: np.random.Generator) -> Image:
 
 
 def radiator(rng: np.random.Generator) -> Image:
+    """The upright ribs of a radiator; stretched over its front."""
     u, v = _grid()
     ribs = 0.75 + 0.2 * np.sin(2 * np.pi * u * int(rng.integers(8, 16)))
     return np.repeat(
@@ -247,6 +268,7 @@ def radiator(rng: np.random.Generator) -> Image:
 
 
 def screen(rng: np.random.Generator) -> Image:
+    """A dark screen, off or with a colourful picture; stretched over the front of a monitor."""
     image = np.full((SIZE, SIZE, 3), 0.05)
     image[8:-8, 6:-6] = (
         _blobs(rng, np.full((SIZE - 16, SIZE - 12, 3), 0.15), 6) if rng.random() < 0.5 else 0.1
@@ -255,4 +277,5 @@ def screen(rng: np.random.Generator) -> Image:
 
 
 def plain(rng: np.random.Generator) -> Image:
+    """An almost even light grey, for lacquer and ceramics."""
     return 0.8 + 0.015 * np.repeat(_noise(rng, 0.8)[..., None], 3, axis=2)

@@ -38,8 +38,11 @@ def render_images(out, poses, view, boxes, ceiling, look):
 
 @kernel
 def _box_frames(boxes, pose, view, width):
-    """(B, 8): camera position and the directions forward and left in each box's frame, first and last column
-    the box can be seen in (last < first: not at all)."""
+    """Camera and view in each box's frame, (B, 8).
+
+    Each row: camera position, the directions forward and left, first and last image column in which the box
+    can be seen (last < first: not at all).
+    """
     frame = np.empty((len(boxes), 8))
     cos_yaw, sin_yaw = math.cos(pose[2]), math.sin(pose[2])
     fx, cx = view.fx, view.cx
@@ -73,7 +76,9 @@ def _box_frames(boxes, pose, view, width):
 @kernel
 def _cross(box, frame, slope):
     """Forward depth at which the column's ray enters and leaves the box, and the face it enters by.
-    The ray's direction is forward + slope * left. Leaves before it enters: no hit."""
+
+    The ray's direction is forward + slope * left. It hits nothing where it leaves before it enters.
+    """
     near, far, face = -FAR, FAR, 0
     half = 0.5 * box[2]
     p, q = frame[0], frame[2] + slope * frame[4]

@@ -24,8 +24,11 @@ PASSABLE = 0.325
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """size_min, size_max: range of each side of the building (m); furniture: scales the number of pieces;
-    texture_seed: which pool of procedural textures the scene is painted from."""
+    """What a scene is generated with.
+
+    size_min, size_max: range of each side of the building (m); furniture: scales the number of pieces;
+    texture_seed: which pool of procedural textures the scene is painted from.
+    """
 
     size_min: float = 8.0
     size_max: float = 20.0
@@ -43,8 +46,10 @@ class SceneConfig:
 
 @dataclass(frozen=True)
 class Box:
-    """A box of the scene as plain values; materials are rows of Scene.materials for the faces
-    +x, +y, -x, -y, top, bottom."""
+    """A box of the scene as plain values; metres, radians.
+
+    materials are rows of Scene.materials for the faces +x, +y, -x, -y, top, bottom.
+    """
 
     kind: str
     center: tuple[float, float, float]
@@ -55,8 +60,11 @@ class Box:
 
 @dataclass(frozen=True)
 class OccupancyGrid:
-    """data (H, W) bool, True where occupied, row 0 at the smallest y; resolution: metres a cell;
-    origin: (x, y) of the outer corner of cell (0, 0)."""
+    """Where a robot would hit something.
+
+    data (H, W) bool, True where occupied, row 0 at the smallest y; resolution: metres a cell;
+    origin: (x, y) of the outer corner of cell (0, 0).
+    """
 
     data: np.ndarray
     resolution: float
@@ -90,9 +98,11 @@ class Scene:
 
     @property
     def pool(self) -> TexturePool:
+        """The textures that the scene's materials index."""
         return texture_pool(self.config.texture_seed)
 
     def box(self, index: int) -> Box:
+        """Box number ``index`` as plain values."""
         x, y, length, width, yaw, z0, z1 = (float(v) for v in self.boxes[index])
         return Box(
             self.kinds[index],
@@ -114,6 +124,7 @@ class Scene:
 
     @property
     def grid_origin(self) -> tuple[float, float]:
+        """World coordinates (x, y) of the outer corner of cell (0, 0) of the grids."""
         return (-MARGIN, -MARGIN)
 
     def _grid_shape(self, resolution: float) -> tuple[int, int]:
@@ -134,8 +145,11 @@ class Scene:
         return (labels == np.argmax(sizes)) & (labels > 0)
 
     def free_components(self) -> tuple[np.ndarray, np.ndarray]:
-        """4-connected components of the planning grid's passable cells: (H, W) labels, 0 where it is not
-        passable, and the number of cells (N,) of each label, 0 for label 0."""
+        """4-connected components of the planning grid's passable cells.
+
+        Returns labels (H, W), 0 where the grid is not passable, and the number of cells (N,) of each label,
+        0 for label 0.
+        """
         passable = self.inside & (self.clearance >= PASSABLE)
         _, labels, stats, _ = cv2.connectedComponentsWithStats(passable.astype(np.uint8), connectivity=4)
         return labels, np.append(0, stats[1:, cv2.CC_STAT_AREA])

@@ -80,8 +80,10 @@ def face_shades(boxes, sun):
 
 @fast_kernel
 def shade_image(image, pose, view, frame, shade, look, depth, ident):
-    """Colours every pixel. Columns are walked in runs of one surface: what is constant along an upright
-    surface is computed once a run."""
+    """Colours every pixel.
+
+    Columns are walked in runs of one surface: what is constant along an upright surface is computed once.
+    """
     width, height = depth.shape
     cos_yaw, sin_yaw = math.cos(pose[2]), math.sin(pose[2])
     for index in range(width):
@@ -240,8 +242,10 @@ def _tone(tone, value):
 
 @kernel
 def paint_materials(materials, exposure):
-    """Materials with tint, contrast and exposure folded into two numbers a channel: value on the tone curve's
-    axis = (texel + CONTRAST) * (RED, GREEN, BLUE)."""
+    """Materials with tint, contrast and exposure folded into two numbers a channel.
+
+    The value on the tone curve's axis is (texel + CONTRAST) * (RED, GREEN, BLUE).
+    """
     paint = materials.copy()
     for m in range(len(materials)):
         contrast = materials[m, CONTRAST]

@@ -89,9 +89,9 @@ def line_of_sight(boxes, which, x0, y0, x1, y1):
         if which[b]:
             # Boxes whose centre is out of reach need no exact test.
             reach = length + 0.5 * math.hypot(boxes[b, 2], boxes[b, 3])
-            if (boxes[b, 0] - x0) ** 2 + (boxes[b, 1] - y0) ** 2 <= reach * reach:
-                if _ray_box(boxes[b], x0, y0, dx, dy) <= length:
-                    return False
+            near = (boxes[b, 0] - x0) ** 2 + (boxes[b, 1] - y0) ** 2 <= reach * reach
+            if near and _ray_box(boxes[b], x0, y0, dx, dy) <= length:
+                return False
     return True
 
 

@@ -1,0 +1,1 @@
+"""How the network and the learned baselines are trained and calibrated."""

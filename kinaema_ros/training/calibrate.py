@@ -37,6 +37,7 @@ class Rows:
 
     @classmethod
     def joined(cls: type[Kind], parts: Iterable[Kind]) -> Kind:
+        """The rows of all ``parts``, one after another."""
         columns = zip(*([getattr(part, field.name) for field in fields(part)] for part in parts), strict=True)  # type: ignore[arg-type]
         return cls(*(torch.cat(column) for column in columns))
 
@@ -56,6 +57,7 @@ class Asked(Rows):
 
     @property
     def estimate(self) -> PairEstimate:
+        """What the K embeddings said, as estimates (V, K)."""
         return PairEstimate(self.xy, self.direction, self.scale, self.match)
 
 

@@ -58,6 +58,7 @@ class TrainConfig:
 
     @property
     def total_steps(self) -> int:
+        """Optimiser steps of both stages."""
         return self.pair_steps + self.memory_steps
 
     def num_embeddings(self, frames: int) -> int:
@@ -76,12 +77,14 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Read what ``to_dict`` gives; missing fields get their defaults. Raises ``ValueError`` for unknown ones."""
         values = dict(values)
         values["model"] = KinaemaConfig.from_dict(values.get("model", {}))
         values["data"] = _build(DataConfig, values.get("data", {}))
         return _build(cls, values)
 
     def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values, with ``model`` and ``data`` as dictionaries."""
         return dataclasses.asdict(self)
 
 

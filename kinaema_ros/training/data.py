@@ -130,6 +130,7 @@ class TrajectoryDataset(Dataset[Trajectory]):
 
     @property
     def trunk(self) -> Trunk:
+        """The pretrained trunk, made at first use."""
         if self._trunk is None:  # each worker process builds its own
             torch.set_num_threads(1)
             trunk = Trunk().eval()

@@ -39,8 +39,9 @@ def soft_target(query_poses: Tensor, frame_poses: Tensor) -> Tensor:
 
 
 def pose_log_likelihood(estimate: PairEstimate, truth: Tensor) -> Tensor:
-    """log p(truth | estimate), (...): isotropic Laplace in the plane, Laplace in the chord of the yaw.
+    """Log-likelihood (...) of the truth given the estimate.
 
+    It is an isotropic Laplace distribution in the plane, and a Laplace one in the chord of the yaw.
     ``truth`` (..., 3) is the pose that ``estimate`` describes, in the same frame.
     """
     distance = torch.linalg.vector_norm(estimate.xy - truth[..., :2] + 1e-6, dim=-1)

@@ -45,9 +45,11 @@ class Run:
         self.saved = time.monotonic()
 
     def minutes_since_save(self) -> float:
+        """Minutes since the last ``save``, or since the start."""
         return (time.monotonic() - self.saved) / 60
 
     def out_of_time(self) -> bool:
+        """Whether the minutes that the run may use are up; never without a limit."""
         return self.minutes is not None and time.monotonic() - self.started > 60 * self.minutes
 
 
@@ -56,7 +58,7 @@ class Log:
 
     def __init__(self, folder: Path, total_steps: int):
         self.total_steps = total_steps
-        self.file = open(folder / "log.jsonl", "a", buffering=1)
+        self.path = folder / "log.jsonl"
         try:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -66,7 +68,8 @@ class Log:
 
     def write(self, name: str, step: int, values: dict[str, float], **labels: object) -> None:
         """``values`` of ``name`` after ``step`` steps. ``labels`` go to the file only."""
-        self.file.write(json.dumps({"step": step, **labels, **values}) + "\n")
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **labels, **values}) + "\n")
         text = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
         logger.info("%s %d/%d  %s", name, step, self.total_steps, text)
         if self.board is not None:
@@ -82,6 +85,7 @@ class Means:
         self.sums: dict[str, float] = {}
 
     def add(self, metrics: dict[str, float]) -> None:
+        """Add the metrics of one step or batch."""
         self.count += 1
         for name, value in metrics.items():
             self.sums[name] = self.sums.get(name, 0.0) + value

@@ -60,6 +60,7 @@ class Process:
 
     @classmethod
     def join(cls, device: str) -> Process:
+        """Join the others where torchrun started this process; each then takes the GPU of its local rank."""
         if "RANK" not in os.environ:
             return cls(0, 1, usable_device(device))
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
@@ -85,6 +86,7 @@ class Objective(nn.Module):
         self.network, self.stage = network, stage
 
     def forward(self, batch: Any, seed: int) -> tuple[Tensor, dict[str, float]]:
+        """Loss (scalar) and metrics of ``batch``; ``seed`` decides what the loss draws at random."""
         return self.stage.loss(self.network, batch, seed)
 
 
@@ -103,16 +105,7 @@ def train(
     process = Process.join(device)
     run = Run(folder, config.to_dict(), minutes)
     chief = process.rank == 0
-    torch.manual_seed(config.seed)
-    network = Kinaema(config.model)
-    load_pretrained_trunk(network.trunk)
-    network = network.to(process.device)
-    if process.device.type == "cuda":
-        network.cell.compile(fullgraph=True)  # hundreds of small kernels an update become a few
-    step, optimiser_state = 0, None
-    if (saved := run.resume(process.device)) is not None:
-        network.load_state_dict(saved["network"])
-        step, optimiser_state = saved["step"], saved["optimiser"]
+    network, step, optimiser_state = start_or_resume(config, run, process.device)
     log = Log(folder, config.total_steps) if chief else None
 
     pool = pool or fill_pool(config.data, network, process, step)
@@ -130,33 +123,23 @@ def train(
         begin, end = end, end + stage.steps
         if step >= end:
             continue
-        parameters = stage.parameters(network)
-        network.requires_grad_(False)
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.05)
-        if optimiser_state is not None:
-            optimiser.load_state_dict(optimiser_state)
-            optimiser_state = None
-        objective: nn.Module = Objective(network, stage)
-        if process.world > 1:
-            objective = DistributedDataParallel(objective)
+        objective, optimiser = prepare(network, stage, process, optimiser_state)
+        optimiser_state = None
+        (group,) = optimiser.param_groups
         means, speed = Means(), Speed(process.device)
         while step < end:
             # The batch is a function of configuration, step and rank alone, so that a run can be resumed.
             pool.advance(step)
             rng = np.random.default_rng([config.seed, step, process.rank])
             batch = stage.batch(pool.sample(rng, stage.batch_size), rng, process.device, step - begin)
-            rate = stage.learning_rate(step - begin)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            group["lr"] = rate = stage.learning_rate(step - begin)
             # Of the dropout.
             torch.manual_seed((config.seed * 1_000_003 + step) * process.world + process.rank)
             with speed.counted(), half_precision_on_a_gpu(process.device):
                 loss, metrics = objective(batch, step)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 2.0)
+            nn.utils.clip_grad_norm_(group["params"], 2.0)
             optimiser.step()
             step += 1
             if log:
@@ -175,8 +158,46 @@ def train(
                 run.save({"network": network.state_dict(), "optimiser": state, "step": step})
             if out_of_time and step < config.total_steps:
                 return None
-    if not chief:
-        return None
+    return finish(config, folder, network, process) if chief else None
+
+
+def start_or_resume(
+    config: TrainConfig, run: Run, device: torch.device
+) -> tuple[Kinaema, int, dict[str, Any] | None]:
+    """The network on ``device``, the steps taken and the optimiser's state, as ``run`` left them.
+
+    In a new run only the trunk is trained, and there is no state of an optimiser.
+    """
+    torch.manual_seed(config.seed)
+    network = Kinaema(config.model)
+    load_pretrained_trunk(network.trunk)
+    network = network.to(device)
+    if device.type == "cuda":
+        network.cell.compile(fullgraph=True)  # hundreds of small kernels an update become a few
+    saved = run.resume(device)
+    if saved is None:
+        return network, 0, None
+    network.load_state_dict(saved["network"])
+    return network, saved["step"], saved["optimiser"]
+
+
+def prepare(
+    network: Kinaema, stage: Stage, process: Process, optimiser_state: dict[str, Any] | None
+) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """The stage's loss, and an optimiser of the stage's parameters; all others are frozen."""
+    parameters = stage.parameters(network)
+    network.requires_grad_(False)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.05)
+    if optimiser_state is not None:
+        optimiser.load_state_dict(optimiser_state)
+    objective = Objective(network, stage)
+    return (DistributedDataParallel(objective) if process.world > 1 else objective), optimiser
+
+
+def finish(config: TrainConfig, folder: Path, network: Kinaema, process: Process) -> Path:
+    """Calibrate the trained network on fresh trajectories and write its checkpoint."""
     fresh = fresh_trajectories(
         dataclasses.replace(
             config.data,
@@ -190,7 +211,9 @@ def train(
     )
     report = calibrate(network, config, process.device, fresh)
     path = folder / "kinaema.safetensors"
-    save_network(path, network, {"train": config.to_dict(), "steps": step, "calibration": report})
+    save_network(
+        path, network, {"train": config.to_dict(), "steps": config.total_steps, "calibration": report}
+    )
     load_network(path)  # what was written can be read
     logger.info("wrote %s: %s", path, json.dumps(report))
     return path
@@ -218,6 +241,7 @@ def evaluate(
 
 
 def half_precision_on_a_gpu(device: torch.device) -> torch.autocast:
+    """Context in which a GPU computes in bfloat16 where that is safe; a CPU stays at float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 

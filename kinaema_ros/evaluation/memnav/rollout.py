@@ -206,12 +206,15 @@ class CurrentView:
         self._network = network
 
     def start(self, batch: int, capacity: int) -> None:
+        """Nothing is kept."""
         return None
 
     def update(self, state: Tensor | None, features: Tensor, odometry: Tensor) -> Tensor:
+        """Return the features (B, F) of the newest frame as the state; the odometry plays no part."""
         return features
 
     def query(self, state: Tensor, features: Tensor) -> Estimates:
+        """Compare features (B, Q, F) with the newest frame; `seen` is 0 for those that do not match it."""
         key, content, _ = self._network.descriptor(state)
         asked, _, probe = self._network.descriptor(features)
         estimate = self._network.head(probe, content[:, None])
@@ -222,6 +225,7 @@ class CurrentView:
         )
 
     def num_bytes(self, state: Tensor) -> int:
+        """Zero: the newest frame is not memory."""
         return 0
 
 

@@ -50,8 +50,7 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Arrival:
-    """How a drive to a photo ended. ``error_code``: those of kinaema_interfaces/action/NavigateToImage, 0
-    is success."""
+    """How a drive to a photo ended. ``error_code`` is one of NavigateToImage's; 0 is success."""
 
     error_code: int
     message: str

@@ -127,11 +127,11 @@ class _Player:
             self._sent == 1
             and self._recording.camera is not None
             and status.frames_used > self._start.frames_used
+            and status.hfov_source != "camera_info"
         ):
-            if status.hfov_source != "camera_info":
-                raise KinaemaError(
-                    f"{self._target} took the first image before it knew the camera; run this again"
-                )
+            raise KinaemaError(
+                f"{self._target} took the first image before it knew the camera; run this again"
+            )
         if self._sent == GIVE_UP_AFTER and status.frames_used == self._start.frames_used:
             raise BagError(
                 f"{self._target} used none of {self._sent} images: {status.last_error or 'no reason given'}"

@@ -109,7 +109,7 @@ class NodeProcesses:
                 env={**os.environ, "RCUTILS_LOGGING_USE_STDOUT": "1"},
                 # Ctrl-C in the terminal is for the demo alone, which stops the nodes in order.
                 start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
 
     def _log(self, name: str) -> Path:

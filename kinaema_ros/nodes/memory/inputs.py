@@ -1,5 +1,4 @@
-"""What flows into the memory: odometry, camera_info and images, from their topics to
-``SpatialMemory.update``."""
+"""What flows into the memory: odometry, camera_info and images, on their way to ``SpatialMemory.update``."""
 
 from __future__ import annotations
 
@@ -237,7 +236,7 @@ class MemoryInputs:
     def _remember(self, message: AnyImage) -> None:
         try:
             self._update(message)
-        except Exception as error:  # noqa: BLE001  one image must not end the thread that takes all others
+        except Exception as error:  # one image must not end the thread that takes all others
             self._monitor.dropped(error)
 
     def _update(self, message: AnyImage) -> None:

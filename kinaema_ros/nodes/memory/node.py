@@ -81,7 +81,7 @@ class MemoryNode(LifecycleNode):
                 "again",
             )
             return FAILURE
-        except Exception as error:  # noqa: BLE001  rclpy would end the node without a word
+        except Exception as error:  # rclpy would end the node without a word
             self._monitor.fault("checkpoint", f"cannot load '{path}'", error)
             return FAILURE
         self._inputs.use(memory)
@@ -142,7 +142,7 @@ class MemoryNode(LifecycleNode):
         started = time.perf_counter()
         try:
             estimate = locate(self._inputs, request)
-        except Exception as error:  # noqa: BLE001  one query must not end the node
+        except Exception as error:  # one query must not end the node
             response.message = self._monitor.query_failed(error)
             return response
         self._monitor.query_answered(time.perf_counter() - started)
@@ -163,7 +163,7 @@ class MemoryNode(LifecycleNode):
         except (OSError, KinaemaError) as error:
             response.message = f"nothing was saved: {error}"
             return response
-        except Exception as error:  # noqa: BLE001  one request must not end the node
+        except Exception as error:  # one request must not end the node
             response.message = self._monitor.fault("save_failed", "nothing was saved", error)
             return response
         response.success, response.message = True, f"saved to {path}"
@@ -176,7 +176,7 @@ class MemoryNode(LifecycleNode):
         except (OSError, KinaemaError) as error:
             response.message = f"nothing was loaded, the memory is as it was: {error}"
             return response
-        except Exception as error:  # noqa: BLE001  one request must not end the node
+        except Exception as error:  # one request must not end the node
             response.message = self._monitor.fault("load_failed", "nothing was loaded", error)
             return response
         response.success, response.message = True, f"loaded from {path}"

@@ -86,8 +86,7 @@ class Nav2Client:
         self._result.add_done_callback(lambda _: self._guard.ended(goal))
 
     def arrived(self) -> bool:
-        """False while Nav2 drives, True once it says that it is there. Raises NavigationError for other
-        ends."""
+        """False while Nav2 drives, True once it has arrived. Raises NavigationError for other ends."""
         assert self._result is not None
         if not self._result.done():
             silent = time.monotonic() - self._heard

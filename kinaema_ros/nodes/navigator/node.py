@@ -119,7 +119,7 @@ class NavigatorNode(LifecycleNode):
                 handle.canceled()
             else:
                 handle.abort()
-        except Exception as error:  # noqa: BLE001  rclpy would abort with error code 0, which means success
+        except Exception as error:  # rclpy would abort with error code 0, which means success
             result.error_code = Code.UNKNOWN
             result.error_msg = f"{type(error).__name__}: {error}; please report it with the navigator's log"
             self.get_logger().error(traceback.format_exc())

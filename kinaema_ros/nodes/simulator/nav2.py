@@ -26,8 +26,7 @@ _UNKNOWN, _TF_ERROR = 9000, 9002
 
 
 class SimulatedNav2:
-    """As Nav2 does: a newer goal aborts the one before, cancelling stops the robot, goals in any known
-    frame."""
+    """Drives to goals in any known frame, as Nav2 does: a newer goal aborts the older, cancelling stops."""
 
     def __init__(self, node: Node, robot: SimulatedRobot, frames: dict[str, str]):
         """``frames``: names of the frames "map", "odom" and "base"."""

@@ -131,8 +131,7 @@ class SimulatorNode(Node):
                 self._wait_for_memory(memory)
 
     def _wait_for_memory(self, before: MemoryStatus | None) -> None:
-        """Until memory_node is done with the image just sent; not at all while there is none, or it
-        sleeps."""
+        """Blocks until memory_node is done with the image just sent, if there is an active one."""
         if before is None or before.state == MemoryStatus.INACTIVE:
             return
 
@@ -201,7 +200,7 @@ class SimulatorNode(Node):
         return TFMessage(transforms=transforms)
 
     def _camera_tf(self, stamp: messages.Time) -> TransformStamped:
-        """base <- optical frame: z along the view, x right, y down."""
+        """Transform base <- optical frame: z along the view, x right, y down."""
         p = self._parameters_now
         transform = TransformStamped(child_frame_id=OPTICAL_FRAME)
         transform.header.frame_id, transform.header.stamp = p.base_frame, stamp

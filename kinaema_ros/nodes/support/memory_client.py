@@ -34,8 +34,7 @@ class MemoryClient:
         self._client: Client = node.create_client(QueryPose, f"{memory}/query_pose", callback_group=group)
 
     def ask(self, request: QueryPose.Request, timeout: float, check: Callable[[], None] = go_on) -> Estimate:
-        """Blocks for up to ``timeout`` seconds. Raises MemoryUnavailable, QueryRefused, or what ``check``
-        does."""
+        """Blocks for up to ``timeout`` seconds. Raises MemoryUnavailable, QueryRefused, and as ``check``."""
         name = self._client.service_name
         try:
             wait_until(self._client.service_is_ready, timeout, check)

@@ -88,13 +88,7 @@ def declare(node: Node, config: type[Config], apply: Callable[[Config], object])
     Raises ParameterError for an unknown name, a wrong type, or a value that is not allowed.
     """
     known = {declaration.name: declaration for declaration in declarations(config)}
-    given = node.get_parameters_by_prefix("")
-    for name, parameter in given.items():
-        if name in known:
-            known[name].check(parameter.value)
-            node.undeclare_parameter(name)  # it has no description and no range yet
-        elif not name.startswith(_OF_RCLPY):
-            raise ParameterError(f"parameter '{name}' is not known; known are: {', '.join(sorted(known))}")
+    _check_given(node, known)
     for name, declaration in known.items():
         node.declare_parameter(name, declaration.default, _descriptor(declaration))
 
@@ -124,6 +118,16 @@ def declare(node: Node, config: type[Config], apply: Callable[[Config], object])
     node.add_on_set_parameters_callback(judge)
     node.add_post_set_parameters_callback(was_set)
     return start
+
+
+def _check_given(node: Node, known: Mapping[str, Declaration]) -> None:
+    """Checks the values given from outside and makes room for the declarations of their parameters."""
+    for name, parameter in node.get_parameters_by_prefix("").items():
+        if name in known:
+            known[name].check(parameter.value)
+            node.undeclare_parameter(name)  # it has no description and no range yet
+        elif not name.startswith(_OF_RCLPY):
+            raise ParameterError(f"parameter '{name}' is not known; known are: {', '.join(sorted(known))}")
 
 
 def _filled(config: Config, values: Mapping[str, Any], prefix: str = "") -> Config:

@@ -31,8 +31,7 @@ class Closable(Protocol):
     """What ``run`` needs of a node besides what every ``Node`` has."""
 
     def close(self) -> None:
-        """Ends the node's own work (threads, goals elsewhere); called once, while the executor still
-        spins."""
+        """Ends the node's own work (threads, goals elsewhere); called once, while the executor spins."""
 
 
 def run(create: Callable[[], Closable], args: list[str] | None = None, threads: int = 4) -> int:

@@ -44,7 +44,7 @@ class Spinner:
     def _spin(self) -> None:
         try:
             self._executor.spin()
-        except Exception:  # noqa: BLE001  a node that hears nothing any more must not look alive
+        except Exception:  # a node that hears nothing any more must not look alive
             if self._ending:  # rclpy's executor ends before the callbacks that it has begun
                 return
             _LOG.exception("a callback raised; the node is no longer served")

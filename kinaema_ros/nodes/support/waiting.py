@@ -18,10 +18,10 @@ def go_on() -> None:
 
 
 def wait_for(future: Future, timeout: float, check: Callable[[], None] = go_on) -> Any:
-    """The future's result; raises TimeoutError after ``timeout`` seconds of wall time, or what ``check``
-    raises.
+    """Returns the future's result; raises TimeoutError after ``timeout`` seconds of wall time.
 
-    ``check`` is called every 50 ms. The future may still complete afterwards; that is the caller's to handle.
+    ``check`` is called every 50 ms; what it raises is passed on. The future may still complete afterwards;
+    that is the caller's to handle.
     """
     done = threading.Event()
     future.add_done_callback(lambda _: done.set())

@@ -15,8 +15,10 @@ FACES = ("+x", "+y", "-x", "-y", "top", "bottom")
 
 @dataclass(frozen=True)
 class Part:
-    """A box of a piece of furniture, in the frame of the piece: origin at the centre of its footprint
-    on the floor, x along the wall it stands at, y away from the wall."""
+    """A box of a piece of furniture, in the frame of the piece.
+
+    Its origin is the centre of the footprint on the floor, x along the wall it stands at, y away from it.
+    """
 
     kind: str
     x: float
@@ -31,6 +33,8 @@ class Part:
 
 @dataclass
 class Builder:
+    """Boxes and materials of the scene so far. ``rng`` decides all that is left to chance."""
+
     rng: Random
     pool: TexturePool
     boxes: list[tuple[float, ...]] = field(default_factory=list)  # x, y, length, width, yaw, z0, z1
@@ -45,6 +49,7 @@ class Builder:
         return source[int(self.rng.random() * len(source))]
 
     def tint(self, saturation: float = 0.35, low: float = 0.6) -> tuple[float, float, float]:
+        """A random colour (RGB, 1 leaves the texture as it is): any hue, value from ``low`` to 1.05."""
         u = self.rng.random
         return colorsys.hsv_to_rgb(u(), saturation * u(), low + (1.05 - low) * u())
 
@@ -120,6 +125,10 @@ class Builder:
         faces: int | tuple[int, ...],
         yaw: float = 0.0,
     ) -> None:
+        """Add a box with centre (x, y), turned by ``yaw``, from z0 to z1 (metres, radians, scene frame).
+
+        ``faces``: one material for all six faces, or one for each in the order of FACES.
+        """
         self.boxes.append((x, y, length, width, yaw, z0, z1))
         self.faces.append((faces,) * 6 if isinstance(faces, int) else faces)
         self.kinds.append(kind)

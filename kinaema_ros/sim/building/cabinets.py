@@ -76,6 +76,7 @@ def cabinet(b: Builder) -> Piece:
 
 
 def television(b: Builder) -> Piece:
+    """A television on a low cabinet."""
     u = b.rng.uniform
     length, depth, height, width = u(1.2, 2.0), 0.42, u(0.4, 0.6), u(0.8, 1.2)
     z = height + 0.08
@@ -162,6 +163,7 @@ def counter(b: Builder) -> Piece:
 
 
 def bath(b: Builder) -> Piece:
+    """A bath tub: a bottom between four sides."""
     u = b.rng.uniform
     length, depth, height = u(1.4, 1.8), u(0.65, 0.8), u(0.5, 0.6)
     white = faces_of(b.material("plain", 1.0, b.tint(0.1, 0.95)))
@@ -176,6 +178,7 @@ def bath(b: Builder) -> Piece:
 
 
 def basin(b: Builder) -> Piece:
+    """A wash basin on a cupboard, with a mirror above."""
     u = b.rng.uniform
     length, white = u(0.5, 1.1), faces_of(b.material("plain", 1.0, b.tint(0.1, 0.95)))
     body = b.material("wood", 1.0)

@@ -33,6 +33,7 @@ def paint_room(b: Builder, room: Room) -> dict[str, int]:
 
 
 def floor_material(b: Builder, room: Room) -> int:
+    """A material for the room's floor, of a category that suits the kind of room."""
     category = b.rng.choice(ROOMS[room.kind][3])
     return b.material(category, _REPEAT[category], b.tint(0.3, 0.6))
 

@@ -51,6 +51,7 @@ def table(b: Builder) -> Piece:
 
 
 def desk(b: Builder) -> Piece:
+    """A desk with a drawer unit and one or two monitors, mostly with a chair."""
     u = b.rng.uniform
     length, depth, height, wood = u(1.1, 1.7), u(0.6, 0.8), u(0.7, 0.77), b.material("wood", 0.9)
     parts = [
@@ -91,6 +92,7 @@ def desk(b: Builder) -> Piece:
 
 
 def sofa(b: Builder) -> Piece:
+    """A sofa or an armchair, with up to two cushions."""
     u = b.rng.uniform
     length, depth, seat, back, arm = u(0.8, 2.3), u(0.75, 0.95), u(0.38, 0.46), u(0.7, 0.95), u(0.12, 0.22)
     cloth = faces_of(b.material("fabric", 0.7, b.tint(0.6, 0.4)))
@@ -110,6 +112,7 @@ def sofa(b: Builder) -> Piece:
 
 
 def bed(b: Builder) -> Piece:
+    """A single or double bed, its head at the wall."""
     u = b.rng.uniform
     width, length, top = b.rng.choice((u(0.9, 1.2), u(1.4, 1.8))), u(1.95, 2.1), u(0.42, 0.6)
     wood, cloth = faces_of(b.material("wood", 1.0)), faces_of(b.material("fabric", 1.0, b.tint(0.5, 0.5)))
@@ -127,6 +130,7 @@ def bed(b: Builder) -> Piece:
 
 
 def plant(b: Builder) -> Piece:
+    """A plant in a pot."""
     u = b.rng.uniform
     pot, height, crown = u(0.22, 0.36), u(0.2, 0.45), u(0.35, 0.6)
     clay, leaf = faces_of(b.material("plaster", 0.5, b.tint(0.6, 0.4))), faces_of(b.material("foliage", 0.5))
@@ -145,6 +149,7 @@ def plant(b: Builder) -> Piece:
 
 
 def floor_lamp(b: Builder) -> Piece:
+    """A floor lamp whose shade glows."""
     u = b.rng.uniform
     height, shade = u(1.3, 1.8), u(0.25, 0.4)
     metal = faces_of(b.material("metal", 0.5))
@@ -173,6 +178,7 @@ def column(b: Builder) -> Piece:
 
 
 def bench(b: Builder) -> Piece:
+    """A wooden bench."""
     u = b.rng.uniform
     length, depth, height = u(0.9, 1.8), u(0.35, 0.5), u(0.4, 0.48)
     wood = faces_of(b.material("wood", 0.8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
 
 SIDES = ("south", "east", "north", "west")
@@ -36,7 +37,9 @@ class Opening:
 @dataclass(frozen=True)
 class Wall:
     """A straight wall from a to b at coordinate c. along_x: it runs along x, else along y.
-    low and high are the rooms (indices) on its smaller and larger side, or OUTSIDE."""
+
+    low and high are the rooms (indices) on its smaller and larger side, or OUTSIDE.
+    """
 
     along_x: bool
     c: float
@@ -64,7 +67,7 @@ def _split(rng: Random, room: Room, out: list[Room]) -> None:
         first = rng.uniform(low + least, high - least - corridor)
         cuts = [first, first + corridor]
     edges = [low, *cuts, high]
-    for k, (a, b) in enumerate(zip(edges, edges[1:], strict=False)):
+    for k, (a, b) in enumerate(pairwise(edges)):
         part = Room(a, room.y0, b, room.y1) if along_x else Room(room.x0, a, room.x1, b)
         if is_corridor and k == 1:
             part.kind = "corridor"
@@ -121,8 +124,11 @@ def _opening(rng: Random, wall: Wall, rooms: list[Room], thickness: float) -> Op
 def walls_with_doors(
     rng: Random, rooms: list[Room], width: float, height: float, thickness: float
 ) -> list[Wall]:
-    """All walls; openings join the rooms to one connected building (a random spanning tree, corridors
-    first, and a fraction EXTRA_DOORS of the other walls). Doors are noted in the rooms' taken stretches."""
+    """All walls; openings join the rooms to one connected building.
+
+    They lie in the walls of a random spanning tree, corridors first, and in a fraction EXTRA_DOORS of the other
+    walls. Doors are noted in the rooms' taken stretches.
+    """
     shared = _shared(rooms)
     usable = [w for w in shared if w.b - w.a > 1.1 + thickness + 0.3]
 

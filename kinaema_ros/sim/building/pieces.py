@@ -12,6 +12,8 @@ from kinaema_ros.sim.building.builder import Builder, Part
 
 
 class Piece(NamedTuple):
+    """A piece of furniture: the size of its footprint in metres, and its boxes."""
+
     length: float  # along the wall
     depth: float
     parts: list[Part]
