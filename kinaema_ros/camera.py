@@ -149,7 +149,7 @@ class Mount:
 
 
 def optical_quaternion(yaw: float, pitch: float) -> tuple[float, float, float, float]:
-    """Rotation base <- optical frame (x, y, z, w) of a camera without roll; ``Mount.from_optical`` undoes it."""
+    """Quaternion (x, y, z, w) base <- optical frame, without roll; ``Mount.from_optical`` undoes it."""
     # q = q_z(yaw) q_y(pitch) q_optical, with q_optical = (-1, 1, -1, 1) / 2 taking z to x, x to -y, y to -z.
     cy, sy, cp, sp = math.cos(yaw / 2), math.sin(yaw / 2), math.cos(pitch / 2), math.sin(pitch / 2)
     x, y, z, w = -sy * sp, cy * sp, sy * cp, cy * cp

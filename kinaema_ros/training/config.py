@@ -77,7 +77,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Read what ``to_dict`` gives; missing fields get their defaults. Raises ``ValueError`` for unknown ones."""
+        """Read what ``to_dict`` gives; a missing field gets its default. ``ValueError`` for an unknown one."""
         values = dict(values)
         values["model"] = KinaemaConfig.from_dict(values.get("model", {}))
         values["data"] = _build(DataConfig, values.get("data", {}))

@@ -126,8 +126,8 @@ def walls_with_doors(
 ) -> list[Wall]:
     """All walls; openings join the rooms to one connected building.
 
-    They lie in the walls of a random spanning tree, corridors first, and in a fraction EXTRA_DOORS of the other
-    walls. Doors are noted in the rooms' taken stretches.
+    They lie in the walls of a random spanning tree, corridors first, and in a fraction EXTRA_DOORS of the
+    other walls. Doors are noted in the rooms' taken stretches.
     """
     shared = _shared(rooms)
     usable = [w for w in shared if w.b - w.a > 1.1 + thickness + 0.3]
