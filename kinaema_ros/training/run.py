@@ -28,12 +28,22 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
 
     def resume(self, device: torch.device) -> dict[str, Any] | None:
-        """What ``save`` wrote last, None in a new folder. ``InputError`` if it belongs to another configuration."""
+        """What ``save`` wrote last, None in a new folder.
+
+        ``InputError`` if it is damaged or belongs to another configuration.
+        """
         path = self.folder / "state.pt"
         if not path.exists():
             return None
-        state = torch.load(path, map_location=device, weights_only=True)
-        if json.loads(state["config"]) != self.config:
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+            config = json.loads(state["config"])
+        except Exception as error:  # of a damaged file PyTorch raises many kinds, IndexError among them
+            raise InputError(
+                f"{path} cannot be read and is probably damaged ({type(error).__name__}); "
+                "put a copy of it in its place, or delete it to begin the run anew"
+            ) from error
+        if config != self.config:
             raise InputError(f"{self.folder} holds a run with another configuration; choose another folder")
         return state
 

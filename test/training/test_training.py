@@ -13,6 +13,7 @@ import pytest
 import torch
 from evaluation_support import random_sequence, small_network
 
+from kinaema_ros.errors import KinaemaError
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.encoder import Trunk
 from kinaema_ros.model.network import Kinaema
@@ -20,6 +21,7 @@ from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.data import CALIBRATION_SEED, HELD_OUT_SEED, TrajectoryDataset, in_batches
 from kinaema_ros.training.memory_stage import TrajectoryBatch, memory_loss, trajectory_batch
 from kinaema_ros.training.pretrained import load_pretrained_trunk
+from kinaema_ros.training.run import Run
 from kinaema_ros.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +79,19 @@ def test_a_run_is_not_continued_with_another_configuration(tmp_path):
     assert train(TrainConfig.from_dict(SMALL), tmp_path, minutes=0.0) is None
     with pytest.raises(ValueError, match="another configuration"):
         train(TrainConfig.from_dict({**SMALL, "seed": 1}), tmp_path)
+
+
+def test_a_run_whose_state_is_damaged_is_refused_with_the_file_and_the_remedy(tmp_path):
+    run, path, cpu = Run(tmp_path, {"seed": 0}, None), tmp_path / "state.pt", torch.device("cpu")
+    run.save({"step": 1, "network": {"weight": torch.zeros(100)}})
+    assert run.resume(cpu)["step"] == 1
+    whole = path.read_bytes()
+    torch.save({"step": 1}, tmp_path / "foreign.pt")
+    foreign = (tmp_path / "foreign.pt").read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"?" + whole[1:], b"", b"hello", foreign):
+        path.write_bytes(damaged)
+        with pytest.raises(KinaemaError, match=r"state\.pt cannot be read .*delete it to begin the run anew"):
+            run.resume(cpu)
 
 
 def test_progress_is_logged_with_its_rate(tmp_path):
