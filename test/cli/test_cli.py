@@ -199,12 +199,13 @@ def test_a_bad_table_of_queries_is_refused_before_the_drive_is_read(capsys, reco
     assert "lacks the columns seen" in message
 
 
-def test_a_checkpoint_that_is_none_is_refused(capsys, recorded, tmp_path):
+def test_a_checkpoint_that_is_none_is_refused(capsys, recorded, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kinaema_ros.demo.run", None)  # refused before it would be needed
     (tmp_path / "bad.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
-    arguments = ["replay", recorded / "bag", "--queries", recorded / "queries.csv"]
-    status, message = refused(capsys, *arguments, "--checkpoint", tmp_path / "bad.safetensors")
-    assert status == 1
-    assert "bad.safetensors" in message
+    for arguments in (["replay", recorded / "bag", "--queries", recorded / "queries.csv"], ["demo"]):
+        status, message = refused(capsys, *arguments, "--checkpoint", tmp_path / "bad.safetensors")
+        assert status == 1
+        assert "bad.safetensors" in message
 
 
 def test_debug_shows_where_it_failed(recorded, tmp_path):
@@ -243,6 +244,7 @@ def test_an_interrupt_ends_the_command_without_a_traceback(capsys, recorded, mon
         ["evaluate", "memnav"],
         ["bench"],
         ["train", "--out", "OUT"],
+        ["demo", "--out", "OUT"],
     ],
 )
 @pytest.mark.parametrize("device", ["nonsense", "cuda:x", "cuda"])
@@ -252,6 +254,7 @@ def test_a_device_that_is_not_there_is_refused(capsys, recorded, tmp_path, monke
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has the device")
     monkeypatch.setattr("kinaema_ros.replay.bag.Recording.frames", lambda _: pytest.fail("began"))
+    monkeypatch.setitem(sys.modules, "kinaema_ros.demo.run", None)  # refused before it would be needed
     places = {"BAG": recorded / "bag", "CSV": recorded / "queries.csv", "OUT": tmp_path / "run"}
     status, message = refused(capsys, *(places.get(word, word) for word in arguments), "--device", device)
     assert status == 1
