@@ -23,13 +23,12 @@ from kinaema_ros.demo.video import write_video
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
 from kinaema_ros.nodes.client.joystick import DemoRobot
-from kinaema_ros.nodes.client.processes import NodeProcesses, own_domain
+from kinaema_ros.nodes.client.processes import SPEED, NodeProcesses, own_domain
 from kinaema_ros.sim import SceneConfig, generate_scene, render
 from kinaema_ros.sim.tour import Tour, path_length
 
 log = logging.getLogger(__name__)
 
-SPEED = 8.0  # the robot's seconds a second, where the machine keeps up
 _BAR = "{desc}  [{elapsed}]"
 
 

@@ -33,13 +33,12 @@ from kinaema_ros.evaluation.memnav.episodes import (
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.client.client import Feedback, KinaemaClient
 from kinaema_ros.nodes.client.joystick import DemoRobot
-from kinaema_ros.nodes.client.processes import NodeProcesses, own_domain
+from kinaema_ros.nodes.client.processes import SPEED, NodeProcesses, own_domain
 from kinaema_ros.reporting import progress
 from kinaema_ros.sim import Lighting, OdometryNoise, render
 from kinaema_ros.sim.tour import path_length, room_of
 
 GOALS = 5  # in a building
-SPEED = 8.0  # the robot's seconds a second, where the machine keeps up
 _REACHED, _REACHED_YAW = 0.06, 0.1  # metres, radians from a pose of the walk
 
 

@@ -16,6 +16,7 @@ from types import TracebackType
 
 from kinaema_ros.errors import KinaemaError
 
+SPEED = 8.0  # the simulated robot's seconds a second, where the machine keeps up
 _STOP_TIMEOUT = 5.0  # seconds until a node that does not end is killed
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
