@@ -18,12 +18,23 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROS_TESTS = Path(__file__).parent / "ros"
 
 
+def installed(package: str) -> bool:
+    """Whether it can be imported. From the root, the sources of kinaema_interfaces look like a package without code."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
+
+
+MISSING = [name for name in ("rclpy", "kinaema_interfaces") if not installed(name)]
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Where ROS is missing, its tests cannot even be imported."""
-    missing = (
-        importlib.util.find_spec("rclpy") is None or importlib.util.find_spec("kinaema_interfaces") is None
-    )
-    return True if missing and collection_path == ROS_TESTS else None
+    return True if MISSING and collection_path == ROS_TESTS else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if MISSING:
+        terminalreporter.write_line(f"test/ros is left out: {' and '.join(MISSING)} cannot be imported")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
