@@ -1,7 +1,7 @@
 # make setup   everything into .venv; PYTHON=python3.12 picks the interpreter the first time
 # make demo    a robot explores a building, then drives to five places shown only as photos
 # make lint    style, types and the direction of imports
-# make test    lint and all tests; ARGS='-m "not ros"' leaves out those that need ROS
+# make test    lint and all tests
 .PHONY: setup steps demo lint test clean
 
 PYTHON ?= $(or $(shell cat .venv/stamps/python 2>/dev/null),python3)
@@ -59,7 +59,8 @@ lint: setup
 	.venv/bin/lint-imports
 
 test: lint
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist worksteal -m "not ros"
+	.venv/bin/python -m pytest -m ros
 
 clean:
 	rm -rf .venv build install log

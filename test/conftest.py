@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# Before anything imports NumPy or PyTorch, and for processes that tests start: two pytest workers that each take
+# all cores would wait for each other, and small networks gain nothing from several threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Before anything initialises rclpy, so that no robot nearby is heard. Node tests use domains 20 to 49; a process keeps one for all its nodes.
 os.environ.setdefault("ROS_DOMAIN_ID", str(20 + os.getpid() % 30))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
