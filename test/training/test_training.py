@@ -17,6 +17,7 @@ from kinaema_ros.errors import KinaemaError
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.encoder import Trunk
 from kinaema_ros.model.network import Kinaema
+from kinaema_ros.training import data
 from kinaema_ros.training.config import TrainConfig
 from kinaema_ros.training.data import CALIBRATION_SEED, HELD_OUT_SEED, TrajectoryDataset, in_batches
 from kinaema_ros.training.memory_stage import TrajectoryBatch, memory_loss, trajectory_batch
@@ -55,6 +56,9 @@ SMALL = {
 }
 
 
+WHOLE = TrainConfig.from_dict({**SMALL, "evaluate_every": 2})
+
+
 def weights(path: Path) -> dict[str, torch.Tensor]:
     return load_network(path)[0].state_dict()
 
@@ -63,9 +67,30 @@ def logged(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path):
-    config = TrainConfig.from_dict(SMALL)
-    whole = train(config, tmp_path / "whole")
+@pytest.fixture(scope="module", autouse=True)
+def small_batches():
+    """Nearly all the time is the encoder's, which takes images ENCODE_BATCH at a time however few there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "ENCODE_BATCH", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A whole run's checkpoint, beside log.jsonl, TensorBoard's events and said.txt: what was logged for people."""
+    folder = tmp_path_factory.mktemp("whole")
+    said, log = logging.FileHandler(folder / "said.txt"), logging.getLogger("kinaema_ros")
+    level = log.level
+    log.addHandler(said)
+    log.setLevel(logging.INFO)
+    yield train(WHOLE, folder)
+    log.removeHandler(said)
+    log.setLevel(level)
+    said.close()
+
+
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, whole):
+    config = WHOLE
     assert whole is not None
     interruptions = 0
     while (parts := train(config, tmp_path / "parts", minutes=0.0)) is None:  # one step at a time
@@ -94,45 +119,41 @@ def test_a_run_whose_state_is_damaged_is_refused_with_the_file_and_the_remedy(tm
             run.resume(cpu)
 
 
-def test_progress_is_logged_with_its_rate(tmp_path):
-    train(TrainConfig.from_dict(SMALL), tmp_path)
-    last = [entry for entry in logged(tmp_path) if "held_out" not in entry][-1]
+def test_progress_is_logged_with_its_rate(whole):
+    last = [entry for entry in logged(whole.parent) if "held_out" not in entry][-1]
     assert last["step"] == 6
     assert last["stage"] == "memory"
     assert last["frames_per_s"] > 0
     assert 0 < last["of_peak"] < 1
 
 
-def test_evaluating_on_the_way_changes_nothing_that_is_learned(tmp_path, caplog):
-    caplog.set_level(logging.INFO, "kinaema_ros")
-    often, never = (
-        train(TrainConfig.from_dict({**SMALL, "evaluate_every": every}), tmp_path / str(every))
-        for every in (2, 0)
-    )
-    first, second = weights(often), weights(never)
+def test_evaluating_on_the_way_changes_nothing_that_is_learned(tmp_path, whole):
+    never = train(TrainConfig.from_dict({**SMALL, "evaluate_every": 0}), tmp_path)
+    first, second = weights(whole), weights(never)
     assert all(torch.equal(first[name], second[name]) for name in first)
-    entries = [entry for entry in logged(tmp_path / "2") if entry.get("held_out")]
+    entries = [entry for entry in logged(whole.parent) if entry.get("held_out")]
     steps = [("pairs", 2), ("pairs", 3), ("memory", 4), ("memory", 6)]  # each second, and the last of a stage
     assert [(entry["stage"], entry["step"]) for entry in entries] == steps
     assert entries[0]["median_pair_m"] > 0.0
     assert 0.0 <= entries[-1]["accuracy"] <= 100.0
     assert entries[0]["loss"] != entries[1]["loss"], "the network has learned something between the two"
-    assert "memory held out 6/6  loss" in caplog.text
-    assert not any(entry.get("held_out") for entry in logged(tmp_path / "0"))
+    assert "memory held out 6/6  loss" in (whole.parent / "said.txt").read_text()
+    assert not any(entry.get("held_out") for entry in logged(tmp_path))
 
 
-def test_held_out_evaluations_are_drawn_by_tensorboard(tmp_path):
+def test_held_out_evaluations_are_drawn_by_tensorboard(whole):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train(TrainConfig.from_dict({**SMALL, "memory_steps": 0}), tmp_path)
-    accumulator = events.EventAccumulator(str(tmp_path))
+    accumulator = events.EventAccumulator(str(whole.parent))
     accumulator.Reload()
     assert {"pairs/loss", "pairs held out/loss"} <= set(accumulator.Tags()["scalars"])
 
 
 def test_held_out_trajectories_are_none_that_is_trained_on_or_calibrated_with():
-    data = TrainConfig.from_dict(SMALL).data
+    config = TrainConfig.from_dict(SMALL).data
     poses = [
-        TrajectoryDataset(dataclasses.replace(data, seed=data.seed + seed), 0, 1, 1, encode=False)[0].poses
+        TrajectoryDataset(dataclasses.replace(config, seed=config.seed + seed), 0, 1, 1, encode=False)[
+            0
+        ].poses
         for seed in (0, CALIBRATION_SEED, HELD_OUT_SEED)
     ]
     assert not any(torch.equal(poses[a], poses[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
@@ -204,8 +225,10 @@ def test_two_processes_train_one_network(tmp_path):
         "import json, sys, torch\n"
         "import torch.distributed as dist\n"
         "from pathlib import Path\n"
+        "from kinaema_ros.training import data\n"
         "from kinaema_ros.training import train as loop\n"
         "from kinaema_ros.training.config import TrainConfig\n"
+        "data.ENCODE_BATCH = 4\n"
         "seen = {}\n"
         "original = loop.Kinaema\n"
         "loop.Kinaema = lambda config: seen.setdefault('network', original(config))\n"
@@ -217,9 +240,10 @@ def test_two_processes_train_one_network(tmp_path):
         "assert totals[0] == totals[1], totals\n"
         "dist.destroy_process_group()\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29611"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    config = {**SMALL, "pair_steps": 2, "memory_steps": 2, "evaluate_every": 0}
     result = subprocess.run(
-        [*command, str(script), json.dumps(SMALL), str(tmp_path / "run")],
+        [*command, str(script), json.dumps(config), str(tmp_path / "run")],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
