@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,13 @@ import pytest
 # Before anything imports NumPy or PyTorch, and for processes that tests start: two pytest workers that each take
 # all cores would wait for each other, and small networks gain nothing from several threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The tests start many processes that import PyTorch; where no bytecode is kept, each compiles it anew for seconds.
+# Where the user wants no bytecode beside the sources, it is kept in pytest's cache.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 # Before anything initialises rclpy, so that no robot nearby is heard. Node tests use domains 20 to 49; a process keeps one for all its nodes.
 os.environ.setdefault("ROS_DOMAIN_ID", str(20 + os.getpid() % 30))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,8 @@ def test_the_command_writes_records_and_pictures_and_repeats_itself(
 ) -> None:
     # `cpu` would move the network's trunk in place, away from the --device that its costs are measured on.
     monkeypatch.delattr(torch.nn.Module, "cpu")
+    # One worker: each imports PyTorch.
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     arguments = [
         "evaluate",
         "rpe",
