@@ -25,7 +25,7 @@ from kinaema_ros.evaluation.rpe import ask, measure_costs
 from kinaema_ros.model.encoder import Trunk
 from kinaema_ros.model.network import Kinaema
 
-LENGTHS = (3, 6)
+LENGTHS = (2, 4)
 DEVICE = torch.device("lazy:0")
 
 

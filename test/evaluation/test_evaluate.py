@@ -17,6 +17,7 @@ from evaluation_support import random_episode, small_network
 from kinaema_ros import cli, geometry
 from kinaema_ros.baselines.methods import KinaemaMethod, OwnPose, Retrieval, RetrievalPair
 from kinaema_ros.evaluation import episodes as episodes_module
+from kinaema_ros.evaluation import rpe
 from kinaema_ros.evaluation.episodes import EpisodeConfig, odometry_of
 from kinaema_ros.evaluation.rpe import ask, measure_costs, record
 from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups
@@ -182,6 +183,7 @@ def test_the_command_writes_records_and_pictures_and_repeats_itself(
 ) -> None:
     # `cpu` would move the network's trunk in place, away from the --device that its costs are measured on.
     monkeypatch.delattr(torch.nn.Module, "cpu")
+    monkeypatch.setattr(rpe, "TIMED", 2)
     # One worker, and at first a thread: a process spends longer on importing PyTorch than on the work.
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     threads = SimpleNamespace(get_context=lambda _: multiprocessing.dummy)
