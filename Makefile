@@ -59,7 +59,7 @@ lint: setup
 	.venv/bin/lint-imports
 
 test: lint
-	.venv/bin/python -m pytest -n 2 --dist worksteal -m "not ros"
+	.venv/bin/python -m pytest -m "not ros"
 	.venv/bin/python -m pytest -m ros
 
 clean:

@@ -38,6 +38,15 @@ def installed(package: str) -> bool:
 MISSING = [name for name in ("rclpy", "kinaema_interfaces") if not installed(name)]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist's
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """`-m "not ros"` has two workers, unless -n says otherwise. Tests with ROS wait for nodes: one at a time."""
+    option = config.option
+    undecided = getattr(option, "numprocesses", 0) is None and "PYTEST_XDIST_WORKER" not in os.environ
+    if undecided and option.markexpr == "not ros" and not option.usepdb:
+        option.numprocesses, option.dist = 2, "worksteal"
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Where ROS is missing, its tests cannot even be imported."""
     return True if MISSING and collection_path == ROS_TESTS else None

@@ -78,7 +78,8 @@ class LaunchProcess:
         return Path(self._log.name).read_text()
 
     def wait_for(self, condition: Callable[[], object], what: str, timeout: float = DISCOVERY) -> None:
-        """Until the condition holds; fails with the log when the launch ends or the time is over."""
+        """Polls until the condition holds, often one about the log, which notifies nobody; fails with the log when
+        the launch ends or the time is over."""
         deadline = time.monotonic() + timeout
         while not condition():
             assert self.alive(), f"no {what}:\n{self.log}"

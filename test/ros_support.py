@@ -95,7 +95,10 @@ class Ros:
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = 30.0, what: str = "") -> None:
-    """Polls, quickly, until ``condition`` holds; fails the test after ``timeout`` seconds."""
+    """Polls, quickly, until ``condition`` holds; fails the test after ``timeout`` seconds.
+
+    A condition may be about another process, its log or the graph of nodes, which notify nobody: so all are polled.
+    """
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout} s in vain for {what or condition}"

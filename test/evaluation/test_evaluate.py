@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing.dummy
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from evaluation_support import random_episode, small_network
 
 from kinaema_ros import cli, geometry
 from kinaema_ros.baselines.methods import KinaemaMethod, OwnPose, Retrieval, RetrievalPair
+from kinaema_ros.evaluation import episodes as episodes_module
+from kinaema_ros.evaluation import rpe
 from kinaema_ros.evaluation.episodes import EpisodeConfig, odometry_of
 from kinaema_ros.evaluation.rpe import ask, measure_costs, record
 from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups
@@ -179,8 +183,11 @@ def test_the_command_writes_records_and_pictures_and_repeats_itself(
 ) -> None:
     # `cpu` would move the network's trunk in place, away from the --device that its costs are measured on.
     monkeypatch.delattr(torch.nn.Module, "cpu")
-    # One worker: each imports PyTorch.
+    monkeypatch.setattr(rpe, "TIMED", 2)
+    # One worker, and at first a thread: a process spends longer on importing PyTorch than on the work.
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    threads = SimpleNamespace(get_context=lambda _: multiprocessing.dummy)
+    monkeypatch.setattr(episodes_module, "multiprocessing", threads)
     arguments = [
         "evaluate",
         "rpe",
@@ -209,6 +216,7 @@ def test_the_command_writes_records_and_pictures_and_repeats_itself(
         assert (out / name).stat().st_size > 1000
     damaged = min((tmp_path / "cache").iterdir())
     damaged.write_bytes(damaged.read_bytes()[:1000])
+    monkeypatch.setattr(episodes_module, "multiprocessing", multiprocessing)
     assert cli.main(arguments) == 1
     error = capsys.readouterr().err
     assert f"error: {damaged} is damaged" in error

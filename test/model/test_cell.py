@@ -16,7 +16,7 @@ from kinaema_ros.model.config import CellConfig, KinaemaConfig, PoseGraphConfig
 from kinaema_ros.model.pose_graph import NONE, LoopClosure, PoseGraph, relation_error
 
 CONFIG = KinaemaConfig(
-    num_embeddings=24,
+    num_embeddings=12,
     key_dim=16,
     content_dim=8,
     head_dim=8,
@@ -52,7 +52,7 @@ def relations(state: MemoryState) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000))
 def test_merging_keeps_every_relation_true_and_the_graph_in_one_piece(seed):
-    state = wander(MemoryCell(CONFIG).eval(), 250, seed)
+    state = wander(MemoryCell(CONFIG).eval(), 125, seed)
     assert (state.count > 0).all(), "the walk must fill the memory, or nothing was merged"
     tail, head, pose = relations(state)
     frame = pose_graph.frames(state.graph, state.pose)[0]

@@ -8,11 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
 import pytest
+from ros_support import wait_until
 
 from kinaema_ros import cli
 from kinaema_ros.demo import run as demo
@@ -35,13 +35,6 @@ def own_children():
     """Processes that this one has started since the test began; multiprocessing's tracker may be older."""
     before = set(children(os.getpid()))
     return lambda: sorted(set(children(os.getpid())) - before)
-
-
-def wait_until(condition, timeout, what):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout} s in vain for {what}"
-        time.sleep(0.05)
 
 
 def gone(pid):

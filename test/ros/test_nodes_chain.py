@@ -53,7 +53,7 @@ def test_the_simulator_counts_collisions_and_tells_whoever_asks_late() -> None:
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     robot.node.create_subscription(UInt32, "kinaema_simulator/collisions", counts.append, latched)
 
-    def collided() -> bool:
+    def collided() -> bool:  # a command times out: who drives repeats it
         robot.cmd_vel.publish(ahead)
         return counts[-1].data > 0
 

@@ -36,11 +36,12 @@ class Buffer:
 
     def __init__(self, cache_time: Duration | None = None, node: Node | None = None):
         self._parents: dict[str, tuple[str, np.ndarray]] = {}  # child: parent, parent_T_child (4, 4)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
-        with self._lock:
+        with self._changed:
             self._parents[transform.child_frame_id] = transform.header.frame_id, _matrix(transform)
+            self._changed.notify_all()
 
     set_transform_static = set_transform
 
@@ -50,15 +51,15 @@ class Buffer:
         """``target_T_source``; waits for it as long as ``timeout`` in the caller's thread."""
         assert time.nanoseconds == 0, "the stand-in knows the newest only"
         deadline = wall.monotonic() + (timeout.nanoseconds * 1e-9 if timeout else 0.0)
-        while True:
-            try:
-                with self._lock:
+        with self._changed:
+            while True:
+                try:
                     found = self._lookup(target_frame, source_frame)
-                return _transform(target_frame, source_frame, found)
-            except TransformException:
-                if wall.monotonic() > deadline:
-                    raise
-            wall.sleep(0.02)
+                    break
+                except TransformException:
+                    if not self._changed.wait(deadline - wall.monotonic()):
+                        raise
+        return _transform(target_frame, source_frame, found)
 
     def _lookup(self, target: str, source: str) -> np.ndarray:
         known = {*self._parents, *(parent for parent, _ in self._parents.values())}

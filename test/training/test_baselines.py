@@ -120,7 +120,7 @@ def test_a_saved_baseline_answers_alike_and_a_wrong_file_is_refused(name: str, t
 # -- training ----------------------------------------------------------------------------------------------
 
 CONFIG = BaselineConfig(
-    steps=60, batch=4, queries=6, frames=(8, 16), calibration_drives=4, data=DataConfig(frames=16, queries=8)
+    steps=20, batch=4, queries=6, frames=(8, 16), calibration_drives=4, data=DataConfig(frames=16, queries=8)
 )
 
 
@@ -140,7 +140,7 @@ def weights(path: Path, name: str) -> dict[str, Tensor]:
 
 @pytest.mark.usefixtures("without_rendering")
 def test_baselines_learn_a_few_drives_by_heart(tmp_path: Path) -> None:
-    config = dataclasses.replace(CONFIG, steps=300, frames=(16,), max_odometry_noise=(0.0, 0.0))
+    config = dataclasses.replace(CONFIG, steps=150, frames=(16,), max_odometry_noise=(0.0, 0.0))
     paths = train_baselines(["attention"], small_network(), config, tmp_path)
     assert [path.name for path in paths] == ["baseline-attention.safetensors"]
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
