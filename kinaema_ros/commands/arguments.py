@@ -159,7 +159,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         metavar="FILE",
         type=existing_file,
-        help="network weights (default: the ones that come along)",
+        help="network weights (default: those that ship with the package)",
     )
     group.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
 

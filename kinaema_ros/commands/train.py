@@ -23,8 +23,8 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         "train",
         run,
         "train the network, or the baselines it is compared with",
-        "Train on drives through procedural scenes that are rendered on the way. The run lives in a folder; the\n"
-        "same command goes on with it where it was stopped. Several processes: torchrun -m kinaema_ros.cli train.",
+        "Train on drives through procedural scenes that are rendered meanwhile. The run lives in a folder; the\n"
+        "same command continues it where it was stopped. Several processes: torchrun -m kinaema_ros.cli train.",
     )
     parser.add_argument(
         "config",
@@ -38,7 +38,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         "--minutes",
         metavar="M",
         type=between(0, math.inf, "minutes"),
-        help="stop after so long, to be gone on with",
+        help="stop after so many minutes; the same command continues",
     )
     parser.add_argument(
         "--method",
@@ -82,5 +82,5 @@ def run(arguments: argparse.Namespace) -> int:
         )
         finished = bool(train_baselines(names, network, like_ours, arguments.out, arguments.minutes))
     if not finished:
-        print(f"time is up; the same command goes on with the run in {arguments.out}")
+        print(f"time is up; the same command continues the run in {arguments.out}")
     return 0

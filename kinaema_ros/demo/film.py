@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinaema_ros import drawing as canvas
+from kinaema_ros import drawing
 from kinaema_ros.demo.record import CAMERA, DemoRecord, Visit
 from kinaema_ros.drawing import BLUE, GREEN, GREY, INK, ORANGE, PAPER, RED, FloorPlan
 from kinaema_ros.images import RGB
@@ -53,9 +53,9 @@ class Painter:
         pose = record.pose_at(now)
         self._map(image, now, begun, pose, moment.over)
         view = render(record.scene, pose[None], _VIEW)[0]
-        canvas.paste(image, view, _LEFT, _TOP, *_VIEW_SIZE)
-        canvas.text(image, "what the robot sees", _LEFT, _TOP - 24, 15, GREY)
-        canvas.text(
+        drawing.paste(image, view, _LEFT, _TOP, *_VIEW_SIZE)
+        drawing.text(image, "what the robot sees", _LEFT, _TOP - 24, 15, GREY)
+        drawing.text(
             image, "the building from above, for you: the memory has no map", _MAP[0], _TOP - 24, 15, GREY
         )
         _clock(image, now - record.began, moment.speed)
@@ -100,21 +100,21 @@ class Painter:
     def _visit(self, image: RGB, visit: Visit, number: int, now: float) -> None:
         _title(image, f"2. Photo {number} of {self._record.goals}: where was it taken? Go there!")
         y = _TOP + _VIEW_SIZE[1] + 12
-        canvas.paste(image, visit.photo, _LEFT, y, *_PHOTO_SIZE)
+        drawing.paste(image, visit.photo, _LEFT, y, *_PHOTO_SIZE)
         x = _LEFT + _PHOTO_SIZE[0] + 20
         estimate = visit.estimate_at(now)
         if visit.ended <= now:
             color = GREEN if visit.reached else RED
-            canvas.text(image, "Reached." if visit.reached else "Not reached.", x, y, 24, color, True)
+            drawing.text(image, "Reached." if visit.reached else "Not reached.", x, y, 24, color, True)
             if visit.arrived:
                 words = [f"{visit.distance:.2f} m from the photo's place,", f"after {visit.seconds:.0f} s."]
             else:
                 words = _wrapped(visit.message)
             _lines(image, x, words, 1.4)
         elif estimate is None:
-            canvas.text(image, "Where is this?", x, y, 24, INK, True)
+            drawing.text(image, "Where is this?", x, y, 24, INK, True)
         else:
-            canvas.text(image, "There!", x, y, 24, ORANGE, True)
+            drawing.text(image, "There!", x, y, 24, ORANGE, True)
             size = math.sqrt(float(np.linalg.eigvalsh(estimate.covariance[:2, :2])[-1]))
             words = [f"seen before: {100 * estimate.seen:.0f} % sure", f"position: give or take {size:.2f} m"]
             left = math.hypot(*(np.array(estimate.pose) - self._record.pose_at(now))[:2])
@@ -128,10 +128,10 @@ class Painter:
         width = min(170, (_VIEW_SIZE[0] - gap * (len(shown) - 1)) // max(1, len(shown)))
         for index, visit in enumerate(shown):
             x, height = _LEFT + index * (width + gap), width * 3 // 4
-            canvas.paste(image, visit.photo, x, y, width, height)
+            drawing.paste(image, visit.photo, x, y, width, height)
             color = GREEN if visit.reached else RED
             words = f"{index + 1}: {visit.distance:.2f} m" if visit.arrived else f"{index + 1}: refused"
-            canvas.text(image, words, x, y + height + 4, 16, color, True)
+            drawing.text(image, words, x, y + height + 4, 16, color, True)
 
 
 def timeline(record: DemoRecord) -> list[Moment]:
@@ -164,13 +164,13 @@ def _hold(seconds: float, duration: float) -> list[Moment]:
 
 
 def _title(image: RGB, words: str) -> None:
-    canvas.text(image, words, _LEFT, 28, 29, INK, True)
+    drawing.text(image, words, _LEFT, 28, 29, INK, True)
 
 
 def _lines(image: RGB, x: int, words: list[str], after: float = 0.0) -> None:
     """Below the camera, after so many lines."""
     for index, line in enumerate(words):
-        canvas.text(image, line, x, _TOP + _VIEW_SIZE[1] + 14 + 29 * (index + after), 19)
+        drawing.text(image, line, x, _TOP + _VIEW_SIZE[1] + 14 + 29 * (index + after), 19)
 
 
 def _wrapped(words: str, width: int = 36) -> list[str]:
@@ -180,7 +180,7 @@ def _wrapped(words: str, width: int = 36) -> list[str]:
 def _clock(image: RGB, seconds: float, speed: float) -> None:
     minutes, whole = divmod(max(0, int(seconds)), 60)
     words = f"robot's time {minutes}:{whole:02d}" + (f"  ×{speed:g}" if speed > 0 else "")
-    canvas.text(image, words, WIDTH - 24 - canvas.text_width(words, 18), 34, 18, GREY)
+    drawing.text(image, words, WIDTH - 24 - drawing.text_width(words, 18), 34, 18, GREY)
 
 
 def _legend(image: RGB) -> None:
@@ -192,5 +192,5 @@ def _legend(image: RGB) -> None:
         (INK, "photo taken here"),
     ):
         cv2.circle(image, (round(x) + 7, y + 10), 7, color, 2 if color == INK else -1, cv2.LINE_AA)
-        canvas.text(image, words, x + 20, y, 15, GREY)
-        x += 20 + canvas.text_width(words, 15) + 22
+        drawing.text(image, words, x + 20, y, 15, GREY)
+        x += 20 + drawing.text_width(words, 15) + 22

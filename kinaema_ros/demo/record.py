@@ -28,16 +28,15 @@ class Visit:
     true: Array  # (3,) where it was taken; known to the demo only
     started: float
     ended: float = math.inf
-    estimates: list[tuple[float, Estimate]] = field(
-        default_factory=list
-    )  # when, and on the map; empty: refused to go
+    # when it came (robot's seconds), and the estimate on the map; empty if the robot refused to go
+    estimates: list[tuple[float, Estimate]] = field(default_factory=list)
     arrived: bool = False  # by the robot's own word
     message: str = ""  # why not
     stopped: Array = field(default_factory=lambda: np.full(3, math.nan))
 
     @property
     def first_estimate(self) -> Estimate | None:
-        """The one from afar."""
+        """The one that the robot set off with; None if it refused to go."""
         return self.estimates[0][1] if self.estimates else None
 
     @property
@@ -92,7 +91,7 @@ class DemoRecord:
     """The whole demo. Poses are of the robot's base on the map, as the simulator knows them."""
 
     scene: Scene
-    goals: int  # photos that there are going to be
+    goals: int  # photos to be shown
     track: list[tuple[float, Array]] = field(default_factory=list)  # seconds and pose, about 20 a second
     began: float = math.nan  # when exploration did, in the robot's seconds
     explored: float = math.inf  # when it ended

@@ -1,7 +1,7 @@
 """`kinaema bench`: what an update and a query cost after 10 and after 10,000 frames, ours and history attention's.
 
-One image at a time on one thread. The lengths take turns within one run, so that whatever else the machine
-does meets all of them alike and ratios can be trusted more than milliseconds.
+One image at a time on one thread. The lengths take turns within one run, so that other work of the machine
+slows all of them alike; ratios are more reliable than milliseconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kinaema_ros.model.network import Kinaema
 from kinaema_ros.reporting import number, percent, progress, table
 
 LENGTHS = (10, 100, 1000, 10_000)
-WARM_UP = 5  # rounds that do not count
+WARM_UP = 5  # rounds that are not measured
 MATRIX = 1024  # side of the square matrices that the machine's rate is measured with
 
 

@@ -1,10 +1,9 @@
 """The recurrent cell: N embeddings, corrected by an observation, contextualised, gated one by one.
 
 After Kinaema (arXiv 2510.20261). What was found necessary in training enters inside its three steps: every embedding
-is anchored at a pose, and the gate of an embedding is its address (how well the observation fits it in content
-and pose) times a learned sigmoid, so that one observation changes a few embeddings strongly and leaves the
-rest alone. A place already known is refined, a new one takes a free embedding, and where none is free the two
-most alike become one. The work of an update does not depend on how many came before it.
+is anchored at a pose, and its address (how well the observation fits it in content and pose) chooses the one
+that is gated, so that an observation changes one embedding and leaves the rest alone. A place already known is
+refined by a learned gate, a new one takes a free embedding, and where none is free the two most alike become one. The work of an update does not depend on how many came before it.
 """
 
 from __future__ import annotations
@@ -212,8 +211,8 @@ def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
         content=put(state.content, kept, content),
         pose=put(state.pose, kept, pose),
         count=put(put(state.count, kept, count + joins), gone, of_gone - joins),
-        # Whatever was most like the one that goes is now most like the one that stays, but for that one,
-        # which waits for the next observation near it to find its nearest_embedding.
+        # Whatever was most like the one that goes is now most like the one that stays, except that one
+        # itself, whose nearest_embedding is found at the next observation near it.
         nearest_embedding=torch.where(
             (state.nearest_embedding == gone[:, None]) & where[:, None],
             kept[:, None],

@@ -44,8 +44,7 @@ class PairEstimate:
 class PairHead(nn.Module):
     """Relative pose of two views by regression on [probe, content, probe * content].
 
-    The product lets the head compare cell by cell; without it the same network learns nothing
-    (docs/training-log.md).
+    The product lets the head compare the two, dimension by dimension.
     """
 
     def __init__(self, config: KinaemaConfig):

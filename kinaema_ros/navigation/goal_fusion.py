@@ -14,7 +14,7 @@ from kinaema_ros.geometry import Array
 _GATE = 16.27
 # No answer is trusted beyond this: the network's own variances do not know of odometry or camera calibration.
 _FLOOR = np.diag([0.03**2, 0.03**2, math.radians(1.0) ** 2])
-# So many answers in a row that agree with each other, and not with what was believed, win.
+# This many answers in a row that agree with each other but not with the goal replace it.
 _OUTLIERS_TO_SWITCH = 3
 # Odometry's drift per metre driven, which ages earlier answers: 2 % and 0.5 degrees.
 _DRIFT, _DRIFT_YAW = 0.02, math.radians(0.5)

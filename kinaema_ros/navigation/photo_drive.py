@@ -158,7 +158,7 @@ class PhotoDrive:
         while True:
             self._check()
             if self._robot.arrived():
-                # The photo's view is before the camera now; the memory gets no sharper about it than here.
+                # The camera sees the photo's view now; no later answer will be more precise.
                 self._ask_again(limits.min_seen)
                 if not self._moved(limits):
                     return

@@ -227,7 +227,7 @@ def _arrows(axes: Axes, poses: Array, color: str, label: str) -> Line2D:
 
 
 def _figure(panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """A figure without pyplot, whose global state a library has no business with."""
+    """A figure without pyplot, whose global state a library should not touch."""
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     grid = {1: (1, 1), 2: (1, 2), 4: (2, 2)}[panels]

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kinaema_ros import drawing as canvas
-from kinaema_ros import metrics
+from kinaema_ros import drawing, metrics
 from kinaema_ros.commands.demo import visits_table
 from kinaema_ros.demo import film, photos, record, video
 from kinaema_ros.demo.picture import write_picture
@@ -178,13 +177,13 @@ def test_poses_are_interpolated_and_paths_end_where_they_are_asked_to(recorded):
 def test_the_ellipse_holds_the_truth_nineteen_times_in_twenty():
     covariance = np.array([[0.5, 0.2, 0.0], [0.2, 0.3, 0.0], [0.0, 0.0, 1.0]])
     samples = np.random.default_rng(0).multivariate_normal([2.0, 1.0], covariance[:2, :2], 4000)
-    outline = canvas.ellipse(np.array([2.0, 1.0, 0.0]), covariance).astype(np.float32)
+    outline = drawing.ellipse(np.array([2.0, 1.0, 0.0]), covariance).astype(np.float32)
     inside = [cv2.pointPolygonTest(outline, tuple(map(float, sample)), False) >= 0 for sample in samples]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
 
 
 def test_the_floor_plan_puts_metres_where_they_belong(recorded):
-    plan = canvas.FloorPlan(recorded.scene, 10, 20, 300, 200)
+    plan = drawing.FloorPlan(recorded.scene, 10, 20, 300, 200)
     width, height = recorded.scene.size
     low, high = plan.pixels((0.0, 0.0)), plan.pixels((width, height))
     assert 10 <= low[0] < high[0] <= 310

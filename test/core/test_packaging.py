@@ -121,14 +121,26 @@ def test_every_failure_has_an_error_code_of_its_own():
     assert all(code < 9000 for code in codes), "9000 and up are Nav2's"
 
 
+def test_what_the_tests_import_is_declared():
+    declared = {node.text for node in xml.parse(ROOT / "package.xml").iter() if node.tag.endswith("depend")}
+    keys = {"PIL": "pil", "cv2": "opencv", "rosbags": "rosbags-pip"}  # of rosdep
+    ours = {"kinaema_ros", *sys.stdlib_module_names, *(path.stem for path in (ROOT / "test").rglob("*.py"))}
+    for name in top(imports_below(ROOT / "test")) - ours:
+        assert declared & {name, f"python3-{keys.get(name, name)}"}, name
+
+
 def test_the_readme_quotes_messages_and_parameters_that_exist():
-    table = (
-        (ROOT / "README.md").read_text().partition("## When something goes wrong")[2].partition("\n## ")[0]
-    )
+    readme = (ROOT / "README.md").read_text()
+    parameters = re.findall(r"^\| `([\w.]+)` \|", (ROOT / "docs/parameters.md").read_text(), re.MULTILINE)
+    assert len(parameters) > 50
+    groups = "|".join({name.partition(".")[0] for name in parameters if "." in name})
+    nested = re.findall(rf"`((?:{groups})\.\w+)[:`]", readme)
+    assert len(nested) >= 9
+    assert set(nested) <= set(parameters)
+    table = readme.partition("## When something goes wrong")[2].partition("\n## ")[0]
     code = "\n".join(path.read_text() for path in (ROOT / "kinaema_ros").rglob("*.py"))
     code += (ROOT / "kinaema_interfaces/msg/MemoryStatus.msg").read_text()
     rows = [row.strip("|").split("|") for row in table.splitlines() if row.startswith("| ")][1:]
-    parameters = set(re.findall(r"^\| `([a-z_.]+)`", (ROOT / "docs/parameters.md").read_text(), re.MULTILINE))
     assert len(rows) == 11
     for seen, remedy in rows:
         quoted = re.findall(r"`([^`]+)`", seen)

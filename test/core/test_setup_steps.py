@@ -56,14 +56,19 @@ class Checkout:
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_text(text)
 
-    def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
         # Without what a `make` that runs these tests, or a sourced ROS, would hand down.
-        dropped = ("MAKEFLAGS", "MAKELEVEL", "ROS_DISTRO", "PYTHON")
+        dropped = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ROS_DISTRO", "PYTHON")
         clean = {name: value for name, value in os.environ.items() if name not in dropped}
-        return subprocess.run(
+        return subprocess.Popen(
             ["make", "setup", *arguments], cwd=self.folder, env={**clean, **environment},
-            capture_output=True, text=True, timeout=60,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+
+    def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        process = self.start(*arguments, **environment)
+        stdout, stderr = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def ran(self, *arguments: str, **environment: str) -> list[str]:
         """The steps that `make setup` does."""
@@ -149,8 +154,7 @@ def test_a_second_setup_waits_for_the_first(checkout):
     assert checkout.ran("PYTHON=./python") == ALL_STEPS
     with open(checkout.folder / "Makefile") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        command = ["make", "setup", "PYTHON=./python"]
-        second = subprocess.Popen(command, cwd=checkout.folder, stdout=subprocess.PIPE, text=True)
+        second = checkout.start("PYTHON=./python")
         assert "another one is at work here" in second.stdout.readline()
         fcntl.flock(lock, fcntl.LOCK_UN)
         assert second.communicate(timeout=60)[0] == ""

@@ -2,7 +2,7 @@
 
 An episode is planned in a building never trained on: a robot's way through it, and photos to go to afterwards. Several
 episodes share a building and its exploration: they start where it ended, with the memory as it was then. A plan
-depends on (seed, index of the building) only, and no method has a part in it.
+depends on (seed, index of the building) only, and no method changes it.
 """
 
 from __future__ import annotations

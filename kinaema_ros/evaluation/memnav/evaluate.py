@@ -145,7 +145,7 @@ def _drive(
 ) -> list[Result]:
     if name == "kinaema":
         return by_memory(KinaemaMethod(network), group, noise, limits, encoder)
-    if name == "retrieval":  # what it refuses is decided once all it was asked is known
+    if name == "retrieval":  # what it refuses is decided once all its answers are known
         return by_memory(Retrieval(network), group, noise, replace(limits, min_seen=0.0), encoder)
     if name == "no_memory":
         return no_memory(network, group, noise, limits, encoder)

@@ -1,4 +1,4 @@
-"""A program's way to running nodes: where was this photo taken, and drive there.
+"""What a program asks running nodes: where was this photo taken, and drive there.
 
 with KinaemaClient() as kinaema:
     print(kinaema.query("sofa.jpg").pose)

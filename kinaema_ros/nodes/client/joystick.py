@@ -1,4 +1,4 @@
-"""A program's way to drive the simulated robot by cmd_vel, and to hear where it is."""
+"""Drives the simulated robot by cmd_vel, and hears where it is."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 @contextlib.contextmanager
 def own_domain() -> Iterator[int]:
-    """A ROS domain on this machine in which nobody else is, for this process and those it starts meanwhile.
+    """A ROS domain on this machine that nobody else uses, for this process and those it starts meanwhile.
 
     The user's own would let the demo's cmd_vel drive the user's own robot.
     """

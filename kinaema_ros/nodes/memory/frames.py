@@ -17,7 +17,7 @@ from kinaema_ros.geometry import Array
 
 try:
     import tf2_ros
-except ImportError:  # the wheels have none; without it only the odometry's own two frames are known
+except ImportError:  # the ROS wheels lack tf2_ros; without it only the odometry's own two frames are known
     tf2_ros = None
 
 _PATIENCE = Duration(seconds=2.0)  # wall time; the first look-up has to find TF's publishers

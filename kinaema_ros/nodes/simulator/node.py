@@ -1,7 +1,7 @@
 """simulator_node: a procedural scene as a robot with camera, odometry and Nav2's action.
 
-A thread lets time pass (SimulatedRobot.step) and publishes; /clock and odometry always before the image of
-the same stamp. ``navigate_to_pose`` is in nav2.py.
+A thread advances the simulated time (SimulatedRobot.step) and publishes; /clock and odometry always before
+the image of the same stamp. ``navigate_to_pose`` is in nav2.py.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class SimulatorNode(Node):
             self._publish(self._robot.step(dt), image=steps % per_image == 0)
             factor = self._parameters_now.real_time_factor
             if factor > 0.0:
-                # Time that was lost to a busy machine is not caught up with: that would be a burst.
+                # Time lost on a busy machine is not made up for: that would publish a burst.
                 due = max(due + dt / factor, time.monotonic() - dt)
                 self._stopping.wait(max(0.0, due - time.monotonic()))
 
@@ -139,7 +139,7 @@ class SimulatorNode(Node):
             now = self._memory
             assert now is not None
             handled = now.frames_used + now.frames_skipped + now.frames_dropped
-            # A number that fell: the node was activated anew.
+            # A count that fell means that the node was activated anew.
             return self._stopping.is_set() or handled == now.frames_received != before.frames_received
 
         with self._heard:

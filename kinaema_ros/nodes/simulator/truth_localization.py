@@ -1,7 +1,7 @@
 """truth_localization: in a simulator, the transform map -> odom that a perfect localisation would publish.
 
 It stands in for AMCL, so that what a drive shows is the memory's error and the odometry's drift, not a particle
-filter's. Where the robot is on the map comes from the simulator, where the odometry believes it to be from `odom`.
+filter's. The simulator gives the robot's true pose on the map, `odom` its drifting one.
 """
 
 from __future__ import annotations
