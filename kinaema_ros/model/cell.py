@@ -3,7 +3,8 @@
 After Kinaema (arXiv 2510.20261). What was found necessary in training enters inside its three steps: every embedding
 is anchored at a pose, and its address (how well the observation fits it in content and pose) chooses the one
 that is gated, so that an observation changes one embedding and leaves the rest alone. A place already known is
-refined by a learned gate, a new one takes a free embedding, and where none is free the two most alike become one. The work of an update does not depend on how many came before it.
+refined by a learned gate, a new one takes a free embedding, and where none is free the two most alike become one.
+The work of an update does not depend on how many came before it.
 """
 
 from __future__ import annotations

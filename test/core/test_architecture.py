@@ -51,12 +51,8 @@ def test_cited_files_and_names_exist():
     assert len(cited) >= 7
     for file, name in cited:
         line_of(file, name)
-    folders = (
-        "",
-        "nodes/memory/",
-        "training/",
-        "baselines/",
-    )  # some rows name a second file of the same folder
+    # Some rows name a second file of the same folder.
+    folders = ("", "nodes/memory/", "training/", "baselines/")
     for file in re.findall(r"`([\w/]+\.py)`", page):
         assert (ROOT / file).is_file() or any((PACKAGE / folder / file).is_file() for folder in folders), file
 

@@ -16,6 +16,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def clean_environment() -> dict[str, str]:
+    """Without what a `make` that runs these tests, or a sourced ROS, would hand down."""
+    dropped = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ROS_DISTRO", "PYTHON")
+    return {name: value for name, value in os.environ.items() if name not in dropped}
+
+
 class Checkout:
     """A folder with this repository's Makefile, where the steps only say that they ran, or break where asked to."""
 
@@ -56,19 +62,11 @@ class Checkout:
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_text(text)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
-        # Without what a `make` that runs these tests, or a sourced ROS, would hand down.
-        dropped = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ROS_DISTRO", "PYTHON")
-        clean = {name: value for name, value in os.environ.items() if name not in dropped}
-        return subprocess.Popen(
-            ["make", "setup", *arguments], cwd=self.folder, env={**clean, **environment},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
     def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-        process = self.start(*arguments, **environment)
-        stdout, stderr = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+        return subprocess.run(
+            ["make", "setup", *arguments], cwd=self.folder, env={**clean_environment(), **environment},
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
 
     def ran(self, *arguments: str, **environment: str) -> list[str]:
         """The steps that `make setup` does."""
@@ -154,7 +152,10 @@ def test_a_second_setup_waits_for_the_first(checkout):
     assert checkout.ran("PYTHON=./python") == ALL_STEPS
     with open(checkout.folder / "Makefile") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        second = checkout.start("PYTHON=./python")
+        command = ["make", "setup", "PYTHON=./python"]
+        second = subprocess.Popen(
+            command, cwd=checkout.folder, env=clean_environment(), stdout=subprocess.PIPE, text=True
+        )
         assert "another one is at work here" in second.stdout.readline()
         fcntl.flock(lock, fcntl.LOCK_UN)
         assert second.communicate(timeout=60)[0] == ""

@@ -61,9 +61,8 @@ def test_the_node_publishes_it_ahead_of_time_like_amcl() -> None:
         for publisher in publishers:
             wait_until(lambda of=publisher: of.get_subscription_count() > 0, DISCOVERY, publisher.topic)
 
-        def published() -> (
-            bool
-        ):  # again and again, as a robot does: whoever listens may know of us a little later
+        def published() -> bool:
+            # again and again, as a robot does: whoever listens may know of us a little later
             publishers[0].publish(odometry_msg((0.5, 0.0, 0.0), 10.0))
             publishers[1].publish(odometry_msg((2.5, 1.0, 0.0), 10.0, frame_id="map"))
             return bool(heard)

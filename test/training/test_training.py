@@ -150,12 +150,9 @@ def test_held_out_evaluations_are_drawn_by_tensorboard(whole):
 
 def test_held_out_trajectories_are_none_that_is_trained_on_or_calibrated_with():
     config = TrainConfig.from_dict(SMALL).data
-    poses = [
-        TrajectoryDataset(dataclasses.replace(config, seed=config.seed + seed), 0, 1, 1, encode=False)[
-            0
-        ].poses
-        for seed in (0, CALIBRATION_SEED, HELD_OUT_SEED)
-    ]
+    seeds = [config.seed + offset for offset in (0, CALIBRATION_SEED, HELD_OUT_SEED)]
+    configs = [dataclasses.replace(config, seed=seed) for seed in seeds]
+    poses = [TrajectoryDataset(each, 0, 1, 1, encode=False)[0].poses for each in configs]
     assert not any(torch.equal(poses[a], poses[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
