@@ -11,7 +11,6 @@ from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseStamped, Twist
 from nav2_msgs.action import NavigateToPose
 from nav_msgs.msg import OccupancyGrid, Odometry
-from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_support import DISCOVERY, ROOT, NodeProcess, Ros, wait_until
 from rosgraph_msgs.msg import Clock
@@ -19,6 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.spinning import action_client
 from kinaema_ros.sim import explore, generate_scene
 
 WORLD = 5
@@ -69,7 +69,7 @@ class SimulatedRobot(Ros):
         ):
             node.create_subscription(kind, topic, lambda m, t=topic: self.last.__setitem__(t, m), qos)
         self.cmd_vel = node.create_publisher(Twist, "cmd_vel", 10)
-        self.nav2 = ActionClient(node, NavigateToPose, "navigate_to_pose")
+        self.nav2 = action_client(node, NavigateToPose, "navigate_to_pose")
 
     @property
     def truth(self) -> np.ndarray:

@@ -25,6 +25,7 @@ from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.spinning import action_client
 
 Code = NavigateToImage.Result
 PHOTO = image_msg(frame(1))
@@ -45,7 +46,7 @@ class World(Ros):
             QueryPose, "kinaema_memory/query_pose", self.on_query, callback_group=group
         )
         self.nav2 = self.start_nav2(group)
-        self.client = ActionClient(node, NavigateToImage, "navigate_to_image", callback_group=group)
+        self.client = action_client(node, NavigateToImage, "navigate_to_image")
         self.send_goal = node.create_client(QueryPose, "kinaema_navigator/send_goal", callback_group=group)
         self.lifecycle = node.create_client(
             ChangeState, "kinaema_navigator/change_state", callback_group=group
@@ -220,7 +221,7 @@ def second_navigator(
     process = NodeProcess(
         "navigator_node", *parameters, ros_arguments=[word for rule in rules for word in ("-r", rule)]
     )
-    client = ActionClient(world.node, NavigateToImage, action)
+    client = action_client(world.node, NavigateToImage, action)
     try:
         assert client.wait_for_server(DISCOVERY)
         handle = _accepted(world, client, begun)

@@ -13,16 +13,18 @@ import rclpy
 import yaml
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from nav2_msgs.action import NavigateToPose
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.signals import SignalHandlerOptions
+from rclpy.waitable import Waitable
 from ros_support import DISCOVERY, NodeProcess, Robot, frame, image_msg, wait_until
 
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
 from kinaema_ros.nodes.support.parameters import declarations
-from kinaema_ros.nodes.support.spinning import Spinner
+from kinaema_ros.nodes.support.spinning import Spinner, SpinningNode, action_client
 from kinaema_ros.paths import default_checkpoint, shipped
 
 REFUSED = [
@@ -204,3 +206,25 @@ def test_a_spinner_ends_even_as_its_executor_is_about_to_wait() -> None:
     assert not spinner.failed
     node.destroy_node()
     context.try_shutdown()
+
+
+def test_an_action_client_is_asked_nothing_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The executor comes by just after rclpy's constructor has shown it the client, before the rest of the constructor."""
+    serving = SpinningNode("test_action_client")
+    add_waitable = serving.node.add_waitable
+
+    def shown(waitable: Waitable) -> None:
+        add_waitable(waitable)
+        for _ in range(2):  # a whole round begins after the client was shown
+            round_done = threading.Event()
+            serving.node.executor.create_task(round_done.set)
+            round_done.wait(5.0)
+        monkeypatch.undo()
+
+    monkeypatch.setattr(serving.node, "add_waitable", shown)
+    client = action_client(serving.node, NavigateToPose, "nobody_serves_this")
+    answered = threading.Event()
+    serving.node.create_timer(0.01, answered.set)
+    assert answered.wait(5.0), "the executor is dead"
+    assert not client.server_is_ready()
+    serving.close()

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.action import ActionClient
 from sensor_msgs.msg import CompressedImage, Image
 
 from kinaema_interfaces.action import NavigateToImage
@@ -25,7 +24,7 @@ from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.memory_client import MemoryClient
-from kinaema_ros.nodes.support.spinning import SpinningNode
+from kinaema_ros.nodes.support.spinning import SpinningNode, action_client
 from kinaema_ros.nodes.support.waiting import wait_for, wait_until
 
 Photo = str | Path | NDArray[np.uint8]
@@ -70,7 +69,7 @@ class KinaemaClient:
     def __init__(self, namespace: str = ""):
         self._ros = SpinningNode("kinaema_client", namespace)
         self._query = MemoryClient(self._ros.node)
-        self._drive: ActionClient = ActionClient(self._ros.node, NavigateToImage, "navigate_to_image")
+        self._drive = action_client(self._ros.node, NavigateToImage, "navigate_to_image")
 
     def __enter__(self) -> KinaemaClient:
         return self

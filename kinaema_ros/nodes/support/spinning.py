@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import rclpy
+from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
@@ -60,6 +62,30 @@ def new_context() -> rclpy.Context:
     except RuntimeError as error:  # such as a ROS_DOMAIN_ID that is not a number
         raise KinaemaError(f"ROS cannot start: {error}") from error
     return context
+
+
+class _OpenedGroup(ReentrantCallbackGroup):
+    """Its entities take part in the executor's work from the moment it is ``open``."""
+
+    open = False
+
+    def can_execute(self, entity: Any) -> Any:
+        """Whether the executor may ask the entity anything."""
+        return self.open and super().can_execute(entity)
+
+
+def action_client(node: Node, kind: Any, name: str) -> ActionClient:
+    """An action client of a node that is being served.
+
+    rclpy's own constructor shows the client to the executor before the client is whole; an executor that begins to
+    wait just then fails, and serves nobody any more.
+    """
+    group = _OpenedGroup()
+    client: ActionClient = ActionClient(node, kind, name, callback_group=group)
+    group.open = True
+    if node.executor is not None:
+        node.executor.wake()
+    return client
 
 
 class SpinningNode:
