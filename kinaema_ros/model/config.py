@@ -102,6 +102,131 @@ class DistinctnessConfig(Checked):
 
 
 @dataclass(frozen=True)
+class TokensConfig(Checked):
+    """What an embedding keeps of its place, and what a view brings."""
+
+    tokens: int = setting(128, "M, tokens of an embedding", 8, 4096)
+    view_tokens: int = setting(400, "Tokens of a view, and of an embedding while it is new", 8, 4096)
+    dim: int = setting(32, "D, of a token's descriptor; even", 2, 64)
+    view_pixels: int = setting(384 * 288, "Area at which an image is read out", 4096, 10**7)
+    noise: float = setting(0.006, "Radians, deviation of a bearing", TINY, 1.0)
+    prior_depth: float = setting(0.25, "1/m, inverse depth of a token that nothing is known of", TINY, 10.0)
+    prior_depth_std: float = setting(0.3, "1/m, its deviation", TINY, 10.0)
+    min_similarity: float = setting(0.7, "Of two descriptors that may show one point", -1.0, 1.0)
+    cell: float = setting(0.1, "Radians across the squares over which kept tokens are spread", 0.01, 1.0)
+    evidence: float = setting(
+        0.08, "Quality that a token gains by a view that fits, and loses by one that does not", 0.0, 1.0
+    )
+    placed_worth: float = setting(
+        0.3, "Quality that a known distance is worth where tokens are chosen", 0.0, 1.0
+    )
+    max_deviations: float = setting(3.0, "Beyond which a match does not fit", TINY, LARGE)
+
+
+@dataclass(frozen=True)
+class WindowConfig(Checked):
+    """The newest views, which are kept with all their tokens until parallax has placed them."""
+
+    size: int = setting(8, "Views", 1, 64)
+    min_distance: float = setting(
+        0.05, "Metres between two views, below which they have no parallax", TINY, LARGE
+    )
+    min_matches: int = setting(20, "Matches from which a view's tilt can be judged", 6, 10**6)
+    min_level: int = setting(
+        15, "Matches that must fit a level camera, or its tilt stays the last view's", 1, 10**6
+    )
+    tilt_gain: float = setting(
+        1.2, "A tilt is believed where so many times more matches fit with it than without", 1.0, LARGE
+    )
+    min_fit: int = setting(8, "... and so many more", 0, 10**6)
+    planar_std: float = setting(0.02, "Metres, of the odometry between views of the window", TINY, LARGE)
+    yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
+    level_std: float = setting(0.003, "Radians, tilt of a camera on a level robot", TINY, LARGE)
+    rise_std: float = setting(0.005, "Metres, height of a camera on a level robot", TINY, LARGE)
+    tilt_std: float = setting(0.25, "Radians, of a camera that nods", TINY, LARGE)
+    height_std: float = setting(0.1, "Metres, of a camera that bobs", TINY, LARGE)
+
+
+@dataclass(frozen=True)
+class FoldConfig(Checked):
+    """When two embeddings become one."""
+
+    max_distance: float = setting(
+        0.3, "Metres between a view and an old embedding that takes it in", TINY, LARGE
+    )
+    max_angle: float = setting(0.26, "Radians, the same", TINY, math.pi)
+    min_matches: int = setting(8, "Tokens that two embeddings of one place share", 0, 10**6)
+    max_bearing: float = setting(0.1, "Radians between two tokens of one point", TINY, math.pi)
+    max_blur: float = setting(
+        0.05, "Radians to which a token's bearing elsewhere must be known", TINY, math.pi
+    )
+    count_cost: float = setting(
+        0.02, "Of each view in an embedding: what was seen often is merged late", 0.0, LARGE
+    )
+
+
+@dataclass(frozen=True)
+class RevisitConfig(Checked):
+    """When an old place in the present view corrects the odometry's drift."""
+
+    enabled: bool = True
+    candidates: int = setting(12, "Embeddings around the expected place that are matched", 1, 65536)
+    max_distance: float = setting(2.5, "Metres from where odometry expects the robot", TINY, LARGE)
+    max_angle: float = setting(1.05, "Radians between the headings", TINY, math.pi)
+    max_turn: float = setting(0.35, "Radians from the heading that odometry expects", TINY, math.pi)
+    min_age: int = setting(30, "Updates since the place was last written", 1, 10**9)
+    min_inliers: int = setting(15, "Tokens of the view that fit", 4, 10**6)
+    max_std: float = setting(0.15, "Metres", TINY, LARGE)
+    inflation: float = setting(4.0, "Of the variance: matches of one view err alike", 1.0, LARGE)
+    position_std: float = setting(0.03, "Metres, of an embedding's own tokens", 0.0, LARGE)
+    yaw_std: float = setting(0.005, "Radians, the same", 0.0, LARGE)
+
+
+@dataclass(frozen=True)
+class SearchConfig(Checked):
+    """How the place of a photo is found."""
+
+    vote_tokens: int = setting(128, "Tokens of the photo, the strongest, that vote", 1, 4096)
+    vote_stored: int = setting(64, "Tokens of each embedding, the best, that they vote for", 1, 4096)
+    vote_similarity: float = setting(0.6, "From which a vote counts", -1.0, 1.0)
+    shortlist: int = setting(48, "Embeddings whose tokens are matched", 1, 65536)
+    hypotheses: int = setting(12, "Groups of embeddings from which a pose is sought", 1, 1024)
+    verified: int = setting(8, "Poses that are looked at again", 1, 1024)
+    group_distance: float = setting(2.0, "Metres within which embeddings answer together", TINY, LARGE)
+    group_angle: float = setting(1.05, "Radians, the same", TINY, math.pi)
+    iterations: int = setting(1000, "Most samples of a robust solver", 1, 10**6)
+    tolerance: float = setting(0.02, "Radians, of a match that agrees", TINY, 1.0)
+    nearby: int = setting(16, "Embeddings around a pose by which it is verified", 1, 65536)
+    nearby_distance: float = setting(4.0, "Metres", TINY, LARGE)
+    nearby_angle: float = setting(1.4, "Radians", TINY, math.pi)
+    min_located: int = setting(5, "Matches of known distance, fewer than which give no position", 4, 10**6)
+    min_inliers: int = setting(5, "Tokens without which there is no answer", 4, 10**6)
+    radius: float = setting(
+        0.08, "Radians around where a token should be, at first; then half of it", TINY, 1.0
+    )
+    guided_similarity: float = setting(0.6, "Of a token that is where it should be", -1.0, 1.0)
+    max_distance: float = setting(8.0, "Metres between a photo and the embedding that knows it", TINY, LARGE)
+    coverage_cell: float = setting(
+        0.12, "Radians across the squares in which the photo is or is not explained", 0.01, 1.0
+    )
+    distinct_distance: float = setting(1.0, "Metres from which two answers are alternatives", TINY, LARGE)
+    distinct_angle: float = setting(math.radians(30.0), "Radians, the same", TINY, math.pi)
+
+
+@dataclass(frozen=True)
+class TokenMemoryConfig(Checked):
+    """Of a memory of local tokens: N embeddings, each of M tokens."""
+
+    num_embeddings: int = setting(512, "N", 2, 65536)
+    tokens: TokensConfig = field(default_factory=TokensConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    fold: FoldConfig = field(default_factory=FoldConfig)
+    revisit: RevisitConfig = field(default_factory=RevisitConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    pose_graph: PoseGraphConfig = field(default_factory=lambda: PoseGraphConfig(optimise_every=4))
+
+
+@dataclass(frozen=True)
 class KinaemaConfig(Checked):
     """Validated on construction; ``ValueError`` names the field and its range.
 

@@ -1,0 +1,250 @@
+"""Where a camera stands, from what it sees of known points: all six degrees of freedom.
+
+A match pairs a token, a ray with an inverse depth and its deviation, with the direction in which the camera sees it. A
+robust search finds a first pose, Gauss and Newton's method the best one, in which every token's inverse depth is a
+variable of its own: a token of unknown distance then tells the heading and nothing false. Cameras have their x axis
+ahead, y to the left and z up.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+OPTICAL_R_CAMERA = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
+MAX_ANGLE = 1.2  # radians from the middle of the view: P3P sees points through a pinhole
+FARTHEST = 50.0  # metres; what is farther off tells no position
+BEHIND = 1e6  # deviations squared of what would be behind the camera
+
+
+@dataclass
+class Rays:
+    """K tokens in one common frame: from where each was seen, in which direction, and how far off it is."""
+
+    origin: Tensor  # (..., K, 3)
+    direction: Tensor  # (..., K, 3) unit length
+    inverse_depth: Tensor  # (..., K) 1/m
+    depth_std: Tensor  # (..., K) 1/m
+
+    def __getitem__(self, which: Tensor | None) -> Rays:
+        return Rays(
+            self.origin[which], self.direction[which], self.inverse_depth[which], self.depth_std[which]
+        )
+
+    @property
+    def points(self) -> Tensor:
+        """(..., K, 3), none farther than FARTHEST from where it was seen."""
+        return self.origin + self.direction / self.inverse_depth.clamp_min(1.0 / FARTHEST)[..., None]
+
+    @property
+    def located(self) -> Tensor:
+        """(..., K) bool: whether the distance is known to a third, or to be large."""
+        return self.depth_std < 0.35 * self.inverse_depth + 1.0 / FARTHEST
+
+    def directions_from(self, position: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor]:
+        """How a camera at ``position`` (3,), turned by ``rotation`` (3, 3), sees them.
+
+        Returns directions (K, 3) in the camera's axes and their deviations (K,) in radians by the unknown distance.
+        """
+        away = self.origin - position
+        seen = (self.direction + self.inverse_depth[..., None] * away) @ rotation
+        length = torch.linalg.vector_norm(seen, dim=-1).clamp_min(1e-6)
+        blur = self.depth_std * torch.linalg.vector_norm(away, dim=-1) / length
+        return seen / length[..., None], blur
+
+
+def stack(rays: list[Rays], seen: list[Tensor]) -> tuple[Rays, Tensor, Tensor]:
+    """Several sets of matches (K, ...) as one (B, K, ...): rays, directions, and a weight (B, K), 0 where there is none."""
+    size = max(len(directions) for directions in seen)
+
+    def fill(values: list[Tensor], value: float) -> Tensor:
+        return torch.stack(
+            [F.pad(v, (0, 0) * (v.dim() - 1) + (0, size - len(v)), value=value) for v in values]
+        )
+
+    weight = fill([torch.ones(len(directions), device=directions.device) for directions in seen], 0.0)
+    stacked = Rays(
+        fill([r.origin for r in rays], 0.0),
+        fill([r.direction for r in rays], 1.0),
+        fill([r.inverse_depth for r in rays], 1.0),
+        fill([r.depth_std for r in rays], 1.0),
+    )
+    return stacked, fill(seen, 1.0), weight
+
+
+@dataclass
+class CameraPose:
+    """B poses of a camera in the frame of the tokens, and how well they fit."""
+
+    rotation: Tensor  # (B, 3, 3) frame_R_camera
+    position: Tensor  # (B, 3)
+    covariance: Tensor  # (B, 6, 6) of a rotation about the frame's axes and of the position
+    chi2: Tensor  # (B, K) squared residual of each match in deviations
+
+    @property
+    def planar(self) -> Tensor:
+        """(B, 3) x, y and the heading of the camera's x axis."""
+        forward = self.rotation[:, :, 0]
+        return torch.cat([self.position[:, :2], torch.atan2(forward[:, 1], forward[:, 0])[:, None]], dim=-1)
+
+    @property
+    def planar_covariance(self) -> Tensor:
+        """(B, 3, 3) of x, y, yaw."""
+        index = torch.tensor([3, 4, 2], device=self.covariance.device)
+        return self.covariance[:, index[:, None], index]
+
+    @property
+    def tilt(self) -> Tensor:
+        """(B, 2) roll (the left side up) and pitch (down) against the frame's plane."""
+        left, forward = self.rotation[:, 2, 1], self.rotation[:, 2, 0]
+        return torch.stack([torch.atan2(left, self.rotation[:, 2, 2]), -forward.clamp(-1, 1).asin()], dim=-1)
+
+    def __getitem__(self, which: Tensor | slice) -> CameraPose:
+        return CameraPose(
+            self.rotation[which], self.position[which], self.covariance[which], self.chi2[which]
+        )
+
+
+def axis_rotation(vector: Tensor) -> Tensor:
+    """The rotation (..., 3, 3) about a vector (..., 3) by its length in radians (Rodrigues)."""
+    angle = torch.linalg.vector_norm(vector, dim=-1).clamp_min(1e-8)[..., None, None]
+    zero = torch.zeros_like(vector[..., 0])
+    x, y, z = vector.unbind(-1)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3)) / angle
+    eye = torch.eye(3, dtype=vector.dtype, device=vector.device)
+    return eye + angle.sin() * skew + (1.0 - angle.cos()) * (skew @ skew)
+
+
+def planar_rotation(yaw: Tensor) -> Tensor:
+    """The rotation (..., 3, 3) about z by yaw (...)."""
+    zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
+    cos, sin = yaw.cos(), yaw.sin()
+    return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
+
+
+def tilt_rotation(tilt: Tensor) -> Tensor:
+    """level_R_camera (..., 3, 3) of roll and pitch (..., 2); ``CameraPose.tilt`` undoes it."""
+    roll, pitch = tilt.unbind(-1)
+    zero, one = torch.zeros_like(roll), torch.ones_like(roll)
+    cr, sr, cp, sp = roll.cos(), roll.sin(), pitch.cos(), pitch.sin()
+    by_pitch = torch.stack([cp, zero, sp, zero, one, zero, -sp, zero, cp], dim=-1).unflatten(-1, (3, 3))
+    by_roll = torch.stack([one, zero, zero, zero, cr, -sr, zero, sr, cr], dim=-1).unflatten(-1, (3, 3))
+    return by_pitch @ by_roll
+
+
+def tangents(direction: Tensor) -> Tensor:
+    """Two unit vectors (..., 2, 3) across a unit direction (..., 3) and each other."""
+    steep = direction[..., 2].abs() > 0.99
+    zero = torch.zeros_like(direction[..., 0])
+    across = torch.stack([torch.where(steep, 1.0, zero), zero, torch.where(steep, zero, 1.0)], dim=-1)
+    side = F.normalize(torch.linalg.cross(across, direction), dim=-1)
+    return torch.stack([side, torch.linalg.cross(direction, side)], dim=-2)
+
+
+def refine(
+    rotation: Tensor,
+    position: Tensor,
+    rays: Rays,
+    seen: Tensor,
+    weight: Tensor,
+    noise: float,
+    prior: Tensor | None = None,
+    iterations: int = 6,
+    kernel: float = 3.0,
+) -> CameraPose:
+    """The poses nearest to the first ones at which the matches agree best.
+
+    rotation (B, 3, 3), position (B, 3): first poses. rays (B, K): of the tokens; seen (B, K, 3): unit directions in
+    which the camera sees them, in its own axes; weight (B, K): 0 for no match. noise: radians. prior (B, 6, 6):
+    information about the first poses. kernel: deviations beyond which a match loses its say (Geman and McClure).
+    """
+    first_rotation, first_position = rotation, position
+    depth = rays.inverse_depth
+    depth_information = 1.0 / rays.depth_std.clamp_min(1e-4) ** 2
+    basis = tangents(seen)  # (B, K, 2, 3)
+    information = damping = 1e-6 * torch.eye(6, dtype=seen.dtype, device=seen.device).expand(len(seen), 6, 6)
+    for number in range(iterations + 1):
+        away = rays.origin - position[:, None]
+        towards = (
+            rays.direction + depth[..., None] * away
+        )  # (B, K, 3) in the frame's axes, times the inverse depth
+        q = towards @ rotation  # in the camera's
+        along = (q * seen).sum(-1)
+        ahead = along.clamp_min(1e-3)
+        residual = (basis @ q[..., None])[..., 0] / ahead[..., None]  # (B, K, 2)
+        chi2 = (residual**2).sum(-1) / noise**2 + (depth - rays.inverse_depth) ** 2 * depth_information
+        chi2 = torch.where(along < 0.05, BEHIND, chi2)
+        if number == iterations:
+            break
+        across = (basis - residual[..., None] * seen[..., None, :]) / ahead[..., None, None]
+        across = across @ rotation.mT[:, None]  # (B, K, 2, 3): d residual / d towards
+        by_depth = (across @ away[..., None])[..., 0]  # (B, K, 2)
+        # turning the camera by a small vector a moves what it sees by -a x towards
+        by_rotation = torch.linalg.cross(across, towards[..., None, :].expand_as(across))
+        jacobian = torch.cat([by_rotation, -depth[..., None, None] * across], dim=-1)  # (B, K, 2, 6)
+        # Each depth is eliminated on its own (Schur complement): it has a prior and appears in one match only.
+        believed = weight * (kernel**2 / (kernel**2 + chi2)) ** 2
+        of_depth = (by_depth**2).sum(-1) / noise**2 + depth_information  # (B, K)
+        pull_depth = (by_depth * residual).sum(-1) / noise**2 + (
+            depth - rays.inverse_depth
+        ) * depth_information
+        mixed = (jacobian * by_depth[..., None]).sum(-2) / noise**2  # (B, K, 6)
+        rows = jacobian.flatten(1, 2)
+        weighted = (jacobian * (believed / noise**2)[..., None, None]).flatten(1, 2)
+        by_mixed = mixed * (believed / of_depth)[..., None]
+        information = weighted.mT @ rows - by_mixed.mT @ mixed
+        pull = weighted.mT @ residual.flatten(1)[..., None] - by_mixed.mT @ pull_depth[..., None]
+        if prior is not None:
+            off = torch.cat([_turn(rotation, first_rotation), position - first_position], dim=-1)
+            information = information + prior
+            pull = pull + prior @ off[..., None]
+        step = -torch.linalg.solve(information + damping, pull)[..., 0]
+        step = torch.where(step.isfinite(), step, 0.0)
+        step = step * (0.5 / torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(0.5))
+        depth = depth - (pull_depth + (mixed * step[:, None]).sum(-1)) / of_depth
+        depth = depth.clamp(-0.05, 10.0)
+        rotation = axis_rotation(step[:, :3]) @ rotation
+        position = position + step[:, 3:]
+    return CameraPose(rotation, position, torch.linalg.inv(information + damping), chi2)
+
+
+def _turn(rotation: Tensor, first: Tensor) -> Tensor:
+    """The small rotation vector (B, 3) that leads from ``first`` to ``rotation``."""
+    m = rotation @ first.mT
+    return 0.5 * torch.stack(
+        [m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]], dim=-1
+    )
+
+
+def search(points: Tensor, seen: Tensor, tolerance: float, iterations: int) -> tuple[Tensor, Tensor] | None:
+    """A pose from which many matches agree, rotation (3, 3) and position (3,); None where there is none.
+
+    points (K, 3) in the frame; seen (K, 3): unit directions in the camera's axes; tolerance in radians. OpenCV's USAC
+    with P3P samples: always the same result for the same matches.
+    """
+    ahead = seen[:, 0] > math.cos(MAX_ANGLE)
+    if int(ahead.sum()) < 4:
+        return None
+    world = points[ahead].double().cpu().numpy()
+    forward, left, up = seen[ahead].double().cpu().numpy().T
+    pixels = np.stack([-left / forward, -up / forward], axis=-1)
+    usac = cv2.UsacParams()
+    usac.maxIterations, usac.threshold, usac.confidence = iterations, tolerance, 0.99
+    usac.score, usac.loMethod, usac.final_polisher = (
+        cv2.SCORE_METHOD_MSAC, cv2.LOCAL_OPTIM_NULL, cv2.NONE_POLISHER
+    )  # fmt: skip
+    try:
+        found, _, turn, shift, _ = cv2.solvePnPRansac(world, pixels, np.eye(3), None, params=usac)
+    except cv2.error:  # such as points on one line
+        return None
+    if not found:
+        return None
+    optical_R_frame = cv2.Rodrigues(turn)[0]
+    rotation = torch.from_numpy(optical_R_frame.T @ OPTICAL_R_CAMERA).to(seen)
+    return rotation, torch.from_numpy(-optical_R_frame.T @ shift[:, 0]).to(seen)

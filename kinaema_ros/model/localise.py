@@ -1,0 +1,251 @@
+"""Where a photo was taken: its tokens attend to the memory's.
+
+Vote: the photo's strongest tokens vote for embeddings. Propose: around each of the best-voted ones, all matches together
+give a pose. Verify: for each pose, the embeddings around it say which tokens the photo must show, and where; what is
+found there, and what is not, tells how good the pose is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kinaema_ros.model.camera_pose import CameraPose, Rays, refine, search, stack
+from kinaema_ros.model.config import SearchConfig, TokenMemoryConfig
+from kinaema_ros.model.matching import Matches, match, rays
+from kinaema_ros.model.se2 import between, compose
+from kinaema_ros.model.token_memory import TokenMemory
+from kinaema_ros.model.tokens import Tokens
+
+
+@dataclass
+class Evidence:
+    """What speaks for a pose; each of them rises with how well it explains the photo, but for the tilt and height."""
+
+    similarity: float  # sum over the photo's tokens of how much more alike than by chance their matches are
+    share: float  # of the tokens that the photo must show, those that it shows
+    best_share: float  # the same of the one embedding that fits best
+    coverage: float  # of the photo's squares with tokens, those with a match
+    inliers: int  # tokens of the photo that match
+    roll: float  # radians, of the photo's camera
+    pitch: float  # radians, the same
+    height: float  # metres above the robot's camera
+
+
+@dataclass
+class Hypothesis:
+    """A pose from which the photo may have been taken."""
+
+    place: int  # the embedding in whose frame it was found
+    place_T_photo: Tensor  # (3,) float64, planar
+    memory_T_photo: Tensor  # (3,) float64
+    covariance: Tensor  # (3, 3) of place_T_photo, by the residuals' own noise
+    evidence: Evidence
+    score: float = 0.0
+
+
+def hypotheses(config: TokenMemoryConfig, memory: TokenMemory, photo: Tokens) -> list[Hypothesis]:
+    """The poses (not ranked) from which a photo of C tokens may have been taken."""
+    limits = config.search
+    used = (memory.count > 0).nonzero()[:, 0]
+    votes = vote(limits, photo, memory.tokens.unpack(used, limits.vote_stored))
+    index = used[votes.topk(min(limits.shortlist, len(votes))).indices]
+    tokens = memory.tokens.unpack(index)
+    matches = match(photo.descriptor, tokens.descriptor, config.tokens.min_similarity)
+    proposed = propose(config, memory, photo, index, tokens, matches)
+    found = [verify(config, memory, photo, place, pose) for place, pose in proposed]
+    return [hypothesis for hypothesis in found if hypothesis is not None]
+
+
+def vote(limits: SearchConfig, photo: Tokens, places: Tokens) -> Tensor:
+    """How many of the photo's tokens find their like among those (P, M) of each place, and how alike: (P,)."""
+    asked = photo.descriptor[: limits.vote_tokens]
+    similarity = (asked @ places.descriptor.flatten(0, 1).T).view(len(asked), *places.quality.shape).amax(-1)
+    return (similarity - limits.vote_similarity).clamp_min(0).sum(0)
+
+
+def propose(
+    config: TokenMemoryConfig,
+    memory: TokenMemory,
+    photo: Tokens,
+    index: Tensor,
+    tokens: Tokens,
+    matches: Matches,
+) -> list[tuple[int, CameraPose]]:
+    """Poses (place, camera in its frame) by the matches with ``tokens`` (P, M) of places ``index`` (P,), best first."""
+    limits = config.search
+    pose, height = memory.pose[index], memory.height[index]
+    gap = between(pose[:, None], pose[None])  # (P, P, 3)
+    distance, turn = torch.linalg.vector_norm(gap[..., :2], dim=-1), gap[..., 2].abs()
+    together = (distance < limits.group_distance) & (turn < limits.group_angle)
+    beside = (distance < limits.group_distance / 3) & (turn < limits.group_angle / 2)
+    strength = torch.zeros(len(index), device=index.device).index_add(
+        0, matches.place, matches.similarity - config.tokens.min_similarity + 0.2
+    )
+    places, starts, stored, seen = [], [], [], []
+    for _ in range(limits.hypotheses):
+        lead = int(strength.argmax())
+        if strength[lead] <= 0:
+            break
+        strength = strength.masked_fill(beside[lead], 0.0)
+        mine = matches[together[lead][matches.place]]
+        lead_T_place = between(pose[lead], pose).float()
+        group = rays(tokens, mine.place, mine.token, lead_T_place, height - height[lead])
+        directions = photo.bearing[mine.view]
+        located = group.located
+        if (
+            int(located.sum()) < limits.min_located
+        ):  # such as after turning on the spot: by the directions alone
+            located = torch.ones_like(located)
+        start = search(group.points[located], directions[located], limits.tolerance, limits.iterations)
+        if start is not None:
+            places.append(int(index[lead]))
+            starts.append(start)
+            near = agreeing(group, directions, *start, 2.0 * limits.tolerance)
+            stored.append(group[near])
+            seen.append(directions[near])
+    if not starts:
+        return []
+    rotation, position = (torch.stack(parts) for parts in zip(*starts, strict=True))
+    group, directions, weight = stack(stored, seen)
+    refined = refine(rotation, position, group, directions, weight, config.tokens.noise, iterations=3)
+    hits = ((refined.chi2 < config.tokens.max_deviations**2) * weight).sum(-1)
+    best = hits.topk(min(limits.verified, len(hits))).indices.tolist()
+    return [(places[i], refined[i : i + 1]) for i in best]
+
+
+def agreeing(group: Rays, directions: Tensor, rotation: Tensor, position: Tensor, tolerance: float) -> Tensor:
+    """Which matches (K,) a camera sees within ``tolerance`` radians, but for their own uncertainty, of where they are."""
+    expected, blur = group.directions_from(position, rotation)
+    off = torch.linalg.vector_norm(expected - directions, dim=-1)
+    return off < tolerance + blur.clamp_max(tolerance)
+
+
+def verify(
+    config: TokenMemoryConfig, memory: TokenMemory, photo: Tokens, place: int, pose: CameraPose
+) -> Hypothesis | None:
+    """Look again, for all tokens that the photo must show if it was taken there; None where too few are found."""
+    limits = config.search
+    if float(torch.linalg.vector_norm(pose.position[0])) > limits.max_distance:
+        return None
+    index = around(limits, memory, compose(memory.pose[place], pose.planar[0].double()))
+    if not len(index):
+        return None
+    tokens = memory.tokens.unpack(index)
+    owner, token = tokens.known.nonzero().unbind(-1)
+    place_T_other = between(memory.pose[place], memory.pose[index]).float()
+    stored = rays(tokens, owner, token, place_T_other, memory.height[index] - memory.height[place])
+    descriptor = tokens.descriptor[owner, token]
+    low, high = extent(photo)
+    likely = inside(stored, pose, low - 0.2, high + 0.2)
+    stored, owner, descriptor = stored[likely], owner[likely], descriptor[likely]
+    if len(owner) < limits.min_inliers:
+        return None
+    similarity = descriptor @ photo.descriptor.T  # (J, C)
+    for radius in (limits.radius, 0.5 * limits.radius):
+        expected, blur = stored.directions_from(pose.position[0], pose.rotation[0])
+        visible = inside(stored, pose, low, high) & (blur < 2.0 * radius)
+        close = (expected @ photo.bearing.T > torch.cos(expected.new_tensor(radius))) & visible[:, None]
+        allowed = torch.where(close, similarity, -1.0)
+        best, view = allowed.max(1)
+        # Several embeddings may hold the same point: each of them may match, if about as well as the best.
+        found = (best > limits.guided_similarity) & (best > allowed.amax(0)[view] - 0.1)
+        if int(found.sum()) < limits.min_inliers:
+            return None
+        matched, seen = stored[found], photo.bearing[view[found]]
+        weight = torch.ones_like(matched.inverse_depth)
+        pose = refine(
+            pose.rotation,
+            pose.position,
+            matched[None],
+            seen[None],
+            weight[None],
+            config.tokens.noise,
+            iterations=4,
+        )
+    fits = pose.chi2[0] < config.tokens.max_deviations**2
+    if int(fits.sum()) < limits.min_inliers:
+        return None
+    found = found.nonzero()[fits, 0]
+    visible = inside(stored, pose, low, high)
+    gain = torch.zeros_like(photo.quality).scatter_reduce(
+        0, view[found], best[found] - limits.guided_similarity, "amax"
+    )
+    planar = pose.planar[0].double()
+    return Hypothesis(
+        place,
+        planar,
+        compose(memory.pose[place], planar),
+        pose.planar_covariance[0].double(),
+        evidence(limits, photo, pose, gain, owner[visible], owner[found], len(index)),
+    )
+
+
+def around(limits: SearchConfig, memory: TokenMemory, memory_T_photo: Tensor) -> Tensor:
+    """The embeddings (J,) nearest to a pose, with about its heading."""
+    gap = between(memory_T_photo, memory.pose)
+    distance, turn = torch.linalg.vector_norm(gap[:, :2], dim=-1), gap[:, 2].abs()
+    cost = torch.where((memory.count > 0) & (turn < limits.nearby_angle), distance + 0.7 * turn, torch.inf)
+    nearest = cost.topk(min(limits.nearby, len(cost)), largest=False)
+    return nearest.indices[nearest.values < limits.nearby_distance]
+
+
+def extent(photo: Tokens) -> tuple[Tensor, Tensor]:
+    """The corners (2,), (2,) of the part of the photo, as tangents to the left and up, in which it has tokens."""
+    tangent = _tangent(photo.bearing[photo.known])
+    return tangent.amin(0), tangent.amax(0)
+
+
+def inside(stored: Rays, pose: CameraPose, low: Tensor, high: Tensor) -> Tensor:
+    """Which tokens (J,) lie between these corners of the photo, seen from a pose."""
+    expected, _ = stored.directions_from(pose.position[0], pose.rotation[0])
+    tangent = _tangent(expected)
+    return (expected[:, 0] > 0.1) & ((tangent > low) & (tangent < high)).all(-1)
+
+
+def _tangent(direction: Tensor) -> Tensor:
+    return direction[:, 1:] / direction[:, :1].clamp_min(0.1)
+
+
+def evidence(
+    limits: SearchConfig,
+    photo: Tokens,
+    pose: CameraPose,
+    gain: Tensor,
+    visible: Tensor,
+    found: Tensor,
+    places: int,
+) -> Evidence:
+    """Count what was found: gain (C,) of the photo's tokens; the places of the tokens to be seen, and of those found."""
+    shown, hits = torch.bincount(visible, minlength=places), torch.bincount(found, minlength=places)
+    x, y, z = photo.bearing.unbind(-1)
+    square = torch.floor(torch.atan2(y, x) / limits.coverage_cell) * 4096 + torch.floor(
+        torch.asin(z.clamp(-1, 1)) / limits.coverage_cell
+    )
+    roll, pitch = pose.tilt[0].tolist()
+    return Evidence(
+        similarity=float(gain.sum()),
+        share=len(found) / max(len(visible), 30),
+        best_share=float((hits / shown.clamp_min(20)).max()),
+        coverage=len(torch.unique(square[gain > 0])) / len(torch.unique(square[photo.known])),
+        inliers=int((gain > 0).sum()),
+        roll=roll,
+        pitch=pitch,
+        height=float(pose.position[0, 2]),
+    )
+
+
+def distinct(limits: SearchConfig, ranked: list[Hypothesis]) -> list[Hypothesis]:
+    """Of hypotheses, the best first, those that are not nearly one of the better ones."""
+    kept: list[Hypothesis] = []
+    for hypothesis in ranked:
+        gaps = [between(other.memory_T_photo, hypothesis.memory_T_photo) for other in kept]
+        if all(
+            float(torch.linalg.vector_norm(gap[:2])) > limits.distinct_distance
+            or abs(float(gap[2])) > limits.distinct_angle
+            for gap in gaps
+        ):
+            kept.append(hypothesis)
+    return kept

@@ -1,0 +1,293 @@
+"""The recurrent cell: N embeddings of local tokens, corrected by a view, contextualised, gated one by one.
+
+After Kinaema (arXiv 2510.20261), on tokens. Correct: the view's tokens attend to those of the window, the embeddings of
+the newest views; where two show one point, the parallax between them tells its distance, and what does not fit loses its
+worth. Contextualise: a view that leaves the window and an old embedding of the same place become one: tokens of one
+point are merged, the best of all stay. Gate: each token changes by its own certainty, each embedding by its address, the
+pose. The work of an update does not depend on how many came before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kinaema_ros.model import pose_graph
+from kinaema_ros.model.camera_pose import CameraPose, Rays, planar_rotation, refine, tilt_rotation
+from kinaema_ros.model.config import TokenMemoryConfig, WindowConfig
+from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays, transfer
+from kinaema_ros.model.revisit import find_revisit
+from kinaema_ros.model.se2 import between, compose, wrap_angle
+from kinaema_ros.model.token_memory import NONE, TokenMemory
+from kinaema_ros.model.tokens import MIN_QUALITY, Tokens, pack, spread
+
+
+def update(config: TokenMemoryConfig, memory: TokenMemory, view: Tokens, odometry: Tensor) -> TokenMemory:
+    """Fold one view (C tokens) into the memory; odometry (3,) float64 is the robot's pose in the odom frame."""
+    memory = follow(config, memory, odometry)
+    memory, view = correct(config, memory, view)
+    memory = close_oldest(config, memory)
+    memory = keep(config, memory, view)
+    if config.revisit.enabled:
+        loop = find_revisit(config, memory, view)
+        if loop is not None:
+            sure = torch.ones(1, dtype=torch.bool, device=odometry.device)
+            memory = replace(memory, graph=pose_graph.add_loop(memory.graph, loop, sure))
+        if int(memory.updates) % config.pose_graph.optimise_every == 0:
+            memory = settle(config, memory)
+    return memory
+
+
+def follow(config: TokenMemoryConfig, memory: TokenMemory, odometry: Tensor) -> TokenMemory:
+    """Move the robot by the odometry's motion since the last update; nothing moves at the first one."""
+    first = memory.updates == 0
+    motion = torch.where(first, 0.0, between(memory.odometry, odometry))
+    return replace(
+        memory,
+        robot=compose(memory.robot, motion),
+        odometry=odometry,
+        updates=memory.updates + 1,
+        graph=pose_graph.propagate(config.pose_graph, memory.graph, motion[None]),
+    )
+
+
+def settle(config: TokenMemoryConfig, memory: TokenMemory) -> TokenMemory:
+    """Move all embeddings to where their relations agree, and the robot with the one it stands by."""
+    pose = pose_graph.optimise(config.pose_graph, memory.graph, memory.pose[None])
+    return replace(memory, pose=pose[0], robot=pose_graph.robot(memory.graph, pose)[0])
+
+
+def correct(config: TokenMemoryConfig, memory: TokenMemory, view: Tokens) -> tuple[TokenMemory, Tokens]:
+    """The view's and the window's tokens tell each other's distances and worth.
+
+    Returns the view as a level camera at the usual height would have it, but for its own height, which is ``tilt[2]``.
+    """
+    viewed = memory.viewed
+    if not len(viewed):
+        return replace(memory, tilt=torch.zeros_like(memory.tilt)), view
+    window = memory.window.unpack(viewed)
+    slot = memory.window_slot[viewed]
+    matches = match(view.descriptor, window.descriptor, config.tokens.min_similarity)
+    robot_T_slot = between(memory.robot, memory.pose[slot]).float()
+    stored = rays(window, matches.place, matches.token, robot_T_slot, memory.height[slot])
+    tilt = find_tilt(config, memory.tilt, stored, view.bearing[matches.view])
+    view = replace(view, bearing=view.bearing @ tilt_rotation(tilt[:2]).mT)
+    slot_T_robot = between(memory.pose[slot], memory.robot).float()
+    rise = tilt[2] - memory.height[slot]
+    window, view = triangulate(config, window, view, matches, slot_T_robot, rise)
+    return replace(memory, tilt=tilt, window=memory.window.put(viewed, pack(window))), view
+
+
+def find_tilt(config: TokenMemoryConfig, last: Tensor, stored: Rays, seen: Tensor) -> Tensor:
+    """Roll, pitch and height (3,) of the view's camera, by what it sees (J, 3) of the window's tokens ``stored`` (J,).
+
+    On a level robot all three are 0, and noise must not make them wander; a camera on a head nods. So a tilt is
+    believed only where markedly more matches fit with it than without.
+    """
+    limits, noise = config.window, config.tokens.noise
+    if len(seen) < limits.min_matches:
+        return last
+    tilt = torch.stack([torch.zeros_like(last), last])
+    position = F.pad(tilt[:, 2:], (2, 0))
+    pose = refine(
+        tilt_rotation(tilt[:, :2]),
+        position,
+        Rays(*(part.expand(2, *part.shape) for part in vars(stored).values())),
+        seen.expand(2, *seen.shape),
+        torch.ones(2, len(seen), device=seen.device),
+        noise,
+        _tilt_prior(limits, last),
+        iterations=8,
+    )
+    level, free = (pose.chi2 < config.tokens.max_deviations**2).sum(-1).tolist()
+    if free > limits.tilt_gain * level + limits.min_fit:
+        return torch.cat([_without_yaw(pose).tilt[1], pose.position[1, 2:]])
+    return torch.zeros_like(last) if level >= limits.min_level else last
+
+
+def _tilt_prior(limits: WindowConfig, like: Tensor) -> Tensor:
+    """Information (2, 6, 6) about rotation and position of a level camera and of one that nods."""
+    planar = [limits.yaw_std, limits.planar_std, limits.planar_std]
+    level = [limits.level_std, limits.level_std, *planar, limits.rise_std]
+    free = [limits.tilt_std, limits.tilt_std, *planar, limits.height_std]
+    return torch.diag_embed(torch.tensor([level, free], dtype=like.dtype, device=like.device) ** -2)
+
+
+def _without_yaw(pose: CameraPose) -> CameraPose:
+    return replace(pose, rotation=planar_rotation(-pose.planar[:, 2]) @ pose.rotation)
+
+
+def triangulate(
+    config: TokenMemoryConfig,
+    window: Tokens,
+    view: Tokens,
+    matches: Matches,
+    slot_T_robot: Tensor,
+    rise: Tensor,
+) -> tuple[Tokens, Tokens]:
+    """Window (P, C) and view (C,), in which matched tokens are placed by parallax and judged by whether they fit.
+
+    slot_T_robot (P, 3), rise (P,): of the view against each of the window's.
+    """
+    limits = config.tokens
+    place, token, index = matches.place, matches.token, matches.view
+    bearing, seen = window.bearing[place, token], view.bearing[index]
+    pose, rises = slot_T_robot[place], rise[place]
+    depth, std, missed = parallax(pose, rises, bearing, seen, limits.noise)
+    view_depth, view_std, _ = parallax(
+        between(pose, torch.zeros_like(pose)), -rises, seen, bearing, limits.noise
+    )
+    old, old_std = window.inverse_depth[place, token], window.depth_std[place, token]
+    off = (depth - old).abs() * (std**2 + old_std**2).rsqrt()
+    fits = (missed < limits.max_deviations) & (off < limits.max_deviations) & (depth > -2.0 * std)
+    moved = torch.linalg.vector_norm(pose[:, :2], dim=-1) > config.window.min_distance
+    placed = fits & moved
+    vote = torch.where(fits, limits.evidence, -limits.evidence)
+
+    at = (place[placed], token[placed])
+    depth, std = fuse(old[placed], old_std[placed], depth[placed], std[placed])
+    window = replace(
+        window,
+        inverse_depth=window.inverse_depth.index_put(at, depth),
+        depth_std=window.depth_std.index_put(at, std),
+        quality=window.quality.index_put((place, token), vote, accumulate=True),
+    )
+    # A token of the view may be in several views of the window.
+    more = torch.where(placed, view_std**-2, 0.0)
+    information = (view.depth_std**-2).index_add(0, index, more)
+    weighted = (view.inverse_depth * view.depth_std**-2).index_add(0, index, more * view_depth)
+    view = replace(
+        view,
+        inverse_depth=weighted / information,
+        depth_std=information.rsqrt(),
+        quality=view.quality.index_add(0, index, vote),
+    )
+    return _bounded(window), _bounded(view)
+
+
+def _bounded(tokens: Tokens) -> Tokens:
+    """Qualities in (0, 1], without making a token where there is none."""
+    return replace(tokens, quality=torch.where(tokens.known, tokens.quality.clamp(MIN_QUALITY, 1.0), 0.0))
+
+
+def close_oldest(config: TokenMemoryConfig, memory: TokenMemory) -> TokenMemory:
+    """The oldest view leaves the window: into an old embedding of its place, or it stays one of its own."""
+    oldest = _oldest(config, memory)
+    slot = int(memory.window_slot[oldest])
+    if slot == NONE:
+        return memory
+    leaving = memory.window_slot.index_put((oldest,), torch.full_like(memory.window_slot[oldest], NONE))
+    memory = replace(memory, window_slot=leaving)
+    limits = config.fold
+    gap = between(memory.pose[slot], memory.pose)
+    distance = torch.linalg.vector_norm(gap[:, :2], dim=-1) / limits.max_distance
+    turn = gap[:, 2].abs() / limits.max_angle
+    near = memory.closed & (distance < 1) & (turn < 1)
+    near[slot] = False
+    if not near.any():
+        return memory
+    return fold(
+        config, memory, slot, int(torch.where(near, distance + turn, torch.inf).argmin()), limits.min_matches
+    )
+
+
+def _oldest(config: TokenMemoryConfig, memory: TokenMemory) -> Tensor:
+    return (memory.updates - 1) % config.window.size
+
+
+def fold(
+    config: TokenMemoryConfig, memory: TokenMemory, gone: int, kept: int, min_matches: int
+) -> TokenMemory:
+    """Embedding ``gone`` becomes part of ``kept``, unless they share too few tokens: then all stays as it is."""
+    limits, device = config.fold, memory.pose.device
+    gone_T_kept = between(memory.pose[gone], memory.pose[kept])
+    both = memory.tokens.unpack(torch.tensor([gone, kept], device=device))
+    ours = both[1]
+    others, blur = transfer(both[0], gone_T_kept, memory.height[kept] - memory.height[gone])
+    matches = match(others.descriptor, ours.descriptor[None], config.tokens.min_similarity)
+    i, j = matches.view, matches.token
+    std = torch.linalg.vector_norm(torch.stack([others.depth_std[i], ours.depth_std[j]]), dim=0)
+    same = (others.bearing[i] * ours.bearing[j]).sum(-1) > torch.cos(std.new_tensor(limits.max_bearing))
+    same &= (others.inverse_depth[i] - ours.inverse_depth[j]).abs() < config.tokens.max_deviations * std
+    if int(same.sum()) < min_matches:
+        return memory
+    i, j = i[same], j[same]
+    views = memory.count[kept] + memory.count[gone]
+    share = memory.count[gone] / views
+    depth, depth_std = fuse(
+        ours.inverse_depth[j], ours.depth_std[j], others.inverse_depth[i], others.depth_std[i]
+    )
+    merged = Tokens(
+        F.normalize(ours.descriptor[j].lerp(others.descriptor[i], share), dim=-1),
+        F.normalize(ours.bearing[j].lerp(others.bearing[i], share), dim=-1),
+        depth,
+        depth_std,
+        torch.maximum(ours.quality[j], others.quality[i]) + config.tokens.evidence,
+    )
+    ours = Tokens(*(
+        getattr(ours, f.name).index_put((j,), getattr(merged, f.name)) for f in fields(Tokens)
+    ))  # fmt: skip
+    left = others.quality * (blur < limits.max_blur)  # a token of unknown distance is not where it was
+    others = replace(others, quality=left.index_put((i,), torch.zeros_like(left[i])))
+    together = Tokens(*(torch.cat([getattr(ours, f.name), getattr(others, f.name)]) for f in fields(Tokens)))
+    slots = torch.tensor([kept, gone], device=device)
+    yes = torch.ones(1, dtype=torch.bool, device=device)
+    graph = pose_graph.absorb(
+        memory.graph, slots[1:], slots[:1], between(memory.pose[kept], memory.pose[gone])[None], yes
+    )
+    return replace(
+        memory,
+        tokens=memory.tokens.put(slots[:1], pack(choose(config, _bounded(together)[None]))),
+        count=memory.count.index_put((slots,), torch.stack([views, torch.zeros_like(views)])),
+        written=memory.written.index_put((slots[:1],), memory.updates),
+        graph=graph,
+    )
+
+
+def choose(config: TokenMemoryConfig, tokens: Tokens) -> Tokens:
+    """The M tokens of each place (..., K) that are worth keeping: well seen, of known distance, and spread."""
+    placed = tokens.depth_std < 0.3 * tokens.inverse_depth.abs().clamp_min(0.05)
+    worth = torch.where(tokens.known, tokens.quality + config.tokens.placed_worth * placed, 0.0)
+    index = spread(replace(tokens, quality=worth), config.tokens.tokens, config.tokens.cell)
+    return tokens.best(index)
+
+
+def keep(config: TokenMemoryConfig, memory: TokenMemory, view: Tokens) -> TokenMemory:
+    """The view takes an embedding of its own and a place in the window, and the window's embeddings their best tokens.
+
+    Where none is free, two of one place become one.
+    """
+    if not (memory.count == 0).any():
+        memory = merge(config, memory)
+    slot = (memory.count == 0).float().argmax()[None]
+    oldest = _oldest(config, memory)[None]
+    yes = torch.ones(1, dtype=torch.bool, device=slot.device)
+    memory = replace(
+        memory,
+        pose=memory.pose.index_put((slot,), memory.robot),
+        height=memory.height.index_put((slot,), memory.tilt[2]),
+        count=memory.count.index_put((slot,), torch.ones_like(memory.count[slot])),
+        written=memory.written.index_put((slot,), memory.updates),
+        window=memory.window.put(oldest, pack(view[None])),
+        window_slot=memory.window_slot.index_put((oldest,), slot),
+        graph=pose_graph.add_child(config.pose_graph, memory.graph, slot, yes),
+    )
+    viewed = memory.viewed
+    best = pack(choose(config, memory.window.unpack(viewed)))
+    return replace(memory, tokens=memory.tokens.put(memory.window_slot[viewed], best))
+
+
+def merge(config: TokenMemoryConfig, memory: TokenMemory) -> TokenMemory:
+    """Of the embeddings outside the window, the two that are most nearly one place become one."""
+    limits = config.fold
+    position, yaw = memory.pose[:, :2].float(), memory.pose[:, 2].float()
+    cost = torch.cdist(position, position) / limits.max_distance
+    cost += wrap_angle(yaw[:, None] - yaw).abs() / limits.max_angle
+    cost += limits.count_cost * (memory.count[:, None] + memory.count)
+    closed = memory.closed
+    cost.masked_fill_(~(closed[:, None] & closed), torch.inf).fill_diagonal_(torch.inf)
+    gone, kept = divmod(int(cost.argmin()), len(yaw))
+    return fold(config, memory, gone, kept, 0)

@@ -1,0 +1,98 @@
+"""What a memory of local tokens holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from kinaema_ros.model.config import TokenMemoryConfig
+from kinaema_ros.model.pose_graph import PoseGraph
+from kinaema_ros.model.tokens import PackedTokens
+
+NONE = -1  # no embedding
+
+
+@dataclass
+class TokenMemory:
+    """Immutable by convention: an update makes a new one, a query keeps the one it read.
+
+    N embeddings, each anchored where the camera stood, and a window of the W newest views with all their tokens. The
+    memory's frame has its origin at the first view.
+    """
+
+    tokens: PackedTokens  # (N, M) of the embeddings, the best first
+    pose: Tensor  # (N, 3) float64, of the robot at that place, memory frame
+    height: Tensor  # (N,) metres, of the camera above where it usually is
+    count: Tensor  # (N,) views folded into the embedding, 0: free
+    written: Tensor  # (N,) int64, number of the update that last wrote it
+    window: PackedTokens  # (W, C) of the newest views
+    window_slot: Tensor  # (W,) int64, the embedding of each of them, NONE: no view
+    tilt: Tensor  # (3,) roll, pitch (radians) and height (metres) of the last view's camera against the mount
+    robot: Tensor  # (3,) float64, the robot in the memory frame at the last update
+    odometry: Tensor  # (3,) float64, the same instant in the odom frame
+    updates: Tensor  # () int64
+    graph: PoseGraph  # how the embeddings' poses relate
+
+    @staticmethod
+    def empty(config: TokenMemoryConfig, device: torch.device | str = "cpu") -> TokenMemory:
+        """A memory that has seen nothing: every embedding is free."""
+        n, size, sizes = config.num_embeddings, config.window.size, config.tokens
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        return TokenMemory(
+            tokens=PackedTokens.empty(n, sizes.tokens, sizes.dim, device),
+            pose=zeros(n, 3, dtype=torch.float64),
+            height=zeros(n),
+            count=zeros(n),
+            written=zeros(n, dtype=torch.int64),
+            window=PackedTokens.empty(size, sizes.view_tokens, sizes.dim, device),
+            window_slot=torch.full((size,), NONE, dtype=torch.int64, device=device),
+            tilt=zeros(3),
+            robot=zeros(3, dtype=torch.float64),
+            odometry=zeros(3, dtype=torch.float64),
+            updates=zeros(dtype=torch.int64),
+            graph=PoseGraph.empty(config.pose_graph, n, 1, device),
+        )
+
+    def to_dict(self) -> dict[str, Tensor]:
+        """All tensors by name, such as "tokens.quality"."""
+        parts: dict[str, Tensor] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                parts[field.name] = value
+            else:
+                parts |= {f"{field.name}.{name}": part for name, part in vars(value).items()}
+        return parts
+
+    @staticmethod
+    def from_dict(parts: dict[str, Tensor]) -> TokenMemory:
+        """The reverse of ``to_dict``."""
+        groups = {"tokens": PackedTokens, "window": PackedTokens, "graph": PoseGraph}
+        values = {name: value for name, value in parts.items() if "." not in name}
+        nested = {
+            group: kind(**{n.partition(".")[2]: v for n, v in parts.items() if n.startswith(f"{group}.")})
+            for group, kind in groups.items()
+        }
+        return TokenMemory(**values, **nested)  # type: ignore[arg-type]
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all tensors."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.to_dict().values())
+
+    @property
+    def viewed(self) -> Tensor:
+        """The places (J,) of the window that hold a view."""
+        return (self.window_slot != NONE).nonzero()[:, 0]
+
+    @property
+    def closed(self) -> Tensor:
+        """(N,) bool: embeddings that have left the window."""
+        closed = self.count > 0
+        closed[self.window_slot[self.viewed]] = False
+        return closed
