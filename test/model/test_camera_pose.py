@@ -1,0 +1,119 @@
+"""The pose of a camera from matches, with known and with unknown distances."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from kinaema_ros.model.camera_pose import (
+    CameraPose,
+    Rays,
+    axis_rotation,
+    planar_rotation,
+    refine,
+    search,
+    stack,
+    tilt_rotation,
+)
+
+TRUE_ROTATION = planar_rotation(torch.tensor(0.4)) @ tilt_rotation(torch.tensor([0.05, 0.15]))
+TRUE_POSITION = torch.tensor([0.5, -0.3, 0.8])
+LEVEL = torch.eye(3)[None]
+
+
+def scene(number: int = 80, depth_std: float = 1e-3) -> tuple[Rays, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    points = torch.rand(number, 3, generator=random) * torch.tensor([5.0, 6.0, 3.0]) + torch.tensor(
+        [2.0, -2.0, -1.0]
+    )
+    length = torch.linalg.vector_norm(points, dim=-1)
+    rays = Rays(
+        torch.zeros(number, 3), points / length[:, None], 1 / length, torch.full((number,), depth_std)
+    )
+    return rays, F.normalize((points - TRUE_POSITION) @ TRUE_ROTATION, dim=-1)
+
+
+def test_a_pose_is_found_among_false_matches():
+    rays, seen = scene()
+    seen[:40] = seen[:40].roll(1, 0)
+    first = search(rays.points, seen, 0.02, 1000)
+    assert first is not None
+    pose = refine(first[0][None], first[1][None], rays[None], seen[None], torch.ones(1, 80), 0.005)
+    torch.testing.assert_close(pose.position[0], TRUE_POSITION, atol=1e-3, rtol=0)
+    torch.testing.assert_close(pose.rotation[0], TRUE_ROTATION, atol=1e-3, rtol=0)
+    torch.testing.assert_close(pose.tilt[0], torch.tensor([0.05, 0.15]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(pose.planar[0], torch.tensor([0.5, -0.3, 0.4]), atol=2e-2, rtol=0)
+    assert (pose.chi2[0, 40:] < 1e-2).all()
+    assert (pose.chi2[0, :40] > 9).float().mean() > 0.9
+
+
+def test_no_pose_from_nothing():
+    rays, seen = scene(3)
+    assert search(rays.points, seen, 0.02, 100) is None
+    rays, seen = scene(20)
+    assert search(rays.points, -seen, 0.02, 100) is None  # all behind the camera
+
+
+def test_tokens_of_unknown_distance_tell_the_heading_and_no_false_position():
+    rays, seen = scene(depth_std=0.3)
+    rays = Rays(rays.origin, rays.direction, torch.full((80,), 0.25), rays.depth_std)
+    prior = torch.diag(torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]))[None]
+    pose = refine(
+        LEVEL, TRUE_POSITION[None], rays[None], seen[None], torch.ones(1, 80), 0.005, prior, iterations=15
+    )
+    torch.testing.assert_close(pose.planar[0, 2], torch.tensor(0.4), atol=0.02, rtol=0)
+    known, _ = scene()
+    sure = refine(
+        LEVEL, TRUE_POSITION[None], known[None], seen[None], torch.ones(1, 80), 0.005, iterations=15
+    )
+    assert pose.covariance[0, 3, 3] > 20 * sure.covariance[0, 3, 3]
+
+
+@pytest.mark.parametrize("noise", [0.002, 0.01])
+def test_the_covariance_is_that_of_the_errors(noise: float):
+    rays, seen = scene()
+    trials = 200
+    random = torch.Generator().manual_seed(3)
+    noisy = F.normalize(seen + noise * torch.randn(trials, *seen.shape, generator=random), dim=-1)
+    many = Rays(*(part.expand(trials, *part.shape) for part in vars(rays).values()))
+    pose = refine(
+        TRUE_ROTATION.expand(trials, 3, 3), TRUE_POSITION.expand(trials, 3), many, noisy, torch.ones(trials, 80), noise,
+        kernel=1e3,
+    )  # fmt: skip
+    off = pose.position - TRUE_POSITION
+    expected = pose.covariance.mean(0)[3:, 3:].diagonal().sqrt()
+    torch.testing.assert_close(off.std(0), expected, rtol=0.2, atol=0)
+    assert pose.planar_covariance.shape == (trials, 3, 3)
+
+
+def test_several_sets_of_matches_are_solved_as_each_alone():
+    rays, seen = scene()
+    sets = [(rays[torch.arange(80)], seen), (rays[torch.arange(30)], seen[:30])]
+    stacked, directions, weight = stack([r for r, _ in sets], [s for _, s in sets])
+    start = TRUE_ROTATION.expand(2, 3, 3), TRUE_POSITION.expand(2, 3) + 0.05
+    together = refine(*start, stacked, directions, weight, 0.005)
+    alone = refine(
+        LEVEL @ TRUE_ROTATION,
+        start[1][:1],
+        rays[torch.arange(30)][None],
+        seen[None, :30],
+        torch.ones(1, 30),
+        0.005,
+    )
+    torch.testing.assert_close(together[1:].position, alone.position, atol=1e-4, rtol=0)
+    torch.testing.assert_close(together[1:].covariance, alone.covariance, atol=1e-7, rtol=1e-2)
+
+
+def test_rotations():
+    torch.testing.assert_close(
+        axis_rotation(torch.tensor([0.0, 0.0, 0.7])), planar_rotation(torch.tensor(0.7))
+    )
+    down = tilt_rotation(torch.tensor([0.0, 0.3])) @ torch.tensor([1.0, 0.0, 0.0])
+    torch.testing.assert_close(down, torch.tensor([math.cos(0.3), 0.0, -math.sin(0.3)]))
+    pose = CameraPose(
+        tilt_rotation(torch.tensor([[-0.2, 0.1]])), torch.zeros(1, 3), torch.zeros(1, 6, 6), torch.zeros(1, 1)
+    )
+    torch.testing.assert_close(pose.tilt, torch.tensor([[-0.2, 0.1]]))

@@ -1,0 +1,178 @@
+"""The memory of local tokens: drives through a room of landmarks, and questions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from landmark_support import CONFIG, Landmarks, as_pose, circle
+
+from kinaema_ros import geometry
+from kinaema_ros.model import token_cell
+from kinaema_ros.model.config import RevisitConfig, TokenMemoryConfig
+from kinaema_ros.model.localise import Hypothesis, distinct, hypotheses
+from kinaema_ros.model.token_memory import NONE, TokenMemory
+
+
+def drive(
+    room: Landmarks, poses: np.ndarray, odometry: np.ndarray | None = None, config: TokenMemoryConfig = CONFIG,
+    **camera: object,
+) -> TokenMemory:  # fmt: skip
+    memory = TokenMemory.empty(config)
+    for true, told in zip(poses, poses if odometry is None else odometry, strict=True):
+        memory = token_cell.update(config, memory, room.view(true, config=config, **camera), as_pose(told))
+    return memory
+
+
+def best(memory: TokenMemory, room: Landmarks, pose: np.ndarray, **camera: object) -> Hypothesis:
+    found = hypotheses(CONFIG, memory, room.view(pose, **camera))
+    assert found
+    return max(found, key=lambda hypothesis: hypothesis.evidence.similarity * hypothesis.evidence.share)
+
+
+@pytest.fixture(scope="module")
+def room() -> Landmarks:
+    return Landmarks()
+
+
+@pytest.fixture(scope="module")
+def known(room: Landmarks) -> TokenMemory:
+    """After one and a half rounds, by exact odometry that does not begin at zero."""
+    poses = circle(rounds=1.5)
+    return drive(room, poses, geometry.compose([5.0, -3.0, 1.0], poses))
+
+
+@pytest.mark.parametrize(
+    ("hfov", "tilt", "height"),
+    [(90.0, (0.0, 0.0), 0.0), (60.0, (0.0, 0.0), 0.0), (70.0, (0.05, 0.2), 0.8)],
+    ids=["own camera", "narrow", "phone"],
+)
+def test_a_photo_is_placed_to_centimetres(
+    room: Landmarks, known: TokenMemory, hfov: float, tilt: tuple, height: float
+) -> None:
+    start, end = circle(rounds=1.5)[[0, -1]]
+    for angle in (0.3, 2.0, 4.5):
+        true = np.array([2.2 * np.sin(angle), -2.7 * np.cos(angle), angle + 0.2])
+        found = best(known, room, true, hfov=np.radians(hfov), tilt=tilt, height=height)
+        expected = geometry.between(start, true)  # the memory's frame begins at the first view
+        off = geometry.between(expected, found.memory_T_photo.numpy())
+        assert np.hypot(off[0], off[1]) < 0.08
+        assert abs(off[2]) < 0.03
+        assert abs(found.evidence.roll - tilt[0]) < 0.03
+        assert abs(found.evidence.pitch - tilt[1]) < 0.03
+        assert abs(found.evidence.height - height) < 0.08
+        assert found.evidence.inliers > 15
+    off = geometry.between(geometry.between(start, end), known.robot.numpy())
+    np.testing.assert_allclose(off, np.zeros(3), atol=0.08)
+
+
+def test_a_photo_of_another_room_is_not_explained(room: Landmarks, known: TokenMemory) -> None:
+    here = [best(known, room, pose).evidence for pose in circle(steps=6)]
+    elsewhere = Landmarks(seed=7)
+    there = [
+        hypothesis.evidence
+        for pose in circle(steps=6)
+        for hypothesis in hypotheses(CONFIG, known, elsewhere.view(pose))
+    ]
+    assert max([e.similarity * e.share for e in there], default=0.0) < 0.3 * min(
+        e.similarity * e.share for e in here
+    )
+
+
+def test_alternatives_are_distinct(room: Landmarks, known: TokenMemory) -> None:
+    ranked = hypotheses(CONFIG, known, room.view(circle()[5]))
+    kept = distinct(CONFIG.search, ranked + ranked)
+    for i, a in enumerate(kept):
+        for b in kept[:i]:
+            gap = geometry.between(a.memory_T_photo.numpy(), b.memory_T_photo.numpy())
+            assert np.hypot(gap[0], gap[1]) > 1.0 or abs(gap[2]) > np.radians(30)
+
+
+def test_a_photo_of_a_blank_wall_has_no_answer(room: Landmarks, known: TokenMemory) -> None:
+    view = room.view(circle()[0])
+    assert (
+        hypotheses(CONFIG, known, replace(view, quality=view.quality * 0, descriptor=view.descriptor * 0))
+        == []
+    )
+
+
+def test_distances_come_from_the_drive(room: Landmarks, known: TokenMemory) -> None:
+    slots = (known.count > 0).nonzero()[:, 0]
+    tokens = known.tokens.unpack(slots)
+    sure = tokens.known & (tokens.depth_std < 0.03)
+    assert sure.sum() > 0.5 * tokens.known.sum()
+    place, token = sure.nonzero().unbind(-1)
+    poses = geometry.compose(circle()[0], known.pose[slots].numpy())[place]
+    point = room.points[(tokens.descriptor[place, token] @ room.looks.T).argmax(-1)].numpy()
+    distance = np.linalg.norm(point - np.c_[poses[:, :2], np.zeros(len(poses))], axis=-1)
+    off = np.abs(tokens.inverse_depth[place, token].numpy() - 1 / distance)
+    assert np.median(off) < 0.012
+    assert np.mean(off < 3 * tokens.depth_std[place, token].numpy() + 0.003) > 0.9
+
+
+def test_drift_is_corrected_by_old_places(room: Landmarks) -> None:
+    poses = circle(rounds=2.0)
+    steps = geometry.between(poses[:-1], poses[1:])
+    odometry = [poses[0]]
+    for step in steps:
+        odometry.append(geometry.compose(odometry[-1], step * [1.01, 1.0, 1.02]))
+    corrected = drive(room, poses, np.array(odometry))
+    alone = drive(room, poses, np.array(odometry), replace(CONFIG, revisit=RevisitConfig(enabled=False)))
+    true = geometry.between(poses[0], poses[-1])
+
+    def off(memory: TokenMemory) -> float:
+        gap = geometry.between(memory.robot.numpy(), true)
+        return float(np.hypot(gap[0], gap[1]) + abs(gap[2]))
+
+    assert off(alone) > 0.4
+    assert off(corrected) < 0.25 * off(alone)
+
+
+def test_a_nodding_camera_is_levelled_and_a_level_one_stays_level(room: Landmarks) -> None:
+    memory = TokenMemory.empty(CONFIG)
+    for number, pose in enumerate(circle(steps=60)[:14]):
+        tilt = (0.0, 0.1 if number % 2 else -0.05)
+        view = room.view(pose, tilt=tilt, height=0.02 * (number % 2))
+        memory = token_cell.update(CONFIG, memory, view, as_pose(pose))
+        if number >= 6:
+            relative = 0.15 if number % 2 else 0.0  # all tilts are against that of the first view
+            assert abs(float(memory.tilt[1]) - relative) < 0.04
+    level = drive(room, circle())
+    torch.testing.assert_close(level.tilt, torch.zeros(3))
+    torch.testing.assert_close(level.height, torch.zeros(CONFIG.num_embeddings))
+
+
+def test_the_memory_stays_as_large_as_it_is(room: Landmarks) -> None:
+    config = replace(CONFIG, num_embeddings=12)
+    memory = TokenMemory.empty(config)
+    size = memory.num_bytes
+    for pose in circle(rounds=1.5):
+        memory = token_cell.update(config, memory, room.view(pose), as_pose(pose))
+        assert memory.num_bytes == size
+        assert int(memory.count.sum()) == int(memory.updates)  # no view is lost, all are folded
+        assert (memory.count[memory.window_slot[memory.viewed]] == 1).all()
+    assert (memory.count > 0).all()
+    assert int((memory.window_slot != NONE).sum()) == config.window.size
+
+
+def test_a_place_seen_again_takes_no_more_room(room: Landmarks) -> None:
+    once = drive(room, circle(rounds=1.0))
+    again = drive(room, circle(rounds=1.9))
+    assert int((again.count > 0).sum()) < int((once.count > 0).sum()) + 2 * CONFIG.window.size
+
+
+def test_an_update_leaves_the_old_state_as_it_was(room: Landmarks, known: TokenMemory) -> None:
+    before = {name: tensor.clone() for name, tensor in known.to_dict().items()}
+    token_cell.update(CONFIG, known, room.view(circle()[3]), known.odometry + 0.2)
+    for name, tensor in known.to_dict().items():
+        torch.testing.assert_close(tensor, before[name], msg=name)
+
+
+def test_a_memory_of_tensors_is_the_same_memory(known: TokenMemory) -> None:
+    again = TokenMemory.from_dict(known.to_dict())
+    assert again.to_dict().keys() == known.to_dict().keys()
+    assert again.num_bytes == known.num_bytes
+    torch.testing.assert_close(again.tokens.descriptor, known.tokens.descriptor)
+    torch.testing.assert_close(again.graph.tail, known.graph.tail)
