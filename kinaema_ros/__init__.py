@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kinaema_ros.camera import Intrinsics
     from kinaema_ros.memory import Estimate, SpatialMemory
 
-__all__ = ["Estimate", "SpatialMemory", "__version__"]
+__all__ = ["Estimate", "Intrinsics", "SpatialMemory", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,7 +19,7 @@ def __getattr__(name: str) -> Any:
 
         return ElementTree.parse(shipped("package.xml")).findtext("version")
     # The simulator and the command line's --help must not pay for importing torch.
-    if name in ("Estimate", "SpatialMemory"):
+    if name in ("Estimate", "Intrinsics", "SpatialMemory"):
         from kinaema_ros import memory
 
         return getattr(memory, name)

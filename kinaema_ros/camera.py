@@ -1,4 +1,4 @@
-"""Cameras: pinhole intrinsics, resampling to the network's canonical camera, and the mount on the robot.
+"""Cameras: intrinsics, resampling to the network's canonical camera, and the mount on the robot.
 
 The memory knows one camera: level, at the origin of the frame whose poses it is given. So the node gives it
 the camera's planar pose instead of the base's, turns tilted images level, and takes the answer back:
@@ -13,7 +13,7 @@ or heading the camera has.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -27,9 +27,16 @@ from kinaema_ros.settings import setting
 BLANK = 127  # what the camera did not see; the encoder's zero
 
 
+# Numbers of coefficients by the names that sensor_msgs/CameraInfo has for them
+DISTORTIONS = {"none": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
+
+
 @dataclass(frozen=True)
 class Intrinsics:
-    """Pinhole camera without distortion, in pixels; the centre of the first pixel is (0, 0), as in CameraInfo.k."""
+    """A camera, in pixels; the centre of the first pixel is (0, 0), as in CameraInfo.k and CameraInfo.d.
+
+    A pinhole with a lens: ``distortion_model`` is one of DISTORTIONS, of which equidistant is a fisheye's.
+    """
 
     width: int
     height: int
@@ -37,6 +44,8 @@ class Intrinsics:
     fy: float
     cx: float
     cy: float
+    distortion_model: str = "none"
+    distortion: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -46,6 +55,17 @@ class Intrinsics:
         if self.fx <= 0 or self.fy <= 0:
             raise InputError(
                 f"focal lengths fx {self.fx:g}, fy {self.fy:g} must be positive; is the camera calibrated?"
+            )
+
+        sizes = DISTORTIONS.get(self.distortion_model)
+        if sizes is None:
+            raise InputError(
+                f"distortion model {self.distortion_model!r} is not known; known are {', '.join(DISTORTIONS)}"
+            )
+        if len(self.distortion) not in sizes or not all(math.isfinite(v) for v in self.distortion):
+            raise InputError(
+                f"distortion of {self.distortion_model} must be {' or '.join(map(str, sizes))} finite coefficients, "
+                f"not {list(self.distortion)}"
             )
 
     @classmethod
@@ -70,9 +90,33 @@ class Intrinsics:
     def scaled_to(self, width: int, height: int) -> Intrinsics:
         """The same camera read out at another resolution."""
         sx, sy = width / self.width, height / self.height
-        return Intrinsics(
-            width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
+        return replace(
+            self,
+            width=width,
+            height=height,
+            fx=self.fx * sx,
+            fy=self.fy * sy,
+            cx=(self.cx + 0.5) * sx - 0.5,
+            cy=(self.cy + 0.5) * sy - 0.5,
         )
+
+    def rays(self, pixels: Array) -> Array:
+        """Unit directions (K, 3), x ahead, y to the left, z up, in which the pixels (K, 2) look.
+
+        NaN where the distortion has no inverse, as in the corners of some fisheyes.
+        """
+        pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
+        matrix = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
+        coefficients = np.array(self.distortion or (0.0,) * 4)
+        if not len(pixels):
+            return np.zeros((0, 3))
+        if self.distortion_model == "equidistant":
+            right, down = cv2.fisheye.undistortPoints(pixels, matrix, coefficients)[:, 0].T
+            right, down = (np.where(np.abs(v) < 1e5, v, np.nan) for v in (right, down))
+        else:
+            right, down = cv2.undistortPoints(pixels, matrix, coefficients)[:, 0].T
+        ray = np.stack([np.ones_like(right), -right, -down], axis=-1)
+        return ray / np.linalg.norm(ray, axis=-1, keepdims=True)
 
 
 def resample(image: RGB, source: Intrinsics, target: Intrinsics) -> RGB:

@@ -66,13 +66,17 @@ class SpatialMemory:
         network, metadata = load_network(path, device)
         return cls(network, metadata["sha256"], hfov, device)
 
-    def set_camera(self, width: int, height: int, fx: float, fy: float, cx: float, cy: float) -> None:
-        """Intrinsics of the images to come, in pixels, as in ``CameraInfo.k`` or, of rectified images, ``p``.
+    def set_camera(self, camera: Intrinsics) -> None:
+        """The camera of the images to come, which may have another resolution, but not another aspect.
 
-        The images may have another resolution than ``width`` x ``height``, but not another aspect. Raises
-        ``ValueError`` for intrinsics that no camera has.
+        Raises ``ValueError`` for a camera with distortion: this network takes rectified images.
         """
-        self._camera = Intrinsics(width, height, fx, fy, cx, cy)
+        if any(camera.distortion):
+            raise InputError(
+                f"camera with {camera.distortion_model} distortion: rectify its images, as image_proc does, and give "
+                "the intrinsics of the rectified ones"
+            )
+        self._camera = camera
 
     def update(self, rgb: RGB, odom_pose: ArrayLike) -> None:
         """Fold one frame into the memory.

@@ -7,7 +7,6 @@ prints, plots and writes. All answers are in the robot's frame at the drive's la
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -65,7 +64,7 @@ def remember_and_ask(
     The camera's intrinsics are set from the bag where it has them. Raises BagError if no frame can be used.
     """
     if recording.camera is not None:
-        memory.set_camera(**dataclasses.asdict(recording.camera))
+        memory.set_camera(recording.camera)
     selector = KeyframeSelector(keyframes)
     skipped = 0
     undecodable: Counter[str] = Counter()

@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kinaema_ros import SpatialMemory, geometry
+from kinaema_ros import Intrinsics, SpatialMemory, geometry
 from kinaema_ros.errors import KinaemaError
 from kinaema_ros.memory import EmptyMemoryError
 from kinaema_ros.model.cell import MemoryState, follow
@@ -230,7 +230,7 @@ def test_other_cameras_see_the_same_places(drive, driven, hfov_deg, share):
 def test_camera_info_and_field_of_view_agree(drive):
     by_fov = SpatialMemory.from_checkpoint(CHECKPOINT, hfov=math.radians(90))
     by_info = SpatialMemory.from_checkpoint(CHECKPOINT, hfov=math.radians(60))
-    by_info.set_camera(320, 240, 160.0, 160.0, 159.5, 119.5)  # calibrated at another resolution
+    by_info.set_camera(Intrinsics(320, 240, 160.0, 160.0, 159.5, 119.5))  # calibrated at another resolution
     for memory in (by_fov, by_info):
         remember(memory, drive, frames=4)
     assert_same_poses(poses_of(by_fov, drive, 2), poses_of(by_info, drive, 2), 1e-5)
@@ -238,7 +238,7 @@ def test_camera_info_and_field_of_view_agree(drive):
 
 def test_an_image_of_another_aspect_than_the_camera_is_refused_with_both_sizes_and_the_remedy(drive):
     memory = SpatialMemory.from_checkpoint(CHECKPOINT)
-    memory.set_camera(640, 480, 320.0, 320.0, 319.5, 239.5)
+    memory.set_camera(Intrinsics(640, 480, 320.0, 320.0, 319.5, 239.5))
     wide = np.zeros((360, 640, 3), dtype=np.uint8)
     with pytest.raises(KinaemaError, match=r"640 x 360 pixels.* 640 x 480 .*call set_camera") as refused:
         memory.update(wide, (0, 0, 0))
@@ -249,7 +249,7 @@ def test_an_image_of_another_aspect_than_the_camera_is_refused_with_both_sizes_a
         memory.locate(wide)
     memory.locate(wide, hfov=math.pi / 2)
     memory.locate(drive.queries[0])
-    memory.set_camera(640, 360, 320.0, 320.0, 319.5, 179.5)
+    memory.set_camera(Intrinsics(640, 360, 320.0, 320.0, 319.5, 179.5))
     memory.update(wide, (0, 0, 0))
     assert memory.num_updates == 2
 
@@ -257,9 +257,11 @@ def test_an_image_of_another_aspect_than_the_camera_is_refused_with_both_sizes_a
 def test_an_impossible_camera_is_refused():
     with pytest.raises(ValueError, match="field of view"):
         SpatialMemory.from_checkpoint(CHECKPOINT, hfov=4.0)
-    memory = SpatialMemory.from_checkpoint(CHECKPOINT)
     with pytest.raises(ValueError, match="must be positive"):
-        memory.set_camera(640, 480, 0.0, 0.0, 320.0, 240.0)
+        Intrinsics(640, 480, 0.0, 0.0, 320.0, 240.0)
+    memory = SpatialMemory.from_checkpoint(CHECKPOINT)
+    with pytest.raises(ValueError, match=r"plumb_bob distortion: rectify"):
+        memory.set_camera(Intrinsics(640, 480, 500.0, 500.0, 320.0, 240.0, "plumb_bob", (0.1, 0.0, 0.0, 0.0)))
 
 
 def test_a_wrong_checkpoint_is_refused(tmp_path):

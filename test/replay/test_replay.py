@@ -22,6 +22,7 @@ from bag_support import (
 )
 
 from kinaema_ros import geometry
+from kinaema_ros.camera import Intrinsics
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.replay.bag import open_recording
@@ -42,8 +43,8 @@ class PhotoAlbum:
     def __init__(self):
         self.frames, self.poses, self.camera, self.hfovs = [], [], None, []
 
-    def set_camera(self, **intrinsics):
-        self.camera = intrinsics
+    def set_camera(self, camera):
+        self.camera = camera
 
     def update(self, rgb, odom_pose):
         self.frames.append(rgb)
@@ -212,7 +213,7 @@ def test_a_drive_of_which_no_picture_can_be_used_is_refused(tmp_path):
 def test_the_camera_of_the_bag_is_told_to_the_memory(drive_folder):
     memory = PhotoAlbum()
     replay(drive_folder, memory)
-    assert memory.camera == {"width": 160, "height": 120, "fx": 80.0, "fy": 80.0, "cx": 79.5, "cy": 59.5}
+    assert memory.camera == Intrinsics(160, 120, 80.0, 80.0, 79.5, 59.5)
 
 
 # -- pictures ----------------------------------------------------------------------------------------------

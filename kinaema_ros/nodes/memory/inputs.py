@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from pathlib import Path
@@ -256,7 +255,7 @@ class MemoryInputs:
                 return
             started = time.perf_counter()
             if camera != self.camera_in_use:
-                memory.set_camera(**dataclasses.asdict(camera))
+                memory.set_camera(camera)
                 self.camera_in_use = camera
                 self._monitor.camera(camera, source)
             memory.update(level(rgb, camera, mount), mount.camera_pose(memory_T_base))
