@@ -50,10 +50,14 @@ def hypotheses(config: TokenMemoryConfig, memory: TokenMemory, photo: Tokens) ->
     """The poses (not ranked) from which a photo of C tokens may have been taken."""
     limits = config.search
     used = (memory.count > 0).nonzero()[:, 0]
+    if not len(used):
+        return []
     votes = vote(limits, photo, memory.tokens.unpack(used, limits.vote_stored))
     index = used[votes.topk(min(limits.shortlist, len(votes))).indices]
     tokens = memory.tokens.unpack(index)
     matches = match(photo.descriptor, tokens.descriptor, config.tokens.min_similarity)
+    if not len(matches):
+        return []
     proposed = propose(config, memory, photo, index, tokens, matches)
     found = [verify(config, memory, photo, place, pose) for place, pose in proposed]
     return [hypothesis for hypothesis in found if hypothesis is not None]
@@ -95,9 +99,8 @@ def propose(
         group = rays(tokens, mine.place, mine.token, lead_T_place, height - height[lead])
         directions = photo.bearing[mine.view]
         located = group.located
-        if (
-            int(located.sum()) < limits.min_located
-        ):  # such as after turning on the spot: by the directions alone
+        # Nothing is located after turning on the spot: then the directions alone must do.
+        if int(located.sum()) < limits.min_located:
             located = torch.ones_like(located)
         start = search(group.points[located], directions[located], limits.tolerance, limits.iterations)
         if start is not None:

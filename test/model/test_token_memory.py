@@ -98,6 +98,10 @@ def test_a_photo_of_a_blank_wall_has_no_answer(room: Landmarks, known: TokenMemo
     )
 
 
+def test_an_empty_memory_has_no_answer(room: Landmarks) -> None:
+    assert hypotheses(CONFIG, TokenMemory.empty(CONFIG), room.view(circle()[0])) == []
+
+
 def test_distances_come_from_the_drive(room: Landmarks, known: TokenMemory) -> None:
     slots = (known.count > 0).nonzero()[:, 0]
     tokens = known.tokens.unpack(slots)
