@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -42,7 +40,6 @@ class Landmarks:
         height = torch.rand(number, generator=random) * 2.0 - 1.0
         self.points = torch.cat([(turn @ xy[..., None])[..., 0], height[:, None]], dim=-1)
         self.looks = F.normalize(torch.randn(number, dim, generator=random), dim=-1)
-        self._random = random
 
     def view(
         self,
@@ -61,18 +58,20 @@ class Landmarks:
         visible = (seen[:, 0] > 0.1) & (left.abs() < edge) & (up.abs() < edge)
         size, dim = config.tokens.view_tokens, config.tokens.dim
         index = visible.nonzero()[:size, 0]
-        noise = torch.randn(len(index), 3 + dim, generator=self._random)
+        random = torch.Generator().manual_seed(
+            hash((x, y, yaw))
+        )  # the same pose sees the same, whatever came before
+        noise = torch.randn(len(index), 3 + dim, generator=random)
         bearing = F.normalize(seen[index] + 0.002 * noise[:, :3], dim=-1)
         look = F.normalize(self.looks[index] + 0.05 * noise[:, 3:], dim=-1)
-        tokens = Tokens.empty((size,), dim)
-        count = len(index)
-        filled = replace(tokens)
-        filled.descriptor = torch.cat([look, tokens.descriptor[count:]])
-        filled.bearing = torch.cat([bearing, tokens.bearing[count:]])
-        filled.inverse_depth = torch.full((size,), config.tokens.prior_depth)
-        filled.depth_std = torch.full((size,), config.tokens.prior_depth_std)
-        filled.quality = torch.cat([torch.full((count,), 0.4), tokens.quality[count:]])
-        return filled
+        empty = Tokens.empty((size - len(index),), dim)
+        return Tokens(
+            torch.cat([look, empty.descriptor]),
+            torch.cat([bearing, empty.bearing]),
+            torch.full((size,), config.tokens.prior_depth),
+            torch.full((size,), config.tokens.prior_depth_std),
+            torch.cat([torch.full((len(index),), 0.4), empty.quality]),
+        )
 
 
 def circle(radius: float = 2.5, steps: int = 40, rounds: float = 1.0) -> np.ndarray:

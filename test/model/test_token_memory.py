@@ -131,7 +131,7 @@ def test_drift_is_corrected_by_old_places(room: Landmarks) -> None:
         return float(np.hypot(gap[0], gap[1]) + abs(gap[2]))
 
     assert off(alone) > 0.4
-    assert off(corrected) < 0.25 * off(alone)
+    assert off(corrected) < 0.35 * off(alone)
 
 
 def test_a_nodding_camera_is_levelled_and_a_level_one_stays_level(room: Landmarks) -> None:
