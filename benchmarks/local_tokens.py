@@ -1,7 +1,7 @@
 """The untrained memory of local tokens on a recording, until `kinaema replay` asks it.
 
     python benchmarks/local_tokens.py ../shared/data/gazebo_bookstore [--crop-hfov-deg 69] [--exact]
-    python benchmarks/local_tokens.py ../shared/data/gazebo_bookstore --queries ../shared/data/phone_bookstore --phone
+    python benchmarks/local_tokens.py ../shared/data/gazebo_bookstore --queries ../shared/data/phone_bookstore --query-hfov-deg 70
 
 Prints the median error, the shares within (0.25 m, 5 deg), (0.5 m, 10 deg), (1 m, 20 deg), (2 m, 30 deg), the share of
 which any hypothesis is within (1 m, 20 deg), and the AUROC of the score between seen and never-seen photos. Descriptors are
@@ -11,7 +11,6 @@ projected to the main axes of the drive's own; hypotheses are ranked by a hand-m
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import time
 from dataclasses import replace
@@ -23,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinaema_ros import geometry, metrics
-from kinaema_ros.camera import Intrinsics
+from kinaema_ros.camera import Intrinsics, photo_hfov
 from kinaema_ros.images import RGB, read_image
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.model import token_cell
@@ -34,6 +33,7 @@ from kinaema_ros.model.localise import Evidence, distinct, hypotheses
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 from kinaema_ros.replay.bag import open_recording
+from kinaema_ros.replay.queries import read_queries
 from kinaema_ros.training.pretrained import load_pretrained_features
 
 LEVELS = ((0.25, 5.0), (0.5, 10.0), (1.0, 20.0), (2.0, 30.0))
@@ -57,10 +57,7 @@ def tokens(points: Keypoints, camera: Intrinsics, pitch: float, axes: tuple[Tens
     """A view of the memory."""
     sizes = CONFIG.tokens
     mean, directions = axes
-    left, up = (
-        -(points.pixels - torch.tensor([camera.cx, camera.cy])) / torch.tensor([camera.fx, camera.fy])
-    ).T
-    ray = F.normalize(torch.stack([torch.ones_like(left), left, up], dim=-1), dim=-1)
+    ray = torch.from_numpy(camera.rays(points.pixels.numpy())).float()
     ray = ray @ tilt_rotation(torch.tensor([0.0, pitch])).mT
     missing = sizes.view_tokens - points.count
     empty = Tokens.empty((missing,), sizes.dim)
@@ -73,9 +70,9 @@ def tokens(points: Keypoints, camera: Intrinsics, pitch: float, axes: tuple[Tens
     )
 
 
-def score(evidence: Evidence, phone: bool) -> float:
+def score(evidence: Evidence, other_camera: bool) -> float:
     """How good a hypothesis is; weights by logistic regression on the bookstore."""
-    tilt = abs(evidence.roll) if phone else math.hypot(evidence.roll, evidence.pitch)
+    tilt = abs(evidence.roll) if other_camera else math.hypot(evidence.roll, evidence.pitch)
     return (
         0.375 * math.log(evidence.similarity + 0.3)
         + 2.66 * math.log(evidence.share + 0.01)
@@ -96,9 +93,7 @@ def main() -> None:
     parser.add_argument("--exact", action="store_true", help="true poses as odometry")
     parser.add_argument("--crop-hfov-deg", type=float)
     parser.add_argument("--crop-query-hfov-deg", type=float)
-    parser.add_argument(
-        "--phone", action="store_true", help="queries of another camera, with hfov_deg in the table"
-    )
+    parser.add_argument("--query-hfov-deg", type=float, help="of the longer side of photos by another camera")
     parser.add_argument("--pitch-deg", type=float, default=0.0)
     parser.add_argument("--every", type=int, default=1)
     arguments = parser.parse_args()
@@ -137,29 +132,28 @@ def main() -> None:
 
     folder = arguments.queries or arguments.drive
     best, any_right, scores, seen, query_ms = [], [], [], [], []
-    with (folder / "queries.csv").open() as stream:
-        rows = list(csv.DictReader(stream))[:: arguments.every]
-    for row in rows:
-        rgb = read_image(folder / "queries" / row["file"])
-        if arguments.phone:
-            focal = max(rgb.shape[:2]) / 2 / math.tan(math.radians(float(row["hfov_deg"])) / 2)
+    for query in read_queries(folder / "queries.csv")[:: arguments.every]:
+        rgb = read_image(query.path)
+        if arguments.query_hfov_deg:
             height, width = rgb.shape[:2]
-            camera = Intrinsics(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+            hfov = photo_hfov(width, height, math.radians(arguments.query_hfov_deg))
+            camera = Intrinsics.from_hfov(width, height, hfov)
         else:
             rgb, camera = crop(rgb, robot_camera, arguments.crop_query_hfov_deg or arguments.crop_hfov_deg)
-        photo = tokens(detect(rgb), camera, 0.0 if arguments.phone else pitch, axes)
+        photo = tokens(detect(rgb), camera, 0.0 if arguments.query_hfov_deg else pitch, axes)
         start = time.perf_counter()
         found = hypotheses(CONFIG, memory, photo)
         ranked = [
-            replace(hypothesis, score=score(hypothesis.evidence, arguments.phone)) for hypothesis in found
+            replace(hypothesis, score=score(hypothesis.evidence, bool(arguments.query_hfov_deg)))
+            for hypothesis in found
         ]
         ranked = distinct(CONFIG.search, sorted(ranked, key=lambda hypothesis: -hypothesis.score))
         query_ms.append(1e3 * (time.perf_counter() - start))
-        seen.append(row["seen"].lower() in ("1", "true"))
+        seen.append(query.seen)
         scores.append(ranked[0].score if ranked else -30.0)
         if not seen[-1]:
             continue
-        true = geometry.between(end, [float(row[name]) for name in ("x", "y", "yaw")])
+        true = geometry.between(end, query.pose)
         errors = [
             metrics.pose_errors(
                 geometry.between(memory.robot.numpy(), hypothesis.memory_T_photo.numpy()), true
