@@ -25,8 +25,6 @@ from kinaema_ros.images import RGB
 from kinaema_ros.settings import setting
 
 BLANK = 127  # what the camera did not see; the encoder's zero
-
-
 # Numbers of coefficients by the names that sensor_msgs/CameraInfo has for them
 DISTORTIONS = {"none": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 
@@ -105,11 +103,11 @@ class Intrinsics:
 
         NaN where the distortion has no inverse, as in the corners of some fisheyes.
         """
+        if not len(pixels):
+            return np.zeros((0, 3))
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
         matrix = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
         coefficients = np.array(self.distortion or (0.0,) * 4)
-        if not len(pixels):
-            return np.zeros((0, 3))
         if self.distortion_model == "equidistant":
             right, down = cv2.fisheye.undistortPoints(pixels, matrix, coefficients)[:, 0].T
             right, down = (np.where(np.abs(v) < 1e5, v, np.nan) for v in (right, down))

@@ -15,9 +15,9 @@ from torch import Tensor
 from kinaema_ros.model.camera_pose import CameraPose, Rays, refine, search, stack
 from kinaema_ros.model.config import SearchConfig, TokenMemoryConfig
 from kinaema_ros.model.matching import Matches, match, rays
-from kinaema_ros.model.se2 import between, compose
+from kinaema_ros.model.se2 import apart, between, compose
 from kinaema_ros.model.token_memory import TokenMemory
-from kinaema_ros.model.tokens import Tokens
+from kinaema_ros.model.tokens import Tokens, squares
 
 
 @dataclass
@@ -81,8 +81,7 @@ def propose(
     """Poses (place, camera in its frame) by the matches with ``tokens`` (P, M) of places ``index`` (P,), best first."""
     limits = config.search
     pose, height = memory.pose[index], memory.height[index]
-    gap = between(pose[:, None], pose[None])  # (P, P, 3)
-    distance, turn = torch.linalg.vector_norm(gap[..., :2], dim=-1), gap[..., 2].abs()
+    distance, turn = apart(pose[:, None], pose[None])  # (P, P)
     together = (distance < limits.group_distance) & (turn < limits.group_angle)
     beside = (distance < limits.group_distance / 3) & (turn < limits.group_angle / 2)
     strength = torch.zeros(len(index), device=index.device).index_add(
@@ -142,14 +141,15 @@ def verify(
     stored = rays(tokens, owner, token, place_T_other, memory.height[index] - memory.height[place])
     descriptor = tokens.descriptor[owner, token]
     low, high = extent(photo)
-    likely = inside(stored, pose, low - 0.2, high + 0.2)
+    expected, _ = stored.directions_from(pose.position[0], pose.rotation[0])
+    likely = inside(expected, low - 0.2, high + 0.2)
     stored, owner, descriptor = stored[likely], owner[likely], descriptor[likely]
     if len(owner) < limits.min_inliers:
         return None
     similarity = descriptor @ photo.descriptor.T  # (J, C)
     for radius in (limits.radius, 0.5 * limits.radius):
         expected, blur = stored.directions_from(pose.position[0], pose.rotation[0])
-        visible = inside(stored, pose, low, high) & (blur < 2.0 * radius)
+        visible = inside(expected, low, high) & (blur < 2.0 * radius)
         close = (expected @ photo.bearing.T > torch.cos(expected.new_tensor(radius))) & visible[:, None]
         allowed = torch.where(close, similarity, -1.0)
         best, view = allowed.max(1)
@@ -172,7 +172,8 @@ def verify(
     if int(fits.sum()) < limits.min_inliers:
         return None
     found = found.nonzero()[fits, 0]
-    visible = inside(stored, pose, low, high)
+    expected, _ = stored.directions_from(pose.position[0], pose.rotation[0])
+    visible = inside(expected, low, high)
     gain = torch.zeros_like(photo.quality).scatter_reduce(
         0, view[found], best[found] - limits.guided_similarity, "amax"
     )
@@ -188,8 +189,7 @@ def verify(
 
 def around(limits: SearchConfig, memory: TokenMemory, memory_T_photo: Tensor) -> Tensor:
     """The embeddings (J,) nearest to a pose, with about its heading."""
-    gap = between(memory_T_photo, memory.pose)
-    distance, turn = torch.linalg.vector_norm(gap[:, :2], dim=-1), gap[:, 2].abs()
+    distance, turn = apart(memory_T_photo, memory.pose)
     cost = torch.where((memory.count > 0) & (turn < limits.nearby_angle), distance + 0.7 * turn, torch.inf)
     nearest = cost.topk(min(limits.nearby, len(cost)), largest=False)
     return nearest.indices[nearest.values < limits.nearby_distance]
@@ -201,11 +201,10 @@ def extent(photo: Tokens) -> tuple[Tensor, Tensor]:
     return tangent.amin(0), tangent.amax(0)
 
 
-def inside(stored: Rays, pose: CameraPose, low: Tensor, high: Tensor) -> Tensor:
-    """Which tokens (J,) lie between these corners of the photo, seen from a pose."""
-    expected, _ = stored.directions_from(pose.position[0], pose.rotation[0])
-    tangent = _tangent(expected)
-    return (expected[:, 0] > 0.1) & ((tangent > low) & (tangent < high)).all(-1)
+def inside(direction: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Which directions (J, 3) in the camera's axes lie between these corners of the photo: (J,) bool."""
+    tangent = _tangent(direction)
+    return (direction[:, 0] > 0.1) & ((tangent > low) & (tangent < high)).all(-1)
 
 
 def _tangent(direction: Tensor) -> Tensor:
@@ -223,10 +222,7 @@ def evidence(
 ) -> Evidence:
     """Count what was found: gain (C,) of the photo's tokens; the places of the tokens to be seen, and of those found."""
     shown, hits = torch.bincount(visible, minlength=places), torch.bincount(found, minlength=places)
-    x, y, z = photo.bearing.unbind(-1)
-    square = torch.floor(torch.atan2(y, x) / limits.coverage_cell) * 4096 + torch.floor(
-        torch.asin(z.clamp(-1, 1)) / limits.coverage_cell
-    )
+    square = squares(photo.bearing, limits.coverage_cell)
     roll, pitch = pose.tilt[0].tolist()
     return Evidence(
         similarity=float(gain.sum()),
@@ -244,11 +240,10 @@ def distinct(limits: SearchConfig, ranked: list[Hypothesis]) -> list[Hypothesis]
     """Of hypotheses, the best first, those that are not nearly one of the better ones."""
     kept: list[Hypothesis] = []
     for hypothesis in ranked:
-        gaps = [between(other.memory_T_photo, hypothesis.memory_T_photo) for other in kept]
+        gaps = [apart(other.memory_T_photo, hypothesis.memory_T_photo) for other in kept]
         if all(
-            float(torch.linalg.vector_norm(gap[:2])) > limits.distinct_distance
-            or abs(float(gap[2])) > limits.distinct_angle
-            for gap in gaps
+            float(distance) > limits.distinct_distance or float(turn) > limits.distinct_angle
+            for distance, turn in gaps
         ):
             kept.append(hypothesis)
     return kept

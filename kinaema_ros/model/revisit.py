@@ -9,7 +9,7 @@ from kinaema_ros.model.camera_pose import refine, search
 from kinaema_ros.model.config import TokenMemoryConfig
 from kinaema_ros.model.matching import match, rays
 from kinaema_ros.model.pose_graph import LoopClosure
-from kinaema_ros.model.se2 import between, compose
+from kinaema_ros.model.se2 import apart, between, compose
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -45,12 +45,12 @@ def find_revisit(config: TokenMemoryConfig, memory: TokenMemory, view: Tokens) -
     covariance = pose.planar_covariance[0].double()
     variance = torch.stack([covariance[0, 0] + covariance[1, 1], covariance[2, 2]])
     place_T_robot = pose.planar[0].double()
-    off = between(between(memory.pose[place], memory.robot), place_T_robot)
+    off, turn = apart(between(memory.pose[place], memory.robot), place_T_robot)
     sure = (
         len(torch.unique(matches.view[fits])) >= limits.min_inliers
         and float(variance[0]) < limits.max_std**2
-        and float(torch.linalg.vector_norm(off[:2])) < limits.max_distance
-        and abs(float(off[2])) < limits.max_turn
+        and float(off) < limits.max_distance
+        and float(turn) < limits.max_turn
     )
     if not sure:
         return None
@@ -66,8 +66,7 @@ def find_revisit(config: TokenMemoryConfig, memory: TokenMemory, view: Tokens) -
 def candidates(config: TokenMemoryConfig, memory: TokenMemory) -> Tensor:
     """The embeddings (J,) around where odometry expects the robot that were not written lately, the nearest first."""
     limits = config.revisit
-    gap = between(memory.robot, memory.pose)
-    distance, turn = torch.linalg.vector_norm(gap[:, :2], dim=-1), gap[:, 2].abs()
+    distance, turn = apart(memory.robot, memory.pose)
     old = (memory.count > 0) & (memory.written < memory.updates - limits.min_age)
     near = old & (distance < limits.max_distance) & (turn < limits.max_angle)
     cost = torch.where(near, distance + turn, torch.inf)

@@ -38,6 +38,12 @@ def between(w_T_a: Tensor, w_T_b: Tensor) -> Tensor:
     return torch.stack([x, y, wrap_angle(turn)], dim=-1)
 
 
+def apart(w_T_a: Tensor, w_T_b: Tensor) -> tuple[Tensor, Tensor]:
+    """Metres (...) between two poses (..., 3), and radians (...) between their headings, neither with a sign."""
+    delta = difference(w_T_b, w_T_a)
+    return torch.linalg.vector_norm(delta[..., :2], dim=-1), delta[..., 2].abs()
+
+
 def inverse(a_T_b: Tensor) -> Tensor:
     """b_T_a, (..., 3)."""
     return between(a_T_b, torch.zeros_like(a_T_b))

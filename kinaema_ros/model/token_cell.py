@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinaema_ros.model import pose_graph
-from kinaema_ros.model.camera_pose import CameraPose, Rays, planar_rotation, refine, tilt_rotation
+from kinaema_ros.model.camera_pose import Rays, refine, tilt_rotation
 from kinaema_ros.model.config import TokenMemoryConfig, WindowConfig
 from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays, transfer
+from kinaema_ros.model.pose_graph import NONE
 from kinaema_ros.model.revisit import find_revisit
-from kinaema_ros.model.se2 import between, compose, wrap_angle
-from kinaema_ros.model.token_memory import NONE, TokenMemory
+from kinaema_ros.model.se2 import apart, between, compose, wrap_angle
+from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import MIN_QUALITY, Tokens, pack, spread
 
 
@@ -34,8 +35,7 @@ def update(config: TokenMemoryConfig, memory: TokenMemory, view: Tokens, odometr
     if config.revisit.enabled:
         loop = find_revisit(config, memory, view)
         if loop is not None:
-            sure = torch.ones(1, dtype=torch.bool, device=odometry.device)
-            memory = replace(memory, graph=pose_graph.add_loop(memory.graph, loop, sure))
+            memory = replace(memory, graph=pose_graph.add_loop(memory.graph, loop, loop.sure))
         if int(memory.updates) % config.pose_graph.optimise_every == 0:
             memory = settle(config, memory)
     return memory
@@ -104,7 +104,7 @@ def find_tilt(config: TokenMemoryConfig, last: Tensor, stored: Rays, seen: Tenso
     )
     level, free = (pose.chi2 < config.tokens.max_deviations**2).sum(-1).tolist()
     if free > limits.tilt_gain * level + limits.min_fit:
-        return torch.cat([_without_yaw(pose).tilt[1], pose.position[1, 2:]])
+        return torch.cat([pose.tilt[1], pose.position[1, 2:]])
     return torch.zeros_like(last) if level >= limits.min_level else last
 
 
@@ -114,10 +114,6 @@ def _tilt_prior(limits: WindowConfig, like: Tensor) -> Tensor:
     level = [limits.level_std, limits.level_std, *planar, limits.rise_std]
     free = [limits.tilt_std, limits.tilt_std, *planar, limits.height_std]
     return torch.diag_embed(torch.tensor([level, free], dtype=like.dtype, device=like.device) ** -2)
-
-
-def _without_yaw(pose: CameraPose) -> CameraPose:
-    return replace(pose, rotation=planar_rotation(-pose.planar[:, 2]) @ pose.rotation)
 
 
 def triangulate(
@@ -182,16 +178,14 @@ def close_oldest(config: TokenMemoryConfig, memory: TokenMemory) -> TokenMemory:
     leaving = memory.window_slot.index_put((oldest,), torch.full_like(memory.window_slot[oldest], NONE))
     memory = replace(memory, window_slot=leaving)
     limits = config.fold
-    gap = between(memory.pose[slot], memory.pose)
-    distance = torch.linalg.vector_norm(gap[:, :2], dim=-1) / limits.max_distance
-    turn = gap[:, 2].abs() / limits.max_angle
+    distance, turn = apart(memory.pose[slot], memory.pose)
+    distance, turn = distance / limits.max_distance, turn / limits.max_angle
     near = memory.closed & (distance < 1) & (turn < 1)
     near[slot] = False
     if not near.any():
         return memory
-    return fold(
-        config, memory, slot, int(torch.where(near, distance + turn, torch.inf).argmin()), limits.min_matches
-    )
+    nearest = int(torch.where(near, distance + turn, torch.inf).argmin())
+    return fold(config, memory, slot, nearest, limits.min_matches)
 
 
 def _oldest(config: TokenMemoryConfig, memory: TokenMemory) -> Tensor:

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from kinaema_ros.model.config import TokenMemoryConfig
-from kinaema_ros.model.pose_graph import PoseGraph
+from kinaema_ros.model.pose_graph import NONE, PoseGraph
 from kinaema_ros.model.tokens import PackedTokens
-
-NONE = -1  # no embedding
 
 
 @dataclass
@@ -58,7 +56,7 @@ class TokenMemory:
             graph=PoseGraph.empty(config.pose_graph, n, 1, device),
         )
 
-    def to_dict(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, such as "tokens.quality"."""
         parts: dict[str, Tensor] = {}
         for field in fields(self):
@@ -70,8 +68,8 @@ class TokenMemory:
         return parts
 
     @staticmethod
-    def from_dict(parts: dict[str, Tensor]) -> TokenMemory:
-        """The reverse of ``to_dict``."""
+    def from_tensors(parts: dict[str, Tensor]) -> TokenMemory:
+        """The reverse of ``tensors``."""
         groups = {"tokens": PackedTokens, "window": PackedTokens, "graph": PoseGraph}
         values = {name: value for name, value in parts.items() if "." not in name}
         nested = {
@@ -83,7 +81,7 @@ class TokenMemory:
     @property
     def num_bytes(self) -> int:
         """Size of all tensors."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.to_dict().values())
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors().values())
 
     @property
     def viewed(self) -> Tensor:

@@ -97,16 +97,26 @@ class PackedTokens:
         ))  # fmt: skip
 
 
+def angles(bearing: Tensor) -> Tensor:
+    """Azimuth to the left and elevation (..., 2) of directions (..., 3), radians."""
+    x, y, z = bearing.unbind(-1)
+    return torch.stack([torch.atan2(y, x), torch.asin(z.clamp(-1.0, 1.0))], dim=-1)
+
+
+def squares(bearing: Tensor, cell: float) -> Tensor:
+    """A number (...) for the square of ``cell`` radians in which each direction (..., 3) lies."""
+    azimuth, elevation = torch.floor(angles(bearing) / cell).unbind(-1)
+    return azimuth * 4096 + elevation
+
+
 def pack(tokens: Tokens) -> PackedTokens:
     """Tokens (N, M) in a quarter of the bytes, to within a sixteenth of a descriptor's range and 1e-4 rad."""
     # A component of a random unit vector has a deviation of 1 / sqrt(D): the levels reach to 2.5 of them.
     step = 5.0 / (LEVELS - 1) / math.sqrt(tokens.descriptor.shape[-1])
     levels = (tokens.descriptor / step + (LEVELS - 1) / 2).round().clamp(0, LEVELS - 1).to(torch.uint8)
-    x, y, z = tokens.bearing.unbind(-1)
-    angles = torch.stack([torch.atan2(y, x), torch.asin(z.clamp(-1.0, 1.0))], dim=-1) / ANGLE_UNIT
     return PackedTokens(
         levels[..., 0::2] | (levels[..., 1::2] << 4),
-        angles.round().clamp(-32768, 32767).to(torch.int16),
+        (angles(tokens.bearing) / ANGLE_UNIT).round().clamp(-32768, 32767).to(torch.int16),
         tokens.inverse_depth.half(),
         tokens.depth_std.half(),
         (tokens.quality * 255.0).ceil().clamp(0, 255).to(torch.uint8),
@@ -115,8 +125,7 @@ def pack(tokens: Tokens) -> PackedTokens:
 
 def spread(tokens: Tokens, number: int, cell: float) -> Tensor:
     """Which ``number`` tokens (..., number) to keep: the best of each square of ``cell`` radians before all others."""
-    x, y, z = tokens.bearing.unbind(-1)
-    square = torch.floor(torch.atan2(y, x) / cell) * 4096 + torch.floor(torch.asin(z.clamp(-1, 1)) / cell)
+    square = squares(tokens.bearing, cell)
     order = tokens.quality.argsort(dim=-1, descending=True, stable=True)
     by_square = square.gather(-1, order).argsort(dim=-1, stable=True)  # within a square the best come first
     order = order.gather(-1, by_square)

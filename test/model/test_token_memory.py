@@ -168,15 +168,15 @@ def test_a_place_seen_again_takes_no_more_room(room: Landmarks) -> None:
 
 
 def test_an_update_leaves_the_old_state_as_it_was(room: Landmarks, known: TokenMemory) -> None:
-    before = {name: tensor.clone() for name, tensor in known.to_dict().items()}
+    before = {name: tensor.clone() for name, tensor in known.tensors().items()}
     token_cell.update(CONFIG, known, room.view(circle()[3]), known.odometry + 0.2)
-    for name, tensor in known.to_dict().items():
+    for name, tensor in known.tensors().items():
         torch.testing.assert_close(tensor, before[name], msg=name)
 
 
 def test_a_memory_of_tensors_is_the_same_memory(known: TokenMemory) -> None:
-    again = TokenMemory.from_dict(known.to_dict())
-    assert again.to_dict().keys() == known.to_dict().keys()
+    again = TokenMemory.from_tensors(known.tensors())
+    assert again.tensors().keys() == known.tensors().keys()
     assert again.num_bytes == known.num_bytes
     torch.testing.assert_close(again.tokens.descriptor, known.tokens.descriptor)
     torch.testing.assert_close(again.graph.tail, known.graph.tail)
