@@ -25,9 +25,9 @@ from kinaema_ros import geometry, metrics
 from kinaema_ros.camera import Intrinsics, photo_hfov
 from kinaema_ros.images import RGB, read_image
 from kinaema_ros.keyframes import KeyframeSelector
-from kinaema_ros.model import token_cell
+from kinaema_ros.model import cell
 from kinaema_ros.model.camera_pose import tilt_rotation
-from kinaema_ros.model.config import TokenMemoryConfig
+from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.local_features import Keypoints, LocalFeatures
 from kinaema_ros.model.localise import Evidence, distinct, hypotheses
 from kinaema_ros.model.token_memory import TokenMemory
@@ -37,7 +37,7 @@ from kinaema_ros.replay.queries import read_queries
 from kinaema_ros.training.pretrained import load_pretrained_features
 
 LEVELS = ((0.25, 5.0), (0.5, 10.0), (1.0, 20.0), (2.0, 30.0))
-CONFIG = TokenMemoryConfig()
+CONFIG = KinaemaConfig()
 
 
 def crop(rgb: RGB, camera: Intrinsics, hfov_deg: float | None) -> tuple[RGB, Intrinsics]:
@@ -126,7 +126,7 @@ def main() -> None:
     for points, camera, odometry, _ in views:
         view = tokens(points, camera, pitch, axes)
         start = time.perf_counter()
-        memory = token_cell.update(CONFIG, memory, view, torch.from_numpy(odometry))
+        memory = cell.update(CONFIG, memory, view, torch.from_numpy(odometry))
         update_ms.append(1e3 * (time.perf_counter() - start))
     end = views[-1][3]
 

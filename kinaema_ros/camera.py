@@ -1,18 +1,19 @@
-"""Cameras: intrinsics, resampling to the network's canonical camera, and the mount on the robot.
+"""Cameras: intrinsics with a lens, and the mount on the robot.
 
-The memory knows one camera: level, at the origin of the frame whose poses it is given. So the node gives it
-the camera's planar pose instead of the base's, turns tilted images level, and takes the answer back:
+The memory is about the camera: its planar pose goes in instead of the base's, its tokens are turned level, and the answer
+is taken back:
 
     memory_T_camera = memory_T_base * base_T_camera                   (update)
-    memory_T_query_base = memory_T_query_camera * base_T_camera^-1    (locate)
+    memory_T_query_base = memory_T_query_camera * base_T_camera^-1    (locate, of a photo by the same camera)
 
-The answer is then the pose that the robot's base must have for its camera to see the photo, whatever offset
-or heading the camera has.
+The answer is then the pose that the robot's base must have for its camera to see the photo, whatever offset or heading
+the camera has. A photo by another camera is answered with that camera's own planar pose.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -24,7 +25,6 @@ from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
 from kinaema_ros.settings import setting
 
-BLANK = 127  # what the camera did not see; the encoder's zero
 # Numbers of coefficients by the names that sensor_msgs/CameraInfo has for them
 DISTORTIONS = {"none": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 
@@ -76,6 +76,29 @@ class Intrinsics:
         f = width / 2 / math.tan(hfov / 2)
         return cls(width, height, f, f, (width - 1) / 2, (height - 1) / 2)
 
+    @classmethod
+    def from_camera_info(
+        cls,
+        width: int,
+        height: int,
+        k: Sequence[float],
+        d: Sequence[float],
+        distortion_model: str,
+        p: Sequence[float],
+        rectified: bool,
+    ) -> Intrinsics:
+        """Of the images that a sensor_msgs/CameraInfo with these fields belongs to, which may be rectified ones.
+
+        Of a rectified image P counts, of a raw one K and D, by the comments of CameraInfo. ``InputError`` for a camera
+        that was never calibrated (zeros), or a distortion that is not known.
+        """
+        if rectified and p[0] > 0.0:
+            return cls(width, height, p[0], p[5], p[2], p[6])
+        lens = tuple(float(value) for value in d)
+        if rectified or not any(lens):
+            return cls(width, height, k[0], k[4], k[2], k[5])
+        return cls(width, height, k[0], k[4], k[2], k[5], distortion_model, lens)
+
     @property
     def hfov(self) -> float:
         """Horizontal field of view in radians, of a camera whose optical axis is in the middle."""
@@ -117,31 +140,6 @@ class Intrinsics:
         return ray / np.linalg.norm(ray, axis=-1, keepdims=True)
 
 
-def resample(image: RGB, source: Intrinsics, target: Intrinsics) -> RGB:
-    """What the target camera would have seen: (H, W, 3) -> (target.height, target.width, 3) uint8.
-
-    Rays beyond the source's field of view are blank. Shrinks by area averaging first, so that fine texture does
-    not alias.
-    """
-    shrink = min(source.fx / target.fx, source.fy / target.fy)
-    if shrink > 1.0:
-        width, height = max(1, round(source.width / shrink)), max(1, round(source.height / shrink))
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        source = source.scaled_to(width, height)
-    if source == target:
-        return image
-    sx, sy = source.fx / target.fx, source.fy / target.fy
-    to_source = np.array([[sx, 0, source.cx - sx * target.cx], [0, sy, source.cy - sy * target.cy]])
-    return cv2.warpAffine(  # type: ignore[return-value]
-        image,
-        to_source,
-        (target.width, target.height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(BLANK, BLANK, BLANK),
-    )
-
-
 @dataclass(frozen=True)
 class Mount:
     """Pose of the camera on the base: metres; radians, REP 103 (yaw > 0: left, pitch > 0: down).
@@ -151,6 +149,7 @@ class Mount:
 
     x: float = setting(0.0, "Camera ahead of the base's origin (m)", low=-5.0, high=5.0)
     y: float = setting(0.0, "Camera left of the base's origin (m)", low=-5.0, high=5.0)
+    z: float = setting(0.0, "Camera above the base's origin (m)", low=-1.0, high=5.0)
     yaw: float = setting(
         0.0, "Heading of the camera on the base, positive to the left (rad)", low=-math.pi, high=math.pi
     )
@@ -187,7 +186,8 @@ class Mount:
         left = np.array([-math.sin(yaw), math.cos(yaw), 0.0])
         up = np.cross(forward, left)
         roll = math.atan2(float(-right @ up), float(-right @ left))
-        return cls(float(translation[0]), float(translation[1]), yaw, pitch, roll)
+        x, y, z = (float(v) for v in translation)
+        return cls(x, y, z, yaw, pitch, roll)
 
 
 def optical_quaternion(yaw: float, pitch: float) -> tuple[float, float, float, float]:
@@ -198,28 +198,20 @@ def optical_quaternion(yaw: float, pitch: float) -> tuple[float, float, float, f
     return (-w + x - y - z) / 2, (w + x + y - z) / 2, (-w + x + y + z) / 2, (w + x - y + z) / 2
 
 
-def level(rgb: RGB, camera: Intrinsics, mount: Mount) -> RGB:
-    """The image that the same camera would take without pitch and roll; blank where it saw nothing.
+def crop(rgb: RGB, camera: Intrinsics, hfov: float, vfov: float | None = None) -> tuple[RGB, Intrinsics]:
+    """The middle of an image of ``camera``, and the camera that would have taken it.
 
-    A pure rotation moves pixels by the homography K R K^-1, whatever the depth (Hartley, Zisserman, "Multiple
-    view geometry in computer vision", 2nd edition, section 8.4.2).
+    hfov, vfov: radians across and, if not of the image's own aspect, down. What the image does not have is not there.
     """
-    if mount.pitch == 0.0 and mount.roll == 0.0:
-        return rgb
-    cp, sp, cr, sr = math.cos(mount.pitch), math.sin(mount.pitch), math.cos(mount.roll), math.sin(mount.roll)
-    # level_T_tilted in optical axes (x right, y down, z forward): roll about z first, then pitch about x.
-    roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    pitch = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
-    k = np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
-    turned = cv2.warpPerspective(
-        rgb,
-        k @ pitch @ roll @ np.linalg.inv(k),
-        (rgb.shape[1], rgb.shape[0]),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(BLANK, BLANK, BLANK),
-    )
-    return turned.astype(np.uint8, copy=False)
+    height, width = rgb.shape[:2]
+    camera = camera.scaled_to(width, height)
+    half_width = min(width // 2, round(camera.fx * math.tan(hfov / 2.0)))
+    down = half_width * height / width if vfov is None else camera.fy * math.tan(vfov / 2.0)
+    half_height = max(1, min(height // 2, round(down)))
+    x, y = width // 2 - half_width, height // 2 - half_height
+    part = np.ascontiguousarray(rgb[y : y + 2 * half_height, x : x + 2 * half_width])
+    size = part.shape[1], part.shape[0]
+    return part, replace(camera, width=size[0], height=size[1], cx=camera.cx - x, cy=camera.cy - y)
 
 
 def photo_hfov(width: int, height: int, long_side: float) -> float:
@@ -230,3 +222,8 @@ def photo_hfov(width: int, height: int, long_side: float) -> float:
     if width >= height:
         return long_side
     return 2.0 * math.atan(math.tan(long_side / 2.0) * width / height)
+
+
+def is_rectified_topic(image_topic: str) -> bool:
+    """Whether images of this topic are rectified by the convention of image_proc, such as image_rect_color."""
+    return "rect" in image_topic.removesuffix("/compressed").rpartition("/")[2]

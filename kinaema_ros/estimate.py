@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,6 +11,18 @@ from numpy.typing import ArrayLike
 from kinaema_ros.geometry import Array
 
 Pose = tuple[float, float, float]
+Moved = Callable[
+    [Array, Array], tuple[Array, Array]
+]  # a pose (3,) and its covariance (3, 3) in another frame
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another place that looks like the photo's."""
+
+    pose: Pose
+    covariance: Array  # (3, 3)
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -21,10 +34,23 @@ class Estimate:
     )
     covariance: Array  # (3, 3) of (x, y, yaw), in the frame of `pose`
     seen: float  # probability in [0, 1] that the place is in memory
+    confidence: float  # probability that `pose` is within 1 m and 20 degrees of the truth, at most `seen`
+    alternatives: tuple[
+        Alternative, ...
+    ] = ()  # the next best distinct places, best first; in the frame of `pose`
     num_updates: int = 0  # frames in memory when the question was answered
     odom_pose: Pose | None = None  # `SpatialMemory` only: the same viewpoint in the odom frame
     frame_id: str = ""  # nodes and their clients only: the frame of `pose`
     stamp_ns: int = 0  # nodes and their clients only: when the robot was where `pose` takes it to be
+
+    def moved(self, to: Moved) -> Estimate:
+        """The same answer in another frame: ``to`` is asked for each pose and covariance."""
+        pose, covariance = to(np.array(self.pose), self.covariance)
+        others = []
+        for other in self.alternatives:
+            its_pose, its_covariance = to(np.array(other.pose), other.covariance)
+            others.append(Alternative(as_pose(its_pose), its_covariance, other.confidence))
+        return replace(self, pose=as_pose(pose), covariance=covariance, alternatives=tuple(others))
 
 
 def as_pose(pose: ArrayLike) -> Pose:

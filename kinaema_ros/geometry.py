@@ -117,3 +117,22 @@ def checked_yaw(x: float, y: float, z: float, w: float) -> float:
 def quaternion_from_yaw(yaw: float) -> tuple[float, float, float, float]:
     """Unit quaternion (x, y, z, w) of a rotation by ``yaw`` about +z."""
     return 0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2))
+
+
+def multiply_quaternions(a: ArrayLike, b: ArrayLike) -> Array:
+    """The rotation b, then a: quaternions (4,) x, y, z, w."""
+    (ax, ay, az, aw), (bx, by, bz, bw) = np.asarray(a, float), np.asarray(b, float)
+    return np.array([
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+        aw * bw - ax * bx - ay * by - az * bz,
+    ])  # fmt: skip
+
+
+def rotate_by_quaternion(q: ArrayLike, v: ArrayLike) -> Array:
+    """A vector (3,) turned by a unit quaternion (4,) x, y, z, w."""
+    x, y, z, w = np.asarray(q, float)
+    conjugate = np.array([-x, -y, -z, w])
+    turned = multiply_quaternions(multiply_quaternions(q, np.append(np.asarray(v, float), 0.0)), conjugate)
+    return turned[:3]

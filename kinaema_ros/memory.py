@@ -9,19 +9,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from kinaema_ros import geometry
-from kinaema_ros.camera import Intrinsics, resample
+from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import InputError, KinaemaError
-from kinaema_ros.estimate import Estimate, as_pose
+from kinaema_ros.estimate import Alternative, Estimate, as_pose
+from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
-from kinaema_ros.model.cell import MemoryState
+from kinaema_ros.model.answer import Answer
 from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_tensors, write_tensors
 from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.token_memory import TokenMemory
+from kinaema_ros.model.tokens import Tokens
 
 STATE_FORMAT = "kinaema-memory"
-STATE_VERSION = 3
+STATE_VERSION = 4
+HFOV = math.radians(90.0)  # of a camera that nobody has described
+MIN_SIDE = 32  # pixels of an image
+MAX_ALTERNATIVES = 3
 MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
 
 
@@ -33,8 +38,8 @@ class SpatialMemory:
     """A fixed-size memory of the places a robot has seen, after Kinaema (arXiv 2510.20261).
 
     ``update`` and ``locate`` may be called from different threads: a query reads the memory as it stood when the
-    query began and never waits for an update. Images are RGB, rectified, from any camera with 60 to 110 degrees
-    of horizontal field of view.
+    query began and never waits for an update. Images are RGB, of any size and aspect, from any pinhole or fisheye camera
+    of 45 to 120 degrees across, rectified or not.
     """
 
     def __init__(
@@ -44,19 +49,16 @@ class SpatialMemory:
         hfov: float | None = None,
         device: torch.device | str = "cpu",
     ):
-        """``hfov``: the camera's horizontal field of view in radians; None: that of the canonical camera."""
+        """``hfov``: the camera's horizontal field of view in radians until ``set_camera``; None: 90 degrees."""
         self._network = network.to(device).eval()
         self._device = torch.device(device)
         self._hash = checkpoint_hash
-        config = network.config
-        self._canonical = Intrinsics.from_hfov(
-            config.image_width, config.image_height, math.radians(config.hfov_deg)
-        )
-        self._hfov = math.radians(config.hfov_deg) if hfov is None else hfov
+        self._hfov = HFOV if hfov is None else hfov
         Intrinsics.from_hfov(1, 1, self._hfov)  # refuses an impossible field of view now
         self._camera: Intrinsics | None = None
+        self._mount = Mount()
         self._writing = threading.Lock()
-        self._state = MemoryState.empty(config, device=self._device)
+        self._state = TokenMemory.empty(network.config, self._device)
 
     @classmethod
     def from_checkpoint(
@@ -66,17 +68,12 @@ class SpatialMemory:
         network, metadata = load_network(path, device)
         return cls(network, metadata["sha256"], hfov, device)
 
-    def set_camera(self, camera: Intrinsics) -> None:
-        """The camera of the images to come, which may have another resolution, but not another aspect.
+    def set_camera(self, camera: Intrinsics, mount: Mount | None = None) -> None:
+        """The camera of the images to come, with its lens, and where it is on the robot (None: at its origin, level).
 
-        Raises ``ValueError`` for a camera with distortion: this network takes rectified images.
+        Images may have another resolution than the camera, but not another aspect.
         """
-        if any(camera.distortion):
-            raise InputError(
-                f"camera with {camera.distortion_model} distortion: rectify its images, as image_proc does, and give "
-                "the intrinsics of the rectified ones"
-            )
-        self._camera = camera
+        self._camera, self._mount = camera, mount or Mount()
 
     def update(self, rgb: RGB, odom_pose: ArrayLike) -> None:
         """Fold one frame into the memory.
@@ -86,39 +83,50 @@ class SpatialMemory:
         ``ValueError`` and changes nothing if either is not usable, or if the image has another aspect than the
         camera of ``set_camera``.
         """
-        odometry = self._checked_pose(odom_pose)
+        mount = self._mount  # once: another thread may set another one
+        odometry = torch.from_numpy(mount.camera_pose(_checked_pose(odom_pose))).to(self._device)
         with torch.inference_mode(), self._writing:
-            features = self._encode(rgb, None)
-            self._state = self._network.update(self._state, features, odometry)
+            view = self._view(rgb, self._own_camera(rgb), mount)
+            self._state = self._network.update(self._state, view, odometry, mount.z)
 
-    def locate(self, query_rgb: RGB, hfov: float | None = None) -> Estimate:
-        """Where was the robot when it would have seen this?
+    def locate(self, query_rgb: RGB, hfov: float | None = None, camera: Intrinsics | None = None) -> Estimate:
+        """Where was this photo taken?
 
-        query_rgb: (H, W, 3) uint8; ``hfov``, its horizontal field of view in radians, if it was taken by another
-        camera than the robot's. Raises ``EmptyMemoryError`` before the first update and ``ValueError`` for an image
-        that is not usable, or that without ``hfov`` has another aspect than the camera of ``set_camera``.
+        query_rgb: (H, W, 3) uint8. A photo by the robot's own camera is answered with where the robot was. For one that
+        another camera took give its ``camera``, or ``hfov``, its horizontal field of view in radians: the answer is then
+        the ground pose from where it was taken, whatever its height and tilt. Raises ``EmptyMemoryError`` before the
+        first update and ``ValueError`` for an image that is not usable, or that without either has another aspect than
+        the camera of ``set_camera``.
         """
-        state = self._state  # a snapshot: an update replaces the state, it never changes it
-        if int(state.updates[0]) == 0:
+        state, mount = (
+            self._state,
+            self._mount,
+        )  # a snapshot: an update replaces the state, it never changes it
+        if int(state.updates) == 0:
             raise EmptyMemoryError("the memory is empty: drive the robot (update) before asking")
+        height, width = _checked_image(query_rgb).shape[:2]
+        if camera is None and hfov is not None:
+            camera = Intrinsics.from_hfov(width, height, hfov)
+        same = camera is None
         with torch.inference_mode():
-            answer = self._network.query(state, self._encode(query_rgb, hfov)[None])
-        robot_T_query = answer.pose[0, 0].double().cpu().numpy()
-        assert answer.std is not None
-        position_std, yaw_std = answer.std[0, 0].tolist()
-        odom_pose = geometry.compose(state.odometry[0].cpu().numpy(), robot_T_query)
+            photo = self._view(query_rgb, camera or self._own_camera(query_rgb), mount if same else None)
+            answers = self._network.locate(state, photo, mount.z if same else None)
+        best, *others = [_of_robot(answer, mount, same) for answer in answers[: 1 + MAX_ALTERNATIVES]]
+        odom_T_robot = geometry.compose(state.odometry.cpu().numpy(), geometry.inverse(mount.planar))
         return Estimate(
-            pose=as_pose(robot_T_query),
-            covariance=np.diag([position_std**2, position_std**2, yaw_std**2]),
-            seen=float(answer.seen[0, 0]),
-            odom_pose=as_pose(odom_pose),
-            num_updates=int(state.updates[0]),
+            pose=best.pose,
+            covariance=best.covariance,
+            seen=answers[0].seen,
+            confidence=best.confidence,
+            alternatives=tuple(others),
+            odom_pose=as_pose(geometry.compose(odom_T_robot, best.pose)),
+            num_updates=int(state.updates),
         )
 
     def reset(self) -> None:
         """Forget everything."""
         with self._writing:
-            self._state = MemoryState.empty(self._network.config, device=self._device)
+            self._state = TokenMemory.empty(self._network.config, self._device)
 
     @property
     def state_bytes(self) -> int:
@@ -128,7 +136,7 @@ class SpatialMemory:
     @property
     def num_updates(self) -> int:
         """Frames folded in since the last ``reset``, those of a loaded memory included."""
-        return int(self._state.updates[0])
+        return int(self._state.updates)
 
     @property
     def device(self) -> torch.device:
@@ -156,40 +164,52 @@ class SpatialMemory:
             if tensor is None or tensor.shape != expected.shape or tensor.dtype != expected.dtype:
                 raise CheckpointError(f"{path}: '{name}' is missing or has another shape than this network's")
         with self._writing:
-            self._state = MemoryState.from_tensors({n: t.to(self._device) for n, t in tensors.items()})
+            self._state = TokenMemory.from_tensors({n: t.to(self._device) for n, t in tensors.items()})
 
-    def _checked_pose(self, odom_pose: ArrayLike) -> Tensor:
-        pose = np.asarray(odom_pose, dtype=np.float64)
-        if pose.shape != (3,):
-            raise InputError(f"odometry pose of shape {pose.shape}: it must be (x, y, yaw)")
-        if not np.isfinite(pose).all() or np.abs(pose[:2]).max() > MAX_COORDINATE:
-            raise InputError(f"odometry pose {pose.tolist()} is not finite or beyond 10,000 km")
-        return torch.from_numpy(pose)[None].to(self._device)
-
-    def _encode(self, rgb: RGB, hfov: float | None) -> Tensor:
-        """Features (1, FEATURE_DIM) of an image of any camera."""
-        rgb = np.asarray(rgb)
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-            raise InputError(
-                f"image of shape {rgb.shape} and type {rgb.dtype}: it must be (H, W, 3) uint8 RGB"
-            )
-        height, width = rgb.shape[:2]
-        if height < 8 or width < 8:
-            raise InputError(f"image of {width} x {height} pixels: it must be at least 8 x 8")
-        image = resample(rgb, self._intrinsics(width, height, hfov), self._canonical)
-        tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-        return self._network.trunk(tensor.to(self._device))
-
-    def _intrinsics(self, width: int, height: int, hfov: float | None) -> Intrinsics:
+    def _own_camera(self, rgb: RGB) -> Intrinsics:
+        """The robot's camera at the image's resolution."""
+        height, width = _checked_image(rgb).shape[:2]
         camera = self._camera
-        if hfov is not None:
-            return Intrinsics.from_hfov(width, height, hfov)
         if camera is None:
             return Intrinsics.from_hfov(width, height, self._hfov)
         if not camera.has_aspect(width, height):
             raise InputError(
                 f"image of {width} x {height} pixels: another aspect than the {camera.width} x {camera.height} "
                 "of set_camera. For the robot's own images call set_camera with their intrinsics; for a photo "
-                "that another camera took, pass its hfov to locate"
+                "that another camera took, pass its hfov or camera to locate"
             )
-        return camera.scaled_to(width, height)  # the robot's camera, perhaps at another resolution
+        return camera
+
+    def _view(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tokens:
+        tensor = torch.from_numpy(np.ascontiguousarray(_checked_image(rgb))).to(self._device)
+        return self._network.view(tensor, camera, mount)
+
+
+def _of_robot(answer: Answer, mount: Mount, same_camera: bool) -> Alternative:
+    """The answer for the robot's base instead of its camera, in the frame of the base."""
+    assert answer.covariance is not None
+    pose = geometry.compose(mount.planar, answer.pose.cpu().numpy())
+    covariance = geometry.rotate_covariance(answer.covariance.cpu().numpy(), mount.yaw)
+    if same_camera:
+        pose, covariance = mount.base_pose(pose, covariance)
+    return Alternative(as_pose(pose), covariance, answer.confidence)
+
+
+def _checked_pose(odom_pose: ArrayLike) -> Array:
+    pose = np.asarray(odom_pose, dtype=np.float64)
+    if pose.shape != (3,):
+        raise InputError(f"odometry pose of shape {pose.shape}: it must be (x, y, yaw)")
+    if not np.isfinite(pose).all() or np.abs(pose[:2]).max() > MAX_COORDINATE:
+        raise InputError(f"odometry pose {pose.tolist()} is not finite or beyond 10,000 km")
+    return pose
+
+
+def _checked_image(rgb: RGB) -> RGB:
+    rgb = np.asarray(rgb)
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise InputError(f"image of shape {rgb.shape} and type {rgb.dtype}: it must be (H, W, 3) uint8 RGB")
+    if min(rgb.shape[:2]) < MIN_SIDE:
+        raise InputError(
+            f"image of {rgb.shape[1]} x {rgb.shape[0]} pixels: it must be at least {MIN_SIDE} x {MIN_SIDE}"
+        )
+    return rgb

@@ -15,12 +15,17 @@ from kinaema_ros import geometry
 from kinaema_ros.geometry import Array
 
 SUCCESS_DISTANCE = 1.0  # metres from a photo's viewpoint within which a robot that stopped has reached it
+# Below either of these an answer is refused, unless a caller says otherwise.
+MIN_SEEN, MIN_CONFIDENCE = 0.5, 0.5
+CONFIDENT, RIGHT = 0.8, (1.0, math.radians(20.0))  # of a confidence; of an answer: metres and radians
 # The levels of accuracy that are reported everywhere: key -> (metres, radians), both to be met.
 ACCURACY_LEVELS = {
+    "acc_0.25m_5deg": (0.25, math.radians(5.0)),
     "acc_0.5m_10deg": (0.5, math.radians(10.0)),
     "acc_1m_20deg": (1.0, math.radians(20.0)),
     "acc_2m_30deg": (2.0, math.radians(30.0)),
 }
+ACCURACY_NAMES = tuple(f"{m:g} m & {math.degrees(a):.0f} deg" for m, a in ACCURACY_LEVELS.values())
 
 
 def pose_errors(predicted: ArrayLike, true: ArrayLike) -> tuple[Array, Array]:
@@ -33,7 +38,7 @@ def pose_errors(predicted: ArrayLike, true: ArrayLike) -> tuple[Array, Array]:
 def accuracy_summary(position: ArrayLike, yaw: ArrayLike) -> dict[str, float | None]:
     """Medians and accuracies of errors as `pose_errors` gives them.
 
-    Keys: median_position_m, median_yaw_deg, acc_0.5m_10deg, acc_1m_20deg, acc_2m_30deg. NaN counts as wrong.
+    Keys: median_position_m, median_yaw_deg, and those of ACCURACY_LEVELS. NaN counts as wrong.
     """
     position, yaw = np.ravel(np.asarray(position, float)), np.ravel(np.asarray(yaw, float))
     if position.shape != yaw.shape:
@@ -63,6 +68,38 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float | None:
     mean_rank = np.cumsum(counts) - (counts - 1) / 2
     rank_sum = mean_rank[which][positive].sum()
     return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def decision_summary(
+    seen: ArrayLike, confidence: ArrayLike, is_seen: ArrayLike, is_right: ArrayLike
+) -> dict[str, float | None]:
+    """How well a memory knows what it knows.
+
+    seen, confidence: probabilities answered; is_seen: whether each place was seen; is_right: whether each answer is
+    within RIGHT, False for unseen places. Keys: seen_auroc; accepted_seen and accepted_unseen, the shares of either kind
+    at the default thresholds; confident_share, of the seen ones those with a confidence of CONFIDENT and more;
+    confident_right, of all of these, unseen ones too, those that are right.
+    """
+    seen, confidence = np.ravel(np.asarray(seen, float)), np.ravel(np.asarray(confidence, float))
+    is_seen, is_right = np.ravel(np.asarray(is_seen, bool)), np.ravel(np.asarray(is_right, bool))
+    accepted = (seen >= MIN_SEEN) & (confidence >= MIN_CONFIDENCE)
+    confident = confidence >= CONFIDENT
+    return {
+        "seen_auroc": auroc(seen, is_seen),
+        "accepted_seen": _share(accepted[is_seen]),
+        "accepted_unseen": _share(accepted[~is_seen]),
+        "confident_share": _share(confident[is_seen]),
+        "confident_right": _share(is_right[confident]),
+    }
+
+
+def is_right(position: ArrayLike, yaw: ArrayLike) -> NDArray[np.bool_]:
+    """Which errors are within RIGHT."""
+    return (np.asarray(position) <= RIGHT[0]) & (np.asarray(yaw) <= RIGHT[1])
+
+
+def _share(flags: NDArray[np.bool_]) -> float | None:
+    return float(flags.mean()) if flags.size else None
 
 
 def success_weighted_by_path_length(

@@ -7,7 +7,10 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kinaema_ros.estimate import Alternative
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -54,6 +57,18 @@ def place(pose: Iterable[float]) -> str:
 def pose_record(pose: Iterable[float], frame_id: str) -> dict[str, Any]:
     """A pose (x, y, yaw) in metres and radians, and its frame, for --json."""
     return {**dict(zip(("x", "y", "yaw"), map(float, pose), strict=True)), "frame_id": frame_id}
+
+
+def alternative_record(other: Alternative) -> dict[str, Any]:
+    """Another place that a photo may show, for --json."""
+    x, y, yaw = other.pose
+    return {
+        "x": x,
+        "y": y,
+        "yaw": yaw,
+        "covariance": other.covariance.tolist(),
+        "confidence": other.confidence,
+    }
 
 
 def progress(

@@ -12,13 +12,13 @@ from kinaema_ros.model.config import (
     PoseGraphConfig,
     RevisitConfig,
     SearchConfig,
-    TokenMemoryConfig,
+    KinaemaConfig,
     TokensConfig,
     WindowConfig,
 )
 from kinaema_ros.model.tokens import Tokens
 
-CONFIG = TokenMemoryConfig(
+CONFIG = KinaemaConfig(
     num_embeddings=64,
     tokens=TokensConfig(tokens=48, view_tokens=96, dim=32),
     window=WindowConfig(size=6),
@@ -47,7 +47,7 @@ class Landmarks:
         hfov: float = np.pi / 2,
         tilt: tuple[float, float] = (0.0, 0.0),
         height: float = 0.0,
-        config: TokenMemoryConfig = CONFIG,
+        config: KinaemaConfig = CONFIG,
     ) -> Tokens:
         """The tokens of a camera at pose (x, y, yaw) with roll and pitch, ``height`` above the usual."""
         x, y, yaw = (float(value) for value in pose)

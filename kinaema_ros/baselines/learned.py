@@ -1,8 +1,7 @@
-"""Learned baselines: a GRU and attention over the whole history, on the same features as ours.
+"""Learned baselines: a GRU and attention over the whole history, on the features of a frozen trunk.
 
-Both begin with a copy of our trained descriptor, so that they need not find out anew what a place looks like,
-are trained end to end (training/train_baselines.py), know the odometry since the start and answer in the frame of
-the start, as ours does. Their parameters are as many as those that are trained in ours.
+They are trained end to end (training/train_baselines.py), know the odometry since the start and answer in the frame of
+the start. Their descriptor was trained with the memory of global features that came before the local tokens.
 """
 
 from __future__ import annotations
@@ -15,16 +14,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from kinaema_ros.baselines.config import LearnedConfig
+from kinaema_ros.baselines.decoder import MAX_SCALE, MIN_SCALE, Calibration, PoseEstimate
+from kinaema_ros.baselines.encoder import Descriptor, Trunk
 from kinaema_ros.model.checkpoint import HALF_PRECISION_FROM, CheckpointError, read_tensors, write_tensors
-from kinaema_ros.model.config import KinaemaConfig
-from kinaema_ros.model.decoder import MAX_SCALE, MIN_SCALE, Fused, Fusion, PairEstimate
-from kinaema_ros.model.encoder import Descriptor
-from kinaema_ros.model.estimates import Estimates
-from kinaema_ros.model.network import Kinaema
-from kinaema_ros.model.se2 import between, inverse
+from kinaema_ros.model.se2 import between
 
 FORMAT = "kinaema-baseline"
-VERSION = 2
+VERSION = 3
 ROOM = 5.0  # metres that count as one in what the networks read and write
 GRU_UNITS = 256
 HEADS, LAYERS = 8, 2
@@ -36,10 +33,10 @@ def pose_code(pose: Tensor) -> Tensor:
     return torch.cat([pose[..., :2] / ROOM, pose[..., 2:].cos(), pose[..., 2:].sin()], dim=-1)
 
 
-def decode_pose(x: Tensor) -> PairEstimate:
+def decode_pose(x: Tensor) -> PoseEstimate:
     """The last layer's seven numbers (..., 7) as an estimate."""
     scale = torch.exp(x[..., 4:6].clamp(-4.0, 2.0)).clamp(MIN_SCALE, MAX_SCALE)
-    return PairEstimate(ROOM * x[..., 0:2], x[..., 2:4], scale, x[..., 6])
+    return PoseEstimate(ROOM * x[..., 0:2], x[..., 2:4], scale, x[..., 6])
 
 
 class Baseline(nn.Module):
@@ -47,11 +44,12 @@ class Baseline(nn.Module):
 
     name: str
 
-    def __init__(self, config: KinaemaConfig):
+    def __init__(self, config: LearnedConfig):
         super().__init__()
         self.config = config
+        self.trunk = Trunk()
         self.descriptor = Descriptor(config)
-        self.fusion = Fusion(seen_inputs=Fusion.EVIDENCE)  # calibration, as ours has it
+        self.calibration = Calibration()
 
     def start(self, batch: int, capacity: int) -> Any:
         """Return the state of B drives of at most ``capacity`` frames before their first one."""
@@ -61,28 +59,13 @@ class Baseline(nn.Module):
         """Return the state after one more frame: features (B, F), odometry (B, 3) float64."""
         raise NotImplementedError
 
-    def estimate(self, state: Any, features: Tensor) -> tuple[PairEstimate, Tensor]:
+    def estimate(self, state: Any, features: Tensor) -> tuple[PoseEstimate, Tensor]:
         """start_T_query for features (B, Q, F), and start_T_robot (B, 3)."""
         raise NotImplementedError
 
     def remember(self, features: Tensor, odometry: Tensor) -> Any:
         """The state after drives (B, T, F), (B, T, 3), differentiable; as that of T updates."""
         raise NotImplementedError
-
-    def query(self, state: Any, features: Tensor) -> Estimates:
-        """Answer features (B, Q, F) with poses (B, Q, 3) in the robot's frame at the last update."""
-        estimate, robot = self.estimate(state, features)
-        estimate = estimate.moved(inverse(robot)[:, None].float())
-        evidence = self.evidence(estimate)
-        return Estimates(estimate.pose, self.fusion.deviations(evidence), self.fusion.probability(evidence))
-
-    @staticmethod
-    def evidence(estimate: PairEstimate) -> Tensor:
-        """What certainty is judged by, (..., EVIDENCE): one hypothesis, whose match is all that is known of it."""
-        alone = torch.zeros_like(estimate.scale)
-        fused = Fused(estimate.pose, estimate.scale, torch.zeros_like(estimate.match), alone)
-        nothing = torch.zeros_like(estimate.match)[..., None]
-        return Fusion.evidence(fused, estimate.match[..., None], nothing)
 
 
 @dataclass
@@ -100,7 +83,7 @@ class Gru(Baseline):
 
     name = "gru"
 
-    def __init__(self, config: KinaemaConfig):
+    def __init__(self, config: LearnedConfig):
         super().__init__(config)
         dim = config.content_dim
         self.gru = nn.GRU(config.key_dim + dim + 4, GRU_UNITS, batch_first=True)
@@ -130,7 +113,7 @@ class Gru(Baseline):
         _, hidden = self.gru(self._observation(features, robot))
         return GruState(hidden[0], odometry[:, 0], robot[:, -1], odometry.shape[1])
 
-    def estimate(self, state: GruState, features: Tensor) -> tuple[PairEstimate, Tensor]:
+    def estimate(self, state: GruState, features: Tensor) -> tuple[PoseEstimate, Tensor]:
         """Read start_T_query from the hidden state, as one hypothesis for each query."""
         _, _, probe = self.descriptor(features)
         memory = self.read(state.hidden)[:, None].expand_as(probe)
@@ -195,7 +178,7 @@ class HistoryAttention(Baseline):
 
     name = "attention"
 
-    def __init__(self, config: KinaemaConfig):
+    def __init__(self, config: LearnedConfig):
         super().__init__(config)
         dim = config.content_dim
         self.observe = nn.Linear(config.key_dim + dim + 4, dim)
@@ -231,7 +214,7 @@ class HistoryAttention(Baseline):
         key, value = self._key_value(features, pose)
         return History(key, value, pose, odometry[:, 0], odometry.shape[1])
 
-    def estimate(self, state: History, features: Tensor) -> tuple[PairEstimate, Tensor]:
+    def estimate(self, state: History, features: Tensor) -> tuple[PoseEstimate, Tensor]:
         """Attend to all frames so far and read start_T_query, as one hypothesis for each query."""
         key, _, probe = self.descriptor(features)
         x = self.ask(torch.cat([math.sqrt(self.config.key_dim) * key, probe], dim=-1))
@@ -261,15 +244,8 @@ class HistoryAttention(Baseline):
 KINDS: dict[str, type[Baseline]] = {kind.name: kind for kind in (Gru, HistoryAttention)}
 
 
-def new_baseline(name: str, network: Kinaema) -> Baseline:
-    """Untrained except for the copy of ``network``'s descriptor, and on the network's device."""
-    baseline = KINDS[name](network.config).to(network.temperature.device)
-    baseline.descriptor.load_state_dict(network.descriptor.state_dict())
-    return baseline
-
-
 def save_baseline(path: Path, baseline: Baseline, training: dict[str, Any]) -> None:
-    """Without the trunk, which is that of the network whose features it was trained on."""
+    """Write weights, configuration and ``training``, a JSON-able summary of how they came about."""
     tensors = {
         name: tensor.half() if tensor.numel() >= HALF_PRECISION_FROM else tensor
         for name, tensor in baseline.state_dict().items()
@@ -284,7 +260,7 @@ def load_baseline(path: Path, name: str) -> Baseline:
     if metadata["name"] != name:
         raise CheckpointError(f"{path}: holds the baseline {metadata['name']}, not {name}")
     try:
-        baseline = KINDS[name](KinaemaConfig.from_dict(metadata["config"]))
+        baseline = KINDS[name](LearnedConfig(**metadata["config"]))
         baseline.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: does not fit this version of the baseline ({error})") from error

@@ -1,152 +1,227 @@
-"""What is compared: our memory and the baselines behind one interface, B drives at a time.
+"""What is compared: our memory and the baselines behind one interface.
 
-``start`` makes an empty memory, ``update`` folds one frame into it, ``query`` asks Q questions. A method may
-reuse the state it was given; ask before the next update. Retrieval keeps every frame, as history attention
-does; their states grow.
+``encoder`` makes an observation of an image, ``start`` an empty memory, ``update`` folds an observation into it, ``query``
+asks where one was made. Ask before the next update: a method may reuse the state that it was given. Retrieval keeps
+every frame, as history attention does; their states grow.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from kinaema_ros.model.cell import MemoryState
-from kinaema_ros.model.estimates import Estimates
+from kinaema_ros.baselines.decoder import Calibration
+from kinaema_ros.baselines.encoder import Trunk, resample
+from kinaema_ros.baselines.learned import Baseline
+from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.images import RGB
+from kinaema_ros.model.answer import Answer
+from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.localise import vote
 from kinaema_ros.model.network import Kinaema
-from kinaema_ros.model.se2 import between
+from kinaema_ros.model.se2 import between, inverse
+from kinaema_ros.model.token_memory import TokenMemory
+from kinaema_ros.model.tokens import Tokens
+
+# Image (H, W, 3), its camera, and that camera's mount: None for another camera than the robot's
+Encoder = Callable[[RGB, Intrinsics, "Mount | None"], Any]
 
 
 class Method(Protocol):
-    """A way to remember. Features are the trunk's, odometry is float64 in the odom frame."""
+    """A way to remember one drive. Odometry is float64 (3,) in the odom frame."""
 
-    def start(self, batch: int, capacity: int) -> Any:
-        """Empty memories of B drives of at most ``capacity`` frames."""
+    @property
+    def encoder(self) -> Encoder:
+        """What its observations are made by; methods may share one."""
 
-    def update(self, state: Any, features: Tensor, odometry: Tensor) -> Any:
-        """Return the state after one more frame: features (B, FEATURE_DIM), odometry (B, 3)."""
+    def start(self, capacity: int) -> Any:
+        """Return an empty memory for at most ``capacity`` frames."""
 
-    def query(self, state: Any, features: Tensor) -> Estimates:
-        """Answer features (B, Q, FEATURE_DIM) with poses in the robot's frame at the last update."""
+    def update(self, state: Any, observation: Any, odometry: Tensor) -> Any:
+        """Return the state after one more frame."""
+
+    def query(self, state: Any, observation: Any, same_camera: bool) -> Answer:
+        """Where an observation was made, by the robot's own camera or by another one."""
 
     def num_bytes(self, state: Any) -> int:
-        """Size of what is remembered of one drive."""
+        """Size of what is remembered."""
+
+
+class TokenEncoder:
+    """An image as local tokens. Methods that share an encoder share what it makes of an image."""
+
+    def __init__(self, network: Kinaema):
+        self.network = network
+
+    def __call__(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tokens:
+        """Tokens (C,)."""
+        return self.network.view(torch.from_numpy(rgb).to(self.device), camera, mount)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.network.device
 
 
 class KinaemaMethod:
     """The shipped memory."""
 
-    def __init__(self, network: Kinaema):
-        self.network = network
+    def __init__(self, network: Kinaema, encoder: TokenEncoder):
+        self.network, self.encoder = network, encoder
 
-    def start(self, batch: int, capacity: int) -> MemoryState:
-        """Memories of N embeddings each; ``capacity`` plays no part."""
-        return MemoryState.empty(self.network.config, batch, self.network.temperature.device)
+    def start(self, capacity: int) -> TokenMemory:
+        """A memory of N embeddings; ``capacity`` plays no part."""
+        return TokenMemory.empty(self.network.config, self.encoder.device)
 
-    def update(self, state: MemoryState, features: Tensor, odometry: Tensor) -> MemoryState:
-        """Fold one frame of each drive into its memory."""
-        return self.network.update(state, features, odometry)
+    def update(self, state: TokenMemory, observation: Tokens, odometry: Tensor) -> TokenMemory:
+        """Fold one frame into the memory."""
+        return self.network.update(state, observation, odometry.to(self.encoder.device))
 
-    def query(self, state: MemoryState, features: Tensor) -> Estimates:
-        """Answer from the memories, as ``SpatialMemory.locate`` does."""
-        return self.network.query(state, features)
+    def query(self, state: TokenMemory, observation: Tokens, same_camera: bool) -> Answer:
+        """The best of the answers, as ``SpatialMemory.locate`` gives it."""
+        return self.network.locate(state, observation, 0.0 if same_camera else None)[0]
 
-    def num_bytes(self, state: MemoryState) -> int:
-        """Size of one drive's memory; it does not grow."""
-        return state.num_bytes // len(state.updates)
+    def num_bytes(self, state: TokenMemory) -> int:
+        """Size of the memory; it does not grow."""
+        return state.num_bytes
+
+
+class RetrievalPair(KinaemaMethod):
+    """Every frame is kept with all its tokens; a photo is matched against them as against embeddings.
+
+    Poses are the odometry's: nothing corrects its drift.
+    """
+
+    def start(self, capacity: int) -> TokenMemory:
+        """Room for ``capacity`` frames."""
+        self.network = with_config(self.network, keeps_all(self.network.config, capacity))
+        return super().start(capacity)
+
+    def num_bytes(self, state: TokenMemory) -> int:
+        """Size of the frames' tokens and poses; it grows with every frame."""
+        frame = sum(
+            part[0].numel() * part.element_size() for part in (*vars(state.tokens).values(), state.pose)
+        )
+        return int((state.count > 0).sum()) * frame
+
+
+class Retrieval(RetrievalPair):
+    """Answers with the pose of the stored frame that most of the photo's tokens vote for."""
+
+    def query(self, state: TokenMemory, observation: Tokens, same_camera: bool) -> Answer:
+        """``seen`` is the mean vote of the photo's tokens."""
+        used = (state.count > 0).nonzero()[:, 0]
+        limits = self.network.config.search
+        votes = vote(limits, observation, state.tokens.unpack(used, limits.vote_stored))
+        best = used[votes.argmax()]
+        asked = int(observation.known[: limits.vote_tokens].sum())
+        likeness = float(votes.max()) / max(asked, 1) / (1.0 - limits.vote_similarity)
+        return Answer(between(state.robot, state.pose[best]), None, likeness, likeness)
+
+
+class LastViews(KinaemaMethod):
+    """Remembers the newest few views only: what a robot can recognise that looks for a place."""
+
+    def start(self, capacity: int) -> TokenMemory:
+        """Room for the window; ``capacity`` plays no part."""
+        config = self.network.config
+        few = replace(
+            config, num_embeddings=config.window.size + 1, revisit=replace(config.revisit, enabled=False)
+        )
+        self.network = with_config(self.network, few)
+        return super().start(capacity)
 
 
 class OwnPose:
-    """Answers that the query was taken where the robot stands."""
+    """Answers that the photo was taken where the robot stands."""
 
-    def start(self, batch: int, capacity: int) -> None:
+    def __init__(self, encoder: Encoder):
+        self.encoder = encoder
+
+    def start(self, capacity: int) -> None:
         """Nothing is kept."""
         return None
 
-    def update(self, state: None, features: Tensor, odometry: Tensor) -> None:
+    def update(self, state: None, observation: Any, odometry: Tensor) -> None:
         """Nothing is kept."""
         return None
 
-    def query(self, state: None, features: Tensor) -> Estimates:
-        """The robot's own pose for every query, seen with probability 0.5, without deviations."""
-        nowhere = features.new_zeros(*features.shape[:2], 3)
-        return Estimates(nowhere, None, nowhere[..., 0] + 0.5)
+    def query(self, state: None, observation: Any, same_camera: bool) -> Answer:
+        """The robot's own pose, seen with probability 0.5, without deviations."""
+        return Answer(torch.zeros(3, dtype=torch.float64), None, 0.5, 0.5)
 
     def num_bytes(self, state: None) -> int:
         """Zero."""
         return 0
 
 
-@dataclass
-class Frames:
-    """Everything that B drives saw; room for all frames, of which the first ``count`` are there."""
+class TrunkEncoder:
+    """An image as the features of a learned baseline's trunk, as its own canonical camera would have seen it."""
 
-    key: Tensor  # (B, T, Dk)
-    content: Tensor  # (B, T, Dc)
-    pose: Tensor  # (B, T, 3) float64, odometry
-    count: int = 0
-
-
-class RetrievalPair:
-    """Every frame is kept as an embedding of its own; the network's read-out answers from the best K of all."""
-
-    def __init__(self, network: Kinaema):
-        self.network = network
-
-    def start(self, batch: int, capacity: int) -> Frames:
-        """Room for the embeddings of ``capacity`` frames, or of K where that is more."""
-        config, device = self.network.config, self.network.temperature.device
-        room = max(capacity, config.num_hypotheses)
-        key = torch.zeros(batch, room, config.key_dim, device=device)
-        content = torch.zeros(batch, room, config.content_dim, device=device)
-        return Frames(key, content, torch.zeros(batch, room, 3, dtype=torch.float64, device=device))
-
-    def update(self, state: Frames, features: Tensor, odometry: Tensor) -> Frames:
-        """Write key, content and odometry of one frame into the room that ``state`` has for it, in place."""
-        state.key[:, state.count], state.content[:, state.count], _ = self.network.descriptor(features)
-        state.pose[:, state.count] = odometry
-        return replace(state, count=state.count + 1)
-
-    def query(self, state: Frames, features: Tensor) -> Estimates:
-        """Answer by the network's query over a memory that has one embedding for each frame."""
-        config = self.network.config
-        n = max(state.count, config.num_hypotheses)  # as many as a query wants hypotheses from
-        nothing = MemoryState.empty(
-            replace(config, num_embeddings=config.num_hypotheses),
-            len(features),
-            features.device,
-        )
-        kept = (torch.arange(n, device=features.device) < state.count).float()
-        memory = replace(
-            nothing,
-            key=state.key[:, :n],
-            content=state.content[:, :n],
-            pose=state.pose[:, :n],
-            count=kept.expand(len(features), n),
-            robot=state.pose[:, state.count - 1],
-        )
-        return self.network.query(memory, features)
-
-    def num_bytes(self, state: Frames) -> int:
-        """Size of one drive's keys, contents and poses; it grows with every frame."""
-        return state.count * sum(
-            t[0, 0].numel() * t.element_size() for t in (state.key, state.content, state.pose)
+    def __init__(self, baseline: Baseline):
+        config = baseline.config
+        self.trunk: Trunk = baseline.trunk
+        self.canonical = Intrinsics.from_hfov(
+            config.image_width, config.image_height, math.radians(config.hfov_deg)
         )
 
+    def __call__(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tensor:
+        """(1, FEATURE_DIM)."""
+        image = resample(rgb, camera.scaled_to(rgb.shape[1], rgb.shape[0]), self.canonical)
+        tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        features: Tensor = self.trunk(tensor.to(next(self.trunk.parameters()).device))
+        return features
 
-class Retrieval(RetrievalPair):
-    """Answers with the pose of the stored frame whose key is most like the query's, of all frames."""
 
-    def query(self, state: Frames, features: Tensor) -> Estimates:
-        """The most similar frame's pose by odometry; `seen` is the cosine similarity mapped to [0, 1]."""
-        key, _, _ = self.network.descriptor(features)
-        similarity, index = torch.einsum("bqd,bnd->bqn", key, state.key[:, : state.count]).max(dim=-1)
-        stored = state.pose.gather(1, index[..., None].expand(-1, -1, 3))
-        robot = state.pose[:, None, state.count - 1]
-        return Estimates(between(robot, stored), None, (1.0 + similarity) / 2.0)
+class Learned:
+    """A learned baseline."""
 
-    def num_bytes(self, state: Frames) -> int:
-        """Size of one drive's keys and poses, which are all that is read; it grows with every frame."""
-        return state.count * sum(t[0, 0].numel() * t.element_size() for t in (state.key, state.pose))
+    def __init__(self, baseline: Baseline):
+        self.baseline = baseline
+        self.encoder = TrunkEncoder(baseline)
+
+    def start(self, capacity: int) -> Any:
+        """The baseline's own."""
+        return self.baseline.start(1, capacity)
+
+    def update(self, state: Any, observation: Tensor, odometry: Tensor) -> Any:
+        """Read one frame."""
+        return self.baseline.update(state, observation, odometry[None].to(observation.device))
+
+    def query(self, state: Any, observation: Tensor, same_camera: bool) -> Answer:
+        """What the baseline reads out, in the robot's frame."""
+        estimate, robot = self.baseline.estimate(state, observation[None])
+        estimate = estimate.moved(inverse(robot)[:, None].float())
+        evidence = Calibration.evidence(estimate)
+        position, yaw = self.baseline.calibration.deviations(evidence)[0, 0].double().tolist()
+        seen = float(self.baseline.calibration.probability(evidence)[0, 0])
+        covariance = torch.diag(torch.tensor([position**2, position**2, yaw**2], dtype=torch.float64))
+        return Answer(estimate.pose[0, 0].double().cpu(), covariance, seen, seen)
+
+    def num_bytes(self, state: Any) -> int:
+        """The baseline's own."""
+        return self.baseline.num_bytes(state)
+
+
+def with_config(network: Kinaema, config: KinaemaConfig) -> Kinaema:
+    """The same weights with another configuration of the memory."""
+    other = Kinaema(config).to(network.device)
+    other.load_state_dict(network.state_dict())
+    return other.eval()
+
+
+def keeps_all(config: KinaemaConfig, capacity: int) -> KinaemaConfig:
+    """Of a memory in which each of ``capacity`` frames stays an embedding of its own, with all its tokens."""
+    return replace(
+        config,
+        num_embeddings=capacity + config.window.size,
+        tokens=replace(config.tokens, tokens=config.tokens.view_tokens),
+        fold=replace(config.fold, max_distance=1e-6, max_angle=1e-6),
+        revisit=replace(config.revisit, enabled=False),
+    )

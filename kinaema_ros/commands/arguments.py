@@ -7,7 +7,10 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from kinaema_ros.camera import Mount
 
 T = TypeVar("T")
 USAGE = 2  # exit status of wrong usage, as argparse has it
@@ -121,6 +124,30 @@ def odometry_noise(text: str) -> tuple[float, float]:
     if len(parts) != 2:
         raise argparse.ArgumentTypeError(f"{text} is not FRACTION,DEG, such as 0.02,0.2")
     return between(0, 1)(parts[0]), between(0, 45, "degrees")(parts[1])
+
+
+def field_of_view(text: str) -> tuple[float, float | None]:
+    """DEG or DEGxDEG, across and down, as radians."""
+    parts = [math.radians(between(10, 150, "degrees")(part)) for part in text.split("x")]
+    if len(parts) > 2:
+        raise argparse.ArgumentTypeError(f"{text} is not DEG or DEGxDEG, such as 69 or 69x42")
+    return parts[0], parts[1] if len(parts) == 2 else None
+
+
+def camera_mount(text: str) -> Mount | str:
+    """tf, or X,Y,Z,ROLL,PITCH,YAW."""
+    from kinaema_ros.camera import Mount  # not before it is needed: OpenCV takes its time to load
+
+    if text == "tf":
+        return text
+    parts = text.split(",")
+    if len(parts) != 6:
+        raise argparse.ArgumentTypeError(
+            f"{text} is neither tf nor X,Y,Z,ROLL,PITCH,YAW, such as 0.1,0,0.5,0,20,0"
+        )
+    x, y, z = (between(-10, 10, "metres")(part) for part in parts[:3])
+    roll, pitch, yaw = (math.radians(between(-180, 180, "degrees")(part)) for part in parts[3:])
+    return Mount(x, y, z, yaw, pitch, roll)
 
 
 # -- arguments that several commands share -----------------------------------------------------------------

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     network, _ = load_network(arguments.checkpoint or default_checkpoint(), arguments.device)
     records = bench(network, arguments.rounds)
-    rate = matrix_rate(network.temperature.device)
+    rate = matrix_rate(network.device)
     print(f"\n{records_table(records)}\n\n{peak_shares(network, records, rate)}")
     if arguments.json:
         write_json(arguments.json, records)

@@ -10,11 +10,11 @@ from kinaema_ros.commands.arguments import (
     add_command,
     add_network,
     add_results,
+    between,
     existing_path,
     listed,
     odometry_noise,
     one_or_more_of,
-    output_folder,
     whole_number,
 )
 from kinaema_ros.paths import default_checkpoint
@@ -55,7 +55,7 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
         help="frames after which is asked (default: 100,200,400,800)",
     )
     parser.add_argument(
-        "--scenes", metavar="N", type=whole_number(1), default=64, help="default: %(default)s"
+        "--scenes", metavar="N", type=whole_number(1), default=32, help="default: %(default)s"
     )
     parser.add_argument(
         "--queries",
@@ -73,10 +73,18 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
         help="folder of baseline-gru.safetensors and baseline-attention.safetensors (default: models/)",
     )
     parser.add_argument(
-        "--cache",
-        metavar="DIR",
-        type=output_folder,
-        help="keep the encoded drives here, and use those of an earlier run; 8 MB a scene",
+        "--hfov-deg",
+        metavar="DEG",
+        type=between(45, 120, "degrees"),
+        default=90.0,
+        help="horizontal field of view of the robot's camera (default: 90)",
+    )
+    parser.add_argument(
+        "--query-camera",
+        choices=("same", "phone"),
+        default="same",
+        help="who takes the photos: the robot's camera, or a phone 1.3 to 1.6 m high, held upright or across, up to 15\n"
+        "degrees down (default: same)",
     )
     add_network(parser)
     add_results(parser, "pictures and a table by age and distance")
@@ -99,7 +107,8 @@ def _add_memnav(kinds: argparse._SubParsersAction) -> None:
         "  kinaema    the memory, driven by the navigator's own logic\n"
         "  retrieval  the same with the pose of the most similar of all frames, kept with their odometry;\n"
         "             refuses the 5 % of the goals that it is least sure of\n"
-        "  no_memory  tours the building, with true localisation, until the view matches the photo; 60 m at most\n"
+        "  no_memory  tours the building, with true localisation, until its newest views show the photo's place; 60 m at\n"
+        "             most\n"
         "  oracle     knows the true goal and pose: what planner and robot can do\n\n"
         "keys of --json whose names do not say it all:\n"
         "  spl                  success weighted by path length (arXiv 1807.06757), against the shortest path\n"
@@ -160,25 +169,26 @@ def _add_odometry_noise(
 def run_rpe(arguments: argparse.Namespace) -> int:
     """Returns the exit status; raises what `cli.main` tells the user."""
     from kinaema_ros.evaluation.episodes import EpisodeConfig
-    from kinaema_ros.evaluation.rpe import evaluate, groups_table, records_table
+    from kinaema_ros.evaluation.rpe import Task, evaluate, groups_table, records_table
     from kinaema_ros.evaluation.rpe_answers import groups
-    from kinaema_ros.model.checkpoint import load_network
     from kinaema_ros.sim import OdometryNoise
 
-    network, _ = load_network(arguments.checkpoint or default_checkpoint(), arguments.device)
-    baselines = arguments.baselines or default_checkpoint().parent
-    config = EpisodeConfig(arguments.seed, tuple(sorted(arguments.lengths)), arguments.queries)
-    noise = OdometryNoise(*arguments.odom_noise)
-    records, answers = evaluate(
-        config,
-        arguments.scenes,
-        arguments.method,
-        noise,
-        network,
-        baselines,
-        arguments.device,
-        arguments.cache,
+    config = EpisodeConfig(
+        arguments.seed,
+        tuple(sorted(arguments.lengths)),
+        arguments.queries,
+        arguments.hfov_deg,
+        arguments.query_camera,
     )
+    task = Task(
+        config,
+        arguments.method,
+        OdometryNoise(*arguments.odom_noise),
+        arguments.checkpoint or default_checkpoint(),
+        arguments.baselines or default_checkpoint().parent,
+        arguments.device,
+    )
+    records, answers = evaluate(task, arguments.scenes)
     print(f"\n{records_table(records)}\n\n{groups_table(answers, config.lengths)}")
     if arguments.json:
         write_json(arguments.json, records)

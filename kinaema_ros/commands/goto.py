@@ -33,6 +33,20 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         help="stay here if the place was seen with a lower probability (default: the navigator's parameter)",
     )
     parser.add_argument(
+        "--min-confidence",
+        metavar="P",
+        type=between(0, 1),
+        default=0.0,
+        help="... or if its pose is right with a lower probability (default: the navigator's parameter)",
+    )
+    parser.add_argument(
+        "--hfov-deg",
+        metavar="DEG",
+        type=between(20, 150, "degrees"),
+        default=0.0,
+        help="field of view across the longer side of a photo that another camera took (default: the robot's camera)",
+    )
+    parser.add_argument(
         "--position-tolerance",
         metavar="M",
         type=between(0, math.inf),
@@ -65,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             left = (
                 "" if math.isnan(feedback.distance_remaining) else f"{feedback.distance_remaining:.1f} m to "
             )
-            line.set_description_str(f"{left}{place(feedback.goal)}, seen {feedback.seen:.2f}")
+            line.set_description_str(f"{left}{place(feedback.goal)}, {100 * feedback.confidence:.0f} % sure")
 
         arrival = kinaema.go_to(
             arguments.image,
@@ -74,6 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
             math.radians(arguments.yaw_tolerance),
             on_feedback=show,
             timeout=arguments.timeout,
+            min_confidence=arguments.min_confidence,
+            hfov_deg=arguments.hfov_deg,
         )
     if arguments.json:
         goal: dict[str, Any] = dict.fromkeys(("x", "y", "yaw", "frame_id"))

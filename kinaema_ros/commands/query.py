@@ -6,8 +6,8 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from kinaema_ros.commands.arguments import add_command, add_results, add_robot, existing_file
-from kinaema_ros.reporting import place, pose_record, write_json
+from kinaema_ros.commands.arguments import add_command, add_results, add_robot, between, existing_file
+from kinaema_ros.reporting import alternative_record, place, pose_record, write_json
 
 if TYPE_CHECKING:
     from kinaema_ros.geometry import Array
@@ -29,6 +29,14 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         default="",
         help="frame of the answer: the odometry's, or any that TF reaches (default: the robot's base)",
     )
+    parser.add_argument(
+        "--hfov-deg",
+        metavar="DEG",
+        type=between(20, 150, "degrees"),
+        default=0.0,
+        help="field of view across the longer side of a photo that another camera took, such as a phone (default: the\n"
+        "robot's camera)",
+    )
     add_robot(parser)
     add_results(parser)
 
@@ -38,15 +46,22 @@ def run(arguments: argparse.Namespace) -> int:
     from kinaema_ros.nodes.client.client import KinaemaClient
 
     with KinaemaClient(arguments.namespace) as kinaema:
-        estimate = kinaema.query(arguments.image, arguments.frame, arguments.timeout)
+        estimate = kinaema.query(arguments.image, arguments.frame, arguments.timeout, arguments.hfov_deg)
     print(f"{place(estimate.pose)} in {estimate.frame_id}, {_uncertainty(estimate.covariance)}")
-    print(f"seen with probability {estimate.seen:.2f}, from {estimate.num_updates} updates of the memory")
+    print(
+        f"seen with probability {estimate.seen:.2f}, pose right with {estimate.confidence:.2f}, "
+        f"from {estimate.num_updates} updates of the memory"
+    )
+    for other in estimate.alternatives:
+        print(f"or with {other.confidence:.2f} {place(other.pose)}, {_uncertainty(other.covariance)}")
     if arguments.json:
         record = {
             "file": str(arguments.image),
             **pose_record(estimate.pose, estimate.frame_id),
             "covariance": estimate.covariance.tolist(),
             "seen": estimate.seen,
+            "confidence": estimate.confidence,
+            "alternatives": [alternative_record(other) for other in estimate.alternatives],
             "num_updates": estimate.num_updates,
         }
         write_json(arguments.json, [record])

@@ -13,8 +13,10 @@ from kinaema_ros.commands.arguments import (
     add_network,
     add_results,
     between,
+    camera_mount,
     existing_file,
     existing_path,
+    field_of_view,
     ros_name,
 )
 from kinaema_ros.paths import default_checkpoint
@@ -65,6 +67,32 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         type=between(10, 150, "degrees"),
         help="horizontal field of view of a camera without camera_info (default: 90)",
     )
+    cameras = parser.add_argument_group("cameras")
+    cameras.add_argument(
+        "--camera-mount",
+        metavar="MOUNT",
+        type=camera_mount,
+        help="where the camera is on the robot: tf, from the bag's /tf_static, or X,Y,Z,ROLL,PITCH,YAW in metres and degrees,\n"
+        "pitch positive downwards (default: level, at the origin)",
+    )
+    cameras.add_argument(
+        "--query-hfov-deg",
+        metavar="DEG",
+        type=between(20, 150, "degrees"),
+        help="field of view across the longer side of photos that another camera took, where the table has no hfov_deg",
+    )
+    cameras.add_argument(
+        "--crop-hfov-deg",
+        metavar="DEG",
+        type=field_of_view,
+        help="use the middle of all pictures of the robot's camera only, so wide, or DEGxDEG: across and down",
+    )
+    cameras.add_argument(
+        "--crop-queries-hfov-deg", metavar="DEG", type=field_of_view, help="the same of the photos alone"
+    )
+    parser.add_argument(
+        "--stop-after", metavar="S", type=between(0, math.inf), help="seconds of the drive, and ask then"
+    )
     keyframes = parser.add_argument_group("which frames are used (default: as memory_node)")
     keyframes.add_argument(
         "--min-distance", metavar="M", type=between(0, math.inf), help="metres between two"
@@ -102,7 +130,18 @@ def run(arguments: argparse.Namespace) -> int:
     from kinaema_ros.replay.queries import read_queries
     from kinaema_ros.replay.replay import evaluate
 
-    node_decides = ("min_distance", "min_angle", "max_rate", "hfov", "checkpoint")
+    node_decides = (
+        "min_distance",
+        "min_angle",
+        "max_rate",
+        "hfov",
+        "checkpoint",
+        "camera_mount",
+        "query_hfov_deg",
+        "crop_hfov_deg",
+        "crop_queries_hfov_deg",
+        "stop_after",
+    )
     if arguments.through_ros and any(getattr(arguments, name) is not None for name in node_decides):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in node_decides)
         arguments.parser.error(f"with --through-ros the node's own parameters count, not {options}")
@@ -138,21 +177,28 @@ def _here(arguments: argparse.Namespace, recording: Recording, queries: Sequence
 
     from kinaema_ros.keyframes import KeyframeConfig
     from kinaema_ros.memory import SpatialMemory
-    from kinaema_ros.replay.replay import remember_and_ask
+    from kinaema_ros.replay.replay import Cut, ReplayOptions, remember_and_ask
 
     torch.set_num_threads(1)  # as memory_node: with one image at a time more threads wait more than they work
-    memory = SpatialMemory.from_checkpoint(
-        arguments.checkpoint or default_checkpoint(),
-        arguments.device,
-        hfov=None if arguments.hfov is None else math.radians(arguments.hfov),
-    )
+    memory = SpatialMemory.from_checkpoint(arguments.checkpoint or default_checkpoint(), arguments.device)
     defaults = KeyframeConfig()
+    usual = ReplayOptions()
+    mount = recording.mount() if arguments.camera_mount == "tf" else arguments.camera_mount
     keyframes = KeyframeConfig(
         defaults.min_distance if arguments.min_distance is None else arguments.min_distance,
         defaults.min_angle if arguments.min_angle is None else math.radians(arguments.min_angle),
         defaults.max_rate_hz if arguments.max_rate is None else arguments.max_rate,
     )
-    return remember_and_ask(recording, queries, memory, keyframes, progress)
+    options = ReplayOptions(
+        keyframes,
+        mount,
+        usual.hfov if arguments.hfov is None else math.radians(arguments.hfov),
+        None if arguments.query_hfov_deg is None else math.radians(arguments.query_hfov_deg),
+        None if arguments.crop_hfov_deg is None else Cut(*arguments.crop_hfov_deg),
+        None if arguments.crop_queries_hfov_deg is None else Cut(*arguments.crop_queries_hfov_deg),
+        usual.stop_after if arguments.stop_after is None else arguments.stop_after,
+    )
+    return remember_and_ask(recording, queries, memory, options, progress)
 
 
 def _through_ros(arguments: argparse.Namespace, recording: Recording, queries: Sequence[Query]) -> Outcome:
@@ -188,6 +234,8 @@ def _describe(recording: Recording, queries: Sequence[Query]) -> str:
 
 def _by_distance(queries: list[dict[str, Any]]) -> str:
     """A table of how well the seen queries were located, by the distance of the place from the robot."""
+    from kinaema_ros import metrics
+
     located = [query for query in queries if query["error_m"] is not None]
     rows = []
     for near, far in pairwise(DISTANCES_M):
@@ -195,7 +243,7 @@ def _by_distance(queries: list[dict[str, Any]]) -> str:
         name = f"{near:.0f} to {far:.0f} m" if math.isfinite(far) else f"beyond {near:.0f} m"
         rows.append((name, *_accuracy_cells(group)))
     rows.append(("all seen queries", *_accuracy_cells(located)))
-    header = ("distance", "queries", "median", "", "0.5 m & 10 deg", "1 m & 20 deg", "2 m & 30 deg")
+    header = ("distance", "queries", "median", "", *metrics.ACCURACY_NAMES)
     return table(rows, header)
 
 
@@ -216,6 +264,8 @@ def _accuracy_cells(group: list[dict[str, Any]]) -> tuple[str, ...]:
 
 def _summary(summary: dict[str, Any]) -> str:
     dropped = "".join(f"; {count} x {reason}" for reason, count in summary["dropped"].items())
+    accepted, wrongly = (percent(summary[f"accepted_{kind}"]) for kind in ("seen", "unseen"))
+    sure, right = percent(summary["confident_share"]), percent(summary["confident_right"])
     seen = f"AUROC {number(summary['seen_auroc'], 3)}, calibration error {number(summary['seen_ece'], 3)}"
     inside = [percent(summary[f"inside_{level}_ellipse"]) for level in (50, 90)]
     used, skipped, unusable = (summary[f"frames_{what}"] for what in ("used", "skipped", "dropped"))
@@ -223,6 +273,8 @@ def _summary(summary: dict[str, Any]) -> str:
     megabytes = summary["state_bytes"] / 1e6
     return (
         f"seen or unseen   {seen}\n"
+        f"accepted         {accepted} of the seen, {wrongly} of the unseen\n"
+        f"sure             {sure} of the seen, of all that are {right} are right\n"
         f"covariance       {inside[0]} of the errors in the 50 % ellipse, {inside[1]} in the 90 % one\n"
         f"frames           {used} used, {skipped} passed over as too close, {unusable} unusable{dropped}\n"
         f"cost             {update} ms an update, {query} ms a query, {megabytes:.2f} MB of memory"

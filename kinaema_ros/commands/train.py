@@ -7,7 +7,6 @@ import math
 
 from kinaema_ros.commands.arguments import (
     add_command,
-    add_network,
     between,
     existing_file,
     one_or_more_of,
@@ -31,7 +30,8 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         metavar="CONFIG",
         nargs="?",
         type=existing_file,
-        help="YAML with fields of TrainConfig (default: what config/train.yaml says)",
+        help="YAML with fields of TrainConfig, or of BaselineConfig for a baseline (default: what config/train.yaml and\n"
+        "config/train_baselines.yaml say)",
     )
     parser.add_argument("--out", metavar="DIR", type=output_folder, required=True, help="folder of the run")
     parser.add_argument(
@@ -45,42 +45,34 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         metavar="LIST",
         type=one_or_more_of("kinaema", "gru", "attention"),
         default=("kinaema",),
-        help="kinaema (the default), or gru,attention, which begin with the descriptor of --checkpoint",
+        help="kinaema (the default), or gru,attention, which begin with trunk and descriptor of the shipped ones",
     )
-    add_network(parser)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
     parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status; raises what `cli.main` tells the user."""
-    from kinaema_ros.training.config import TrainConfig
+    from kinaema_ros.training.config import TrainConfig, read_config
 
     names = list(arguments.method)
-    config = TrainConfig() if arguments.config is None else TrainConfig.from_yaml(arguments.config)
     if "kinaema" in names:
         if len(names) > 1:
-            arguments.parser.error("kinaema is trained by itself: the baselines begin with its descriptor")
-        if arguments.checkpoint:
-            arguments.parser.error("--checkpoint is what the baselines begin with; kinaema begins anew")
+            arguments.parser.error("kinaema is trained by itself, the baselines side by side")
         from kinaema_ros.training.train import train
 
+        config = TrainConfig() if arguments.config is None else read_config(TrainConfig, arguments.config)
         finished = train(config, arguments.out, arguments.device, arguments.minutes) is not None
     else:
         if arguments.device != "cpu":
             arguments.parser.error("the baselines are trained on the CPU")
-        from kinaema_ros.model.checkpoint import load_network
         from kinaema_ros.training.train_baselines import BaselineConfig, train_baselines
 
-        network, _ = load_network(arguments.checkpoint or default_checkpoint())
-        like_ours = BaselineConfig(
-            batch=config.memory_batch,
-            queries=config.memory_queries,
-            frames=config.memory_frames,
-            max_odometry_noise=config.max_odometry_noise,
-            seed=config.seed,
-            data=config.data,
+        of_baselines = (
+            BaselineConfig() if arguments.config is None else read_config(BaselineConfig, arguments.config)
         )
-        finished = bool(train_baselines(names, network, like_ours, arguments.out, arguments.minutes))
+        models = default_checkpoint().parent
+        finished = bool(train_baselines(names, models, of_baselines, arguments.out, arguments.minutes))
     if not finished:
         print(f"time is up; the same command continues the run in {arguments.out}")
     return 0

@@ -116,7 +116,10 @@ class Painter:
         else:
             drawing.text(image, "There!", x, y, 24, ORANGE, True)
             size = math.sqrt(float(np.linalg.eigvalsh(estimate.covariance[:2, :2])[-1]))
-            words = [f"seen before: {100 * estimate.seen:.0f} % sure", f"position: give or take {size:.2f} m"]
+            words = [
+                f"this place: {100 * estimate.confidence:.0f} % sure",
+                f"position: give or take {size:.2f} m",
+            ]
             left = math.hypot(*(np.array(estimate.pose) - self._record.pose_at(now))[:2])
             _lines(image, x, [*words, f"{left:.1f} m away, as the crow flies"], 1.4)
 

@@ -117,11 +117,13 @@ def _visit(
 
         def on_feedback(feedback: Feedback) -> None:
             pose, covariance = robot.on_map(feedback.goal, feedback.covariance)
-            visit.estimates.append((robot.seconds, Estimate(as_pose(pose), covariance, feedback.seen)))
+            visit.estimates.append(
+                (robot.seconds, Estimate(as_pose(pose), covariance, feedback.seen, feedback.confidence))
+            )
             left = math.hypot(*(pose[:2] - robot.pose[:2]))
             line.set_description_str(
                 f"photo {len(record.visits)} of {record.goals}: at ({pose[0]:.1f}, {pose[1]:.1f}) m, "
-                f"{left:.1f} m away, seen before: {100 * feedback.seen:.0f} %"
+                f"{left:.1f} m away, {100 * feedback.confidence:.0f} % sure"
             )
 
         arrival = kinaema.go_to(photo, on_feedback=on_feedback)

@@ -11,19 +11,39 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from kinaema_ros.baselines.learned import Baseline, new_baseline
-from kinaema_ros.baselines.methods import KinaemaMethod, Method
+from kinaema_ros.baselines.config import LearnedConfig
+from kinaema_ros.baselines.learned import HistoryAttention
+from kinaema_ros.baselines.methods import KinaemaMethod, Learned, Method, TokenEncoder
+from kinaema_ros.camera import Intrinsics
 from kinaema_ros.evaluation.timing import milliseconds, one_thread
-from kinaema_ros.model.encoder import FEATURE_DIM
+from kinaema_ros.images import RGB
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.reporting import number, percent, progress, table
+from kinaema_ros.sim import Camera, SceneConfig, explore, generate_scene, render
 
 LENGTHS = (10, 100, 1000, 10_000)
-WARM_UP = 5  # rounds that are not measured
+WARM_UP = 2  # rounds that are not measured
 MATRIX = 1024  # side of the square matrices that the machine's rate is measured with
+CAMERA = Camera(640, 480, z=0.5)
+VIEWS = 200  # of a drive, which begins again as often as it takes
+
+
+class Drive:
+    """Views of a drive through a building as a method observes them; every round is a place of its own."""
+
+    def __init__(self, method: Method):
+        scene = generate_scene(0, SceneConfig(12.0, 12.0))
+        self.poses = explore(scene, np.random.default_rng(0), VIEWS)
+        self.camera = Intrinsics.from_hfov(CAMERA.width, CAMERA.height, CAMERA.hfov)
+        self.rgb: list[RGB] = [render(scene, pose[None], CAMERA)[0] for pose in self.poses]
+        self.observations = [method.encoder(rgb, self.camera, None) for rgb in self.rgb]
+
+    def odometry(self, t: int) -> torch.Tensor:
+        """Of frame ``t``: each round lies 100 m from the one before, so that new places fill any memory."""
+        rounds, view = divmod(t, VIEWS)
+        return torch.from_numpy(self.poses[view] + np.array([100.0 * rounds, 0.0, 0.0]))
 
 
 @one_thread()
@@ -31,26 +51,30 @@ MATRIX = 1024  # side of the square matrices that the machine's rate is measured
 def bench(network: Kinaema, rounds: int, lengths: tuple[int, ...] = LENGTHS) -> list[dict[str, Any]]:
     """A record for each method, operation and length.
 
-    ``what`` is "kinaema update", "kinaema query", "attention update" or "attention query", from image to
-    answer, or one of them with ", memory alone" where the image has been encoded already.
+    ``what`` is "kinaema update", "kinaema query", "attention update" or "attention query", from an image of 640x480 to
+    the answer, or one of them with ", memory alone" where the image has been encoded already.
     """
-    device = network.temperature.device
     # How long attention takes does not depend on what it has learned: an untrained one will do.
-    attention: Baseline = new_baseline("attention", network).requires_grad_(False).eval()
-    methods: dict[str, Method] = {"kinaema": KinaemaMethod(network), "attention": attention}  # type: ignore[dict-item]
-    work: dict[tuple[str, int], Callable[[], None]] = {}
+    attention = HistoryAttention(LearnedConfig()).to(network.device).requires_grad_(False)
+    methods: dict[str, Method] = {
+        "kinaema": KinaemaMethod(network, TokenEncoder(network)),
+        "attention": Learned(attention.eval()),
+    }
+    work: dict[tuple[str, int], Callable[[int], object]] = {}
     size: dict[tuple[str, int], int] = {}
     for name, method in methods.items():
-        for length, state in _driven(method, network, lengths, name):
-            for operation, function in _operations(method, network, state).items():
+        drive = Drive(method)
+        for length, state in _driven(method, drive, lengths, name):
+            for operation, function in _operations(method, drive, state, length).items():
                 work[f"{name} {operation}", length] = function
                 size[f"{name} {operation}", length] = method.num_bytes(state)
     times: dict[tuple[str, int], list[float]] = {key: [] for key in work}
     rng = np.random.default_rng(0)
     keys = list(work)
     for turn in progress(range(-WARM_UP, rounds), desc="timing", unit="round"):
+        view = int(rng.integers(VIEWS))
         for index in rng.permutation(len(keys)):
-            taken = milliseconds(work[keys[index]], device)
+            _, taken = milliseconds(work[keys[index]], view)
             if turn >= 0:
                 times[keys[index]].append(taken)
     return [
@@ -66,40 +90,35 @@ def bench(network: Kinaema, rounds: int, lengths: tuple[int, ...] = LENGTHS) -> 
     ]
 
 
-def _driven(method: Method, network: Kinaema, lengths: tuple[int, ...], name: str) -> list[tuple[int, Any]]:
-    """The method's state after each length of a drive through ever new places, which fills any memory."""
-    device = network.temperature.device
-    generator = torch.Generator().manual_seed(0)
+def _driven(method: Method, drive: Drive, lengths: tuple[int, ...], name: str) -> list[tuple[int, Any]]:
+    """The method's state after each length of a drive."""
     states = []
-    state = method.start(1, max(lengths) + 1)
-    pose = torch.zeros(1, 3, dtype=torch.float64)
+    state = method.start(max(lengths) + 1)
     for t in progress(range(max(lengths)), desc=f"{name} drives", unit="frame"):
-        noise = torch.randn(1, FEATURE_DIM, generator=generator).to(device)
-        features = network.descriptor.mean + noise / network.descriptor.inverse_std
-        pose = pose + torch.tensor([[0.25, 0.0, 0.0]], dtype=torch.float64)
-        state = method.update(state, features, pose.to(device))
+        state = method.update(state, drive.observations[t % VIEWS], drive.odometry(t))
         if t + 1 in lengths:
             states.append((t + 1, state))
     return states
 
 
-def _operations(method: Method, network: Kinaema, state: Any) -> dict[str, Callable[[], None]]:
-    device = network.temperature.device
-    image = torch.randint(0, 256, (1, 3, 120, 160), dtype=torch.uint8, device=device)
-    features = network.trunk(image)
-    pose = torch.zeros(1, 3, dtype=torch.float64, device=device)
+def _operations(method: Method, drive: Drive, state: Any, length: int) -> dict[str, Callable[[int], object]]:
+    """What is timed, by its name; each takes the number of a view."""
+    next_pose = drive.odometry(length)
 
-    def update(features: Tensor) -> None:
-        method.update(state, features, pose)
+    def update(observation: Any) -> None:
+        method.update(state, observation, next_pose)
 
-    def query(features: Tensor) -> None:
-        method.query(state, features[None]).pose.cpu()
+    def query(observation: Any) -> None:
+        method.query(state, observation, same_camera=True).pose.cpu()
+
+    def observed(view: int) -> Any:
+        return method.encoder(drive.rgb[view], drive.camera, None)
 
     return {
-        "update": lambda: update(network.trunk(image)),
-        "query": lambda: query(network.trunk(image)),
-        "update, memory alone": lambda: update(features),
-        "query, memory alone": lambda: query(features),
+        "update": lambda view: update(observed(view)),
+        "query": lambda view: query(observed(view)),
+        "update, memory alone": lambda view: update(drive.observations[view]),
+        "query, memory alone": lambda view: query(drive.observations[view]),
     }
 
 
@@ -107,19 +126,20 @@ def _operations(method: Method, network: Kinaema, state: Any) -> dict[str, Calla
 def matrix_rate(device: torch.device) -> float:
     """Floating-point operations a second of the machine's matrix product, float32, one thread on a CPU."""
     a, b = (torch.randn(MATRIX, MATRIX, device=device) for _ in range(2))
-    best = min(milliseconds(lambda: a @ b, device) for _ in range(10))
+    best = min(milliseconds(lambda: a @ b)[1] for _ in range(10))
     return 2.0 * MATRIX**3 / (best / 1000.0)
 
 
 @torch.inference_mode()
 def operations_of(network: Kinaema) -> tuple[float, float]:
     """Floating-point operations of an update and of a query, encoder included."""
-    method = KinaemaMethod(network)
-    state = method.start(1, 1)
+    method = KinaemaMethod(network, TokenEncoder(network))
+    drive = Drive(method)
+    ((length, state),) = _driven(method, drive, (10,), "kinaema")
     counts = []
-    for work in list(_operations(method, network, state).values())[:2]:
+    for work in list(_operations(method, drive, state, length).values())[:2]:
         with FlopCounterMode(display=False) as counter:
-            work()
+            work(0)
         counts.append(float(counter.get_total_flops()))
     return counts[0], counts[1]
 

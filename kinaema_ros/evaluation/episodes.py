@@ -1,4 +1,4 @@
-"""Evaluation drives: rendered in scenes never trained on, encoded once, asked about at several lengths.
+"""Evaluation drives: in scenes never trained on, asked about at several lengths.
 
 A drive of as many frames as the longest length serves all lengths: at length L the memory holds its first L
 frames, and the questions are views near some of these (seen places) and as many views of places that were not
@@ -8,24 +8,17 @@ Everything depends on (seed, index of the drive) only.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import multiprocessing
-import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import cast
-from zipfile import BadZipFile
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from kinaema_ros.errors import InputError
+from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.geometry import Array
+from kinaema_ros.images import RGB
 from kinaema_ros.metrics import pose_errors
-from kinaema_ros.model.encoder import Trunk
 from kinaema_ros.sim import (
     Camera,
     Lighting,
@@ -40,14 +33,19 @@ from kinaema_ros.sim import (
     sample_unseen_viewpoints,
     sample_viewpoints,
 )
-from kinaema_ros.training.data import ENCODE_BATCH, encode
 
 FIRST_SEED = 2**31  # training draws the seeds of its scenes and textures below this
 SCENES_PER_TEXTURE_POOL = 8
 MIN_SIZE, MAX_SIZE = 8.0, 20.0  # metres; each side of a building's footprint lies between these
 CAMERA_HEIGHT = (0.3, 0.8)  # metres
 SEEN_DISTANCE, SEEN_ANGLE = 1.0, math.radians(40.0)  # of a seen place's view from a frame of the drive
-COMPILE_FROM = 8000  # images a process: below, compiling the trunk takes longer than it saves
+WIDTH, HEIGHT = 320, 240  # pixels of a frame
+PHONE_HFOV, PHONE_HEIGHT, PHONE_PITCH = (
+    math.radians(70.0),
+    (1.3, 1.6),
+    math.radians(15.0),
+)  # the last: at most
+RENDERED_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,8 @@ class EpisodeConfig:
     seed: int
     lengths: tuple[int, ...] = (100, 200, 400, 800)
     queries: int = 16
+    hfov_deg: float = 90.0  # of the robot's camera
+    query_camera: str = "same"  # or "phone": held by a person, portrait or landscape
 
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 2 or len(set(self.lengths)) != len(self.lengths):
@@ -65,30 +65,23 @@ class EpisodeConfig:
             raise ValueError(f"{self.queries} queries a length: there must be at least 2")
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} must not be negative")
+        if self.query_camera not in ("same", "phone"):
+            raise ValueError(f"query_camera {self.query_camera!r}: it must be same or phone")
 
 
 @dataclass
-class Plan:
-    """A drive before it is rendered. L lengths, Q seen and Q unseen views at each, in this order."""
+class Episode:
+    """A drive of T frames. L lengths, Q seen and Q unseen views at each, in this order."""
 
     scene: Scene
     elsewhere: Scene
     camera: Camera
     lighting: Lighting
-    poses: NDArray[np.float64]  # (T, 3)
-    views: NDArray[np.float64]  # (L, 2 Q, 3)
+    poses: Array  # (T, 3) true, in the scene's frame
+    views: Array  # (L, 2 Q, 3); those of another building are in that building's frame
     outside: NDArray[np.bool_]  # (L, 2 Q) whether the view is one of the other building
-
-
-@dataclass
-class Episode:
-    """An encoded drive and its questions; frames and queries of the same robot in the same light."""
-
-    features: Tensor  # (T, FEATURE_DIM) float16
-    queries: Tensor  # (L, 2 Q, FEATURE_DIM) float16
-    poses: NDArray[np.float64]  # (T, 3) true, in the scene's frame
-    views: NDArray[np.float64]  # (L, 2 Q, 3); those of another building are in that building's frame
-    outside: NDArray[np.bool_]  # (L, 2 Q)
+    query_cameras: list[list[Camera]]  # L lists of 2 Q
+    same_camera: bool  # whether they are the robot's
 
     @property
     def num_seen(self) -> int:
@@ -104,8 +97,23 @@ class Episode:
         nearest = np.argmin(distance + angle, axis=1)  # where the sampler fell back, none may be near
         return np.where(near.any(axis=1), length - 1 - np.argmax(near[:, ::-1], axis=1), nearest)
 
+    def frames(self) -> Iterator[RGB]:
+        """What the robot's camera sees on the way."""
+        for start in range(0, len(self.poses), RENDERED_AT_ONCE):
+            part = self.poses[start : start + RENDERED_AT_ONCE]
+            # Noise of its own for each part of the drive, as for each frame of it
+            lighting = replace(self.lighting, seed=self.lighting.seed + start)
+            yield from render(self.scene, part, self.camera, lighting)
 
-def plan_episode(config: EpisodeConfig, index: int) -> Plan:
+    def photos(self, which: int) -> Iterator[tuple[RGB, Camera]]:
+        """The pictures asked about at length number ``which``, each with its camera."""
+        of_length = zip(self.views[which], self.outside[which], self.query_cameras[which], strict=True)
+        for number, (view, outside, camera) in enumerate(of_length):
+            lighting = replace(self.lighting, seed=self.lighting.seed + len(self.poses) + number)
+            yield render(self.elsewhere if outside else self.scene, view[None], camera, lighting)[0], camera
+
+
+def plan_episode(config: EpisodeConfig, index: int) -> Episode:
     """Scene, path and questions of drive ``index``."""
     rng = np.random.default_rng([FIRST_SEED, config.seed, index])
     textures = FIRST_SEED + (config.seed * 65537 + index // SCENES_PER_TEXTURE_POOL) % 2**30
@@ -120,119 +128,35 @@ def plan_episode(config: EpisodeConfig, index: int) -> Plan:
         other, _ = sample_viewpoints(elsewhere, rng, other_path, config.queries - len(inside))
         views.append(np.concatenate([seen, inside, other]))
         outside.append(np.arange(2 * config.queries) >= config.queries + len(inside))
-    camera = Camera(z=float(rng.uniform(*CAMERA_HEIGHT)))
-    return Plan(scene, elsewhere, camera, random_lighting(rng), poses, np.array(views), np.array(outside))
+    height = float(rng.uniform(*CAMERA_HEIGHT))
+    camera = Camera(WIDTH, HEIGHT, math.radians(config.hfov_deg), height)
+    lighting = random_lighting(rng)
+    same = config.query_camera == "same"
+    cameras = [[camera if same else phone(rng) for _ in range(2 * config.queries)] for _ in config.lengths]
+    return Episode(
+        scene, elsewhere, camera, lighting, poses, np.array(views), np.array(outside), cameras, same
+    )
+
+
+def phone(rng: np.random.Generator) -> Camera:
+    """A phone in somebody's hands."""
+    height, pitch = float(rng.uniform(*PHONE_HEIGHT)), float(rng.uniform(0.0, PHONE_PITCH))
+    if rng.random() < 0.5:
+        return Camera(WIDTH, HEIGHT, PHONE_HFOV, height, pitch)
+    upright = 2.0 * math.atan(math.tan(PHONE_HFOV / 2.0) * HEIGHT / WIDTH)
+    return Camera(HEIGHT, WIDTH, upright, height, pitch)
+
+
+def intrinsics(camera: Camera) -> Intrinsics:
+    """A simulated camera's."""
+    return Intrinsics.from_hfov(camera.width, camera.height, camera.hfov)
+
+
+def mounted(camera: Camera) -> Mount:
+    """Where a simulated camera is on its robot."""
+    return Mount(camera.x, camera.y, 0.0, camera.yaw, camera.pitch)
 
 
 def odometry_of(episode: Episode, noise: OdometryNoise, seed: int, index: int) -> NDArray[np.float64]:
     """Odometry (T, 3) of the drive, from identity; the same drift in every run with the same seed."""
     return integrate_odometry(episode.poses, noise, np.random.default_rng([FIRST_SEED + 1, seed, index]))
-
-
-def render_plan(plan: Plan) -> Tensor:
-    """Images (T + 2 Q L, 3, H, W) uint8: the frames, then the views of all lengths."""
-    views, outside = plan.views.reshape(-1, 3), plan.outside.ravel()
-    frames = render(plan.scene, plan.poses, plan.camera, plan.lighting)
-    pictures = np.empty((len(views), *frames.shape[1:]), np.uint8)
-    for scene, chosen in ((plan.scene, ~outside), (plan.elsewhere, outside)):
-        if chosen.any():
-            pictures[chosen] = render(scene, views[chosen], plan.camera, plan.lighting)
-    images = torch.from_numpy(np.concatenate([frames, pictures]))
-    return images.permute(0, 3, 1, 2).contiguous()
-
-
-def encode_plan(plan: Plan, trunk: nn.Module) -> Episode:
-    """Render and encode."""
-    features = encode(trunk, render_plan(plan))
-    frames, queries = features.split([len(plan.poses), len(features) - len(plan.poses)])
-    return Episode(frames, queries.reshape(*plan.views.shape[:2], -1), plan.poses, plan.views, plan.outside)
-
-
-# -- many episodes, by several processes -------------------------------------------------------------------
-
-_trunk: nn.Module  # of this worker process
-_trunk_hash: str
-
-
-def episodes(config: EpisodeConfig, count: int, trunk: Trunk, cache: Path | None = None) -> Iterator[Episode]:
-    """Drives 0 to ``count`` - 1 in order, encoded on the CPU, by one process a core, wherever ``trunk`` is.
-
-    ``cache``: folder in which encoded drives are kept and found again by a later run that would make the very
-    same ones (the same simulator, trunk, seed and lengths).
-    """
-    workers = min(count, len(os.sched_getaffinity(0)))
-    images = count * (max(config.lengths) + 2 * config.queries * len(config.lengths)) // workers
-    if cache is not None:
-        cache.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.cpu() for name, tensor in trunk.state_dict().items()}
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _start_worker, (weights, images)) as pool:
-        for arrays in pool.imap(_encoded, [(config, index, cache) for index in range(count)]):
-            yield _from_arrays(arrays)
-
-
-def _start_worker(weights: dict[str, Tensor], images: int) -> None:
-    global _trunk, _trunk_hash
-    torch.set_num_threads(1)
-    trunk = Trunk().eval()
-    trunk.load_state_dict(weights)
-    digest = hashlib.sha256()
-    for name, tensor in weights.items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    _trunk_hash = digest.hexdigest()
-    _trunk = _compiled(trunk) if images >= COMPILE_FROM else trunk
-
-
-def _compiled(trunk: Trunk) -> nn.Module:
-    """The trunk compiled, which halves its time; as it is where there is no compiler."""
-    compiled = cast(nn.Module, torch.compile(trunk))
-    try:
-        compiled(torch.zeros(ENCODE_BATCH, 3, 120, 160, dtype=torch.uint8))
-    except Exception:  # whatever the compiler's trouble is, the eager trunk gives the same features
-        return trunk
-    return compiled
-
-
-def _encoded(task: tuple[EpisodeConfig, int, Path | None]) -> dict[str, NDArray]:
-    config, index, cache = task
-    plan = plan_episode(config, index)
-    if cache is None:
-        return _to_arrays(encode_plan(plan, _trunk))
-    path = cache / f"{_fingerprint(config, plan)}.npz"
-    if path.exists():
-        try:
-            with np.load(path) as saved:
-                return dict(saved)
-        except (ValueError, EOFError, BadZipFile) as error:
-            raise InputError(f"{path} is damaged ({error}); delete it") from error
-    arrays = _to_arrays(encode_plan(plan, _trunk))
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez(partial, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
-    return arrays
-
-
-def _fingerprint(config: EpisodeConfig, plan: Plan) -> str:
-    """Differs where configuration, trunk, or what the simulator makes of the seed differ."""
-    some = [
-        render(scene, plan.poses[:2], plan.camera, plan.lighting) for scene in (plan.scene, plan.elsewhere)
-    ]
-    digest = hashlib.sha256(repr((asdict(config), _trunk_hash)).encode())
-    for array in (plan.poses, plan.views, plan.outside, *some):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:32]
-
-
-def _to_arrays(episode: Episode) -> dict[str, NDArray]:
-    return {
-        "features": episode.features.numpy(),
-        "queries": episode.queries.numpy(),
-        "poses": episode.poses,
-        "views": episode.views,
-        "outside": episode.outside,
-    }
-
-
-def _from_arrays(arrays: dict[str, NDArray]) -> Episode:
-    features, queries = (torch.from_numpy(arrays[name]) for name in ("features", "queries"))
-    return Episode(features, queries, arrays["poses"], arrays["views"], arrays["outside"])

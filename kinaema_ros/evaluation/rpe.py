@@ -2,153 +2,191 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from kinaema_ros import geometry, metrics
 from kinaema_ros.baselines.learned import KINDS, load_baseline
-from kinaema_ros.baselines.methods import KinaemaMethod, Method, OwnPose, Retrieval, RetrievalPair
-from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, episodes, odometry_of
+from kinaema_ros.baselines.methods import (
+    KinaemaMethod,
+    Learned,
+    Method,
+    OwnPose,
+    Retrieval,
+    RetrievalPair,
+    TokenEncoder,
+)
+from kinaema_ros.evaluation.episodes import (
+    Episode,
+    EpisodeConfig,
+    intrinsics,
+    mounted,
+    odometry_of,
+    plan_episode,
+)
 from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups
-from kinaema_ros.evaluation.timing import milliseconds, one_thread
-from kinaema_ros.geometry import Array
-from kinaema_ros.model.checkpoint import CheckpointError
-from kinaema_ros.model.encoder import Trunk
-from kinaema_ros.model.estimates import Estimates
+from kinaema_ros.evaluation.timing import milliseconds
+from kinaema_ros.model.checkpoint import CheckpointError, load_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.reporting import number, percent, progress, table
 from kinaema_ros.sim import OdometryNoise
 
 METHODS = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
-DRIVES_AT_ONCE = 16
-TIMED = 15  # updates and queries that a cost is the median of
+TIMED = 5  # updates and queries of a drive that a cost is the median of
 
 
-def evaluate(
-    config: EpisodeConfig,
-    scenes: int,
-    names: Sequence[str],
-    noise: OdometryNoise,
-    network: Kinaema,
-    baselines: Path,
-    device: str,
-    cache: Path | None = None,
-) -> tuple[list[dict[str, Any]], dict[str, list[LabelledEstimates]]]:
+@dataclass(frozen=True)
+class Task:
+    """What is measured, and by what."""
+
+    config: EpisodeConfig
+    methods: tuple[str, ...]
+    noise: OdometryNoise
+    checkpoint: Path
+    baselines: Path  # folder of the learned ones
+    device: str
+
+
+@dataclass
+class Outcome:
+    """Of one method in one drive at one length."""
+
+    answers: LabelledEstimates
+    update_ms: float
+    query_ms: float
+    state_bytes: int
+
+
+def evaluate(task: Task, scenes: int) -> tuple[list[dict[str, Any]], dict[str, list[LabelledEstimates]]]:
     """One record for each method and length, and the answers of each method, one at each length.
 
-    ``baselines``: folder of the learned baselines; ``cache``: folder where the encoded drives are kept. Raises
-    ``CheckpointError`` where a learned baseline is missing.
+    Raises ``CheckpointError`` where a learned baseline is missing.
     """
-    methods = {name: make_method(name, network, baselines) for name in names}
-    drives = list(
-        progress(
-            episodes(config, scenes, network.trunk, cache=cache),
-            total=scenes,
-            desc="drives rendered and encoded",
-            unit="drive",
-        )
-    )
-    odometry = np.stack([odometry_of(drive, noise, config.seed, i) for i, drive in enumerate(drives)])
+    network, _ = load_network(task.checkpoint, task.device)
+    make_methods(task, network)  # refused now rather than by a worker
+    drives = list(progress(_drives(task, scenes), total=scenes, desc="drives", unit="drive"))
     records: list[dict[str, Any]] = []
     answers: dict[str, list[LabelledEstimates]] = {}
-    for name, method in methods.items():
-        answers[name] = ask(method, drives, odometry, config.lengths, device, name)
-        costs = measure_costs(method, network.trunk, drives[0], odometry[0], config.lengths)
-        for length, answer, cost in zip(config.lengths, answers[name], costs, strict=True):
-            records.append(record(name, length, answer, cost, config, noise))
+    for name in task.methods:
+        answers[name] = []
+        for which, length in enumerate(task.config.lengths):
+            outcomes = [drive[name][which] for drive in drives]
+            together = LabelledEstimates.joined([outcome.answers for outcome in outcomes])
+            cost = {
+                key: float(np.median([getattr(outcome, key) for outcome in outcomes]))
+                for key in ("update_ms", "query_ms", "state_bytes")
+            }
+            answers[name].append(together)
+            records.append(record(name, length, together, cost, task.config, task.noise))
     return records, answers
 
 
-def make_method(name: str, network: Kinaema, baselines: Path) -> Method:
-    """``CheckpointError`` where a learned baseline is missing in the folder ``baselines``."""
-    if name in KINDS:
-        path = baselines / f"baseline-{name}.safetensors"
-        if not path.is_file():
-            raise CheckpointError(f"{path}: no such file; train it: kinaema train --method {name}")
-        return load_baseline(path, name).to(network.temperature.device)  # type: ignore[return-value]
-    with_network: dict[str, Callable[[Kinaema], Method]] = {
+def make_methods(task: Task, network: Kinaema) -> dict[str, Method]:
+    """The methods by name; those that read tokens share an encoder. ``CheckpointError`` where a baseline is missing."""
+    encoder = TokenEncoder(network)
+    with_tokens: dict[str, Callable[[Kinaema, TokenEncoder], Method]] = {
         "kinaema": KinaemaMethod,
         "retrieval": Retrieval,
         "retrieval_pair": RetrievalPair,
     }
-    return with_network[name](network) if name in with_network else OwnPose()
+    methods: dict[str, Method] = {}
+    for name in task.methods:
+        if name in KINDS:
+            path = task.baselines / f"baseline-{name}.safetensors"
+            if not path.is_file():
+                raise CheckpointError(f"{path}: no such file; train it: kinaema train --method {name}")
+            methods[name] = Learned(load_baseline(path, name).to(task.device))
+        elif name in with_tokens:
+            methods[name] = with_tokens[name](network, encoder)
+        else:
+            methods[name] = OwnPose(encoder)
+    return methods
+
+
+def _drives(task: Task, scenes: int) -> Iterator[dict[str, list[Outcome]]]:
+    """What came of drives 0 to ``scenes`` - 1 in order, by one process a core."""
+    workers = min(scenes, len(os.sched_getaffinity(0)))
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, _start_worker, (task,)) as pool:
+        yield from pool.imap(_driven, range(scenes))
+
+
+_task: Task
+_methods: dict[str, Method]
+
+
+def _start_worker(task: Task) -> None:
+    global _task, _methods
+    torch.set_num_threads(1)
+    _task = task
+    network, _ = load_network(task.checkpoint, task.device)
+    _methods = make_methods(task, network)
+
+
+def _driven(index: int) -> dict[str, list[Outcome]]:
+    episode = plan_episode(_task.config, index)
+    odometry = odometry_of(episode, _task.noise, _task.config.seed, index)
+    return drive(_methods, episode, odometry, _task.config.lengths)
 
 
 @torch.inference_mode()
-def ask(
-    method: Method,
-    drives: list[Episode],
-    odometry: Array,
-    lengths: Sequence[int],
-    device: str,
-    name: str = "",
-) -> list[LabelledEstimates]:
-    """Drive all drives through the method and ask it at each length; ``name`` stands before the progress bar."""
-    collected: list[list[LabelledEstimates]] = [[] for _ in lengths]
-    starts = range(0, len(drives), DRIVES_AT_ONCE)
-    tick = iter(progress(range(len(starts) * max(lengths)), desc=name, unit="frame"))
-    for start in starts:
-        batch = drives[start : start + DRIVES_AT_ONCE]
-        features = torch.stack([drive.features for drive in batch])
-        poses = torch.from_numpy(odometry[start : start + DRIVES_AT_ONCE]).to(device)
-        state = method.start(len(batch), max(lengths))
-        for t in range(max(lengths)):
-            state = method.update(state, features[:, t].float().to(device), poses[:, t])
-            next(tick)
-            if t + 1 in lengths:
-                which = list(lengths).index(t + 1)
-                questions = torch.stack([drive.queries[which] for drive in batch]).float().to(device)
-                answer = method.query(state, questions)
-                collected[which].append(
-                    LabelledEstimates(
-                        Estimates(
-                            answer.pose.double().cpu(),
-                            None if answer.std is None else answer.std.double().cpu(),
-                            answer.seen.double().cpu(),
-                        ),
-                        np.stack([_truth(drive, which, t) for drive in batch]),
-                        np.stack([(t - drive.last_seen(which, t + 1)) / (t + 1) for drive in batch]),
+def drive(
+    methods: dict[str, Method], episode: Episode, odometry: geometry.Array, lengths: Sequence[int]
+) -> dict[str, list[Outcome]]:
+    """Take all methods through one drive and ask each at each length."""
+    states = {name: method.start(max(lengths)) for name, method in methods.items()}
+    camera, mount = intrinsics(episode.camera), mounted(episode.camera)
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in methods}
+    update_ms: dict[str, list[float]] = {name: [] for name in methods}
+    for t, rgb in enumerate(episode.frames()):
+        pose = torch.from_numpy(odometry[t])
+        observed: dict[Any, tuple[Any, float]] = {}
+        for name, method in methods.items():
+            if method.encoder not in observed:
+                observed[method.encoder] = milliseconds(method.encoder, rgb, camera, mount)
+            observation, taken = observed[method.encoder]
+            states[name], own = milliseconds(method.update, states[name], observation, pose)
+            update_ms[name] = [*update_ms[name][1 - TIMED :], taken + own]
+        if t + 1 in lengths:
+            which = list(lengths).index(t + 1)
+            truth = geometry.between(episode.poses[t], episode.views[which, : episode.num_seen])
+            age = (t - episode.last_seen(which, t + 1)) / (t + 1)
+            for name, (answers, query_ms) in _asked(methods, states, episode, which).items():
+                outcomes[name].append(
+                    Outcome(
+                        LabelledEstimates.of_drive(answers, truth, age),
+                        float(np.median(update_ms[name])),
+                        query_ms,
+                        methods[name].num_bytes(states[name]),
                     )
                 )
-    return [LabelledEstimates.joined(parts) for parts in collected]
+    return outcomes
 
 
-def _truth(drive: Episode, which: int, last: int) -> Array:
-    return geometry.between(drive.poses[last], drive.views[which, : drive.num_seen])
-
-
-@one_thread()
-@torch.inference_mode()
-def measure_costs(
-    method: Method, trunk: Trunk, drive: Episode, odometry: Array, lengths: Sequence[int]
-) -> list[dict[str, float]]:
-    """At each length the median time of an update and of a query, one image at a time on one thread, and the size."""
-    device = next(trunk.parameters()).device
-    image = torch.randint(0, 256, (1, 3, 120, 160), dtype=torch.uint8, device=device)
-    poses = torch.from_numpy(odometry)[:, None].to(device)
-
-    def update(state: Any, pose: Tensor) -> None:
-        method.update(state, trunk(image), pose)
-
-    def query(state: Any) -> None:
-        method.query(state, trunk(image)[None]).pose.cpu()
-
-    state, costs = method.start(1, max(lengths) + 1), []
-    for t in range(max(lengths)):
-        state = method.update(state, drive.features[t : t + 1].float().to(device), poses[t])
-        if t + 1 in lengths:
-            works = (partial(update, state, poses[t]), partial(query, state))
-            times = [[milliseconds(work, device) for work in works] for _ in range(TIMED)]
-            update_ms, query_ms = np.median(times, axis=0).tolist()
-            size = method.num_bytes(state)
-            costs.append({"update_ms": update_ms, "query_ms": query_ms, "state_bytes": size})
-    return costs
+def _asked(
+    methods: dict[str, Method], states: dict[str, Any], episode: Episode, which: int
+) -> dict[str, tuple[list[Any], float]]:
+    """The answers about the photos of a length, and the median time of one."""
+    answers: dict[str, list[Any]] = {name: [] for name in methods}
+    times: dict[str, list[float]] = {name: [] for name in methods}
+    for rgb, camera in episode.photos(which):
+        mount = mounted(camera) if episode.same_camera else None
+        observed: dict[Any, tuple[Any, float]] = {}
+        for name, method in methods.items():
+            if method.encoder not in observed:
+                observed[method.encoder] = milliseconds(method.encoder, rgb, intrinsics(camera), mount)
+            observation, taken = observed[method.encoder]
+            answer, own = milliseconds(method.query, states[name], observation, episode.same_camera)
+            answers[name].append(answer)
+            times[name].append(taken + own)
+    return {name: (answers[name], float(np.median(times[name]))) for name in methods}
 
 
 def record(
@@ -169,7 +207,7 @@ def record(
         "queries": answers.truth[..., 0].size,
         "seed": config.seed,
         **metrics.accuracy_summary(*metrics.pose_errors(answers.located, answers.truth)),
-        "seen_auroc": metrics.auroc(answers.estimates.seen, answers.is_seen),
+        **metrics.decision_summary(answers.seen, answers.confidence, answers.is_seen, answers.is_right),
         **coverage,
         **cost,
         "odom_noise": [noise.fraction, noise.degrees],
@@ -194,7 +232,7 @@ def records_table(records: list[dict[str, Any]]) -> str:
         )
         for entry in records
     ]
-    header = ("method", "frames", "median", "", "0.5 m & 10 deg", "1 m & 20 deg", "2 m & 30 deg", "AUROC")
+    header = ("method", "frames", "median", "", *metrics.ACCURACY_NAMES, "AUROC")
     return table(rows, (*header, "in 50 %", "in 90 %", "update", "query", "state"))
 
 

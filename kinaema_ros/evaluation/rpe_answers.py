@@ -9,12 +9,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from kinaema_ros import metrics
 from kinaema_ros.geometry import Array
-from kinaema_ros.model.estimates import Estimates
+from kinaema_ros.model.answer import Answer
 
 DISTANCES_M = (0.0, 3.0, 6.0, 9.0, math.inf)
 QUARTERS = ("newest quarter", "second", "third", "oldest quarter")
@@ -24,42 +23,60 @@ QUARTERS = ("newest quarter", "second", "third", "oldest quarter")
 class LabelledEstimates:
     """The answers at one length of S drives: to Q questions about seen places, then to Q about unseen ones."""
 
-    estimates: Estimates  # (S, 2 Q), float64 on the CPU
-    truth: Array  # (S, Q, 3) robot_T_query
+    pose: Array  # (S, 2 Q, 3) robot_T_query
+    covariance: Array | None  # (S, 2 Q, 3, 3)
+    seen: Array  # (S, 2 Q)
+    confidence: Array  # (S, 2 Q)
+    truth: Array  # (S, Q, 3)
     age: Array  # (S, Q) in [0, 1): how long ago the place was last near, as a fraction of the drive
 
     @property
     def located(self) -> Array:
         """The poses answered for seen places, (S, Q, 3)."""
-        return self.estimates.pose[:, : self.truth.shape[1]].numpy()
+        return self.pose[:, : self.truth.shape[1]]
 
     @property
     def is_seen(self) -> NDArray[np.bool_]:
         """(S, 2 Q)."""
-        shape = self.estimates.seen.shape
-        return np.broadcast_to(np.arange(shape[1]) < self.truth.shape[1], shape)
+        return np.broadcast_to(np.arange(self.seen.shape[1]) < self.truth.shape[1], self.seen.shape)
+
+    @property
+    def is_right(self) -> NDArray[np.bool_]:
+        """(S, 2 Q) whether the answer is right; False for unseen places."""
+        right = np.zeros(self.seen.shape, dtype=bool)
+        right[:, : self.truth.shape[1]] = metrics.is_right(*metrics.pose_errors(self.located, self.truth))
+        return right
 
     def levels(self) -> Array | None:
         """Confidence level of the ellipse on whose border each truth lies, (S, Q)."""
-        if self.estimates.std is None:
+        if self.covariance is None:
             return None
-        covariance = np.zeros((*self.truth.shape[:2], 3, 3))
-        std = self.estimates.std[:, : self.truth.shape[1]].numpy()
-        for axis, column in enumerate((0, 0, 1)):
-            covariance[..., axis, axis] = std[..., column] ** 2
-        return metrics.ellipse_levels(self.located, self.truth, covariance)
+        return metrics.ellipse_levels(self.located, self.truth, self.covariance[:, : self.truth.shape[1]])
+
+    @classmethod
+    def of_drive(cls, answers: Sequence[Answer], truth: Array, age: Array) -> LabelledEstimates:
+        """The answers of one drive (S = 1)."""
+        covariances = [answer.covariance for answer in answers]
+        return cls(
+            np.stack([answer.pose.cpu().numpy() for answer in answers])[None],
+            None
+            if covariances[0] is None
+            else np.stack([c.cpu().numpy() for c in covariances if c is not None])[None],
+            np.array([[answer.seen for answer in answers]]),
+            np.array([[answer.confidence for answer in answers]]),
+            truth[None],
+            age[None],
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[LabelledEstimates]) -> LabelledEstimates:
-        """The answers of several groups of drives by one method."""
-        estimates = [part.estimates for part in parts]
-        stds = [e.std for e in estimates if e.std is not None]
+        """The answers in several drives by one method."""
+        covariances = [part.covariance for part in parts if part.covariance is not None]
         return cls(
-            Estimates(
-                torch.cat([e.pose for e in estimates]),
-                torch.cat(stds) if stds else None,
-                torch.cat([e.seen for e in estimates]),
-            ),
+            np.concatenate([part.pose for part in parts]),
+            np.concatenate(covariances) if covariances else None,
+            np.concatenate([part.seen for part in parts]),
+            np.concatenate([part.confidence for part in parts]),
             np.concatenate([part.truth for part in parts]),
             np.concatenate([part.age for part in parts]),
         )

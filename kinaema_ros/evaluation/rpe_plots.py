@@ -84,8 +84,8 @@ def _calibration(answers: dict[str, list[LabelledEstimates]], lengths: Sequence[
         levels = answer.levels()
         if levels is not None:
             ellipses.plot(nominal, metrics.coverage(levels, nominal), color=color, label=name)
-        false_positive, true_positive, _ = metrics.roc_curve(answer.estimates.seen, answer.is_seen)
-        auroc = metrics.auroc(answer.estimates.seen, answer.is_seen)
+        false_positive, true_positive, _ = metrics.roc_curve(answer.seen, answer.is_seen)
+        auroc = metrics.auroc(answer.seen, answer.is_seen)
         roc.plot(false_positive, true_positive, color=color, label=f"{name}, AUROC {auroc:.3f}")
     ellipses.set(xlabel="confidence level of the ellipse", ylabel="share of true positions inside")
     ellipses.set_title(f"covariance of position, {lengths[-1]} frames")

@@ -1,283 +1,292 @@
-"""The recurrent cell: N embeddings, corrected by an observation, contextualised, gated one by one.
+"""The recurrent cell: N embeddings of local tokens, corrected by a view, contextualised, gated one by one.
 
-After Kinaema (arXiv 2510.20261). What was found necessary in training enters inside its three steps: every embedding
-is anchored at a pose, and its address (how well the observation fits it in content and pose) chooses the one
-that is gated, so that an observation changes one embedding and leaves the rest alone. A place already known is
-refined by a learned gate, a new one takes a free embedding, and where none is free the two most alike become one.
-The work of an update does not depend on how many came before it.
+After Kinaema (arXiv 2510.20261), on tokens. Correct: the view's tokens attend to those of the window, the embeddings of
+the newest views; where two show one point, the parallax between them tells its distance, and what does not fit loses its
+worth. Contextualise: a view that leaves the window and an old embedding of the same place become one: tokens of one
+point are merged, the best of all stay. Gate: each token changes by its own certainty, each embedding by its address, the
+pose. The work of an update does not depend on how many came before it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from kinaema_ros.model import pose_graph
-from kinaema_ros.model.config import CellConfig, KinaemaConfig, PoseGraphConfig
-from kinaema_ros.model.pose_graph import LoopClosure, PoseGraph
-from kinaema_ros.model.rows import pick, put
-from kinaema_ros.model.se2 import between, compose, difference
+from kinaema_ros.model.camera_pose import Rays, refine, tilt_rotation
+from kinaema_ros.model.config import KinaemaConfig, WindowConfig
+from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays, transfer
+from kinaema_ros.model.pose_graph import NONE
+from kinaema_ros.model.revisit import find_revisit
+from kinaema_ros.model.se2 import apart, between, compose, wrap_angle
+from kinaema_ros.model.token_memory import TokenMemory
+from kinaema_ros.model.tokens import MIN_QUALITY, Tokens, pack, spread
 
-NEVER = -1e9  # address of an embedding that holds nothing
 
+def update(
+    config: KinaemaConfig, memory: TokenMemory, view: Tokens, odometry: Tensor, height: float = 0.0
+) -> TokenMemory:
+    """Fold one view (C tokens) into the memory.
 
-@dataclass
-class MemoryState:
-    """The latent memory. Immutable by convention: an update makes a new one, a query keeps the one it read.
-
-    B memories side by side, N embeddings each. The memory's frame has its origin at the first observation.
+    odometry (3,) float64: the camera's planar pose in the odom frame; height: metres, of its mount.
     """
-
-    key: Tensor  # (B, N, Dk) unit length: what the place looks like, for recognition
-    content: Tensor  # (B, N, Dc) for relative pose
-    pose: Tensor  # (B, N, 3) float64, of the robot at that place, memory frame
-    count: Tensor  # (B, N) observations folded into the embedding, 0: free
-    written: Tensor  # (B, N) int64, number of the update that last wrote it
-    nearest_embedding: Tensor  # (B, N) int64, the embedding most like this one
-    likeness: Tensor  # (B, N) address between the two
-    robot: Tensor  # (B, 3) float64, the robot in the memory frame at the last update
-    odometry: Tensor  # (B, 3) float64, the same instant in the odom frame
-    updates: Tensor  # (B,) int64
-    graph: PoseGraph  # how the embeddings' poses relate
-
-    @staticmethod
-    def empty(config: KinaemaConfig, batch: int = 1, device: torch.device | str = "cpu") -> MemoryState:
-        """A memory that has seen nothing: every embedding is free."""
-        n = config.num_embeddings
-        pose = torch.zeros(batch, n, 3, dtype=torch.float64, device=device)
-        index = torch.zeros(batch, n, dtype=torch.int64, device=device)
-        scalar = torch.zeros(batch, n, device=device)
-        return MemoryState(
-            key=torch.zeros(batch, n, config.key_dim, device=device),
-            content=torch.zeros(batch, n, config.content_dim, device=device),
-            pose=pose,
-            count=scalar,
-            written=index,
-            nearest_embedding=index.clone(),
-            likeness=torch.full_like(scalar, NEVER),
-            robot=pose[:, 0].clone(),
-            odometry=pose[:, 0].clone(),
-            updates=index[:, 0].clone(),
-            graph=PoseGraph.empty(config.pose_graph, n, batch, device),
-        )
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything that the memory consists of, by name."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "graph"}
-        return own | {f"graph.{f.name}": getattr(self.graph, f.name) for f in fields(self.graph)}
-
-    @staticmethod
-    def from_tensors(tensors: dict[str, Tensor]) -> MemoryState:
-        """The inverse of ``tensors``; ``KeyError`` or ``TypeError`` if the names do not fit."""
-        graph = {n.removeprefix("graph."): t for n, t in tensors.items() if n.startswith("graph.")}
-        own = {n: t for n, t in tensors.items() if not n.startswith("graph.")}
-        return MemoryState(**own, graph=PoseGraph(**graph))
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of the state, all B memories."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors().values())
+    memory = follow(config, memory, odometry)
+    memory, view = correct(config, memory, view, height)
+    memory = close_oldest(config, memory)
+    memory = keep(config, memory, view, height)
+    if config.revisit.enabled:
+        loop = find_revisit(config, memory, view)
+        if loop is not None:
+            memory = replace(memory, graph=pose_graph.add_loop(memory.graph, loop, loop.sure))
+        if int(memory.updates) % config.pose_graph.optimise_every == 0:
+            memory = settle(config, memory)
+    return memory
 
 
-def squared_distance(a: Tensor, b: Tensor) -> Tensor:
-    """|difference of (x, y, 2 cos yaw, 2 sin yaw)|^2 of poses (..., 3); 1 m weighs as much as 29 degrees."""
-    x, y, yaw = (a - b).unbind(-1)
-    return x * x + y * y + 8.0 * (1.0 - torch.cos(yaw))
-
-
-class MemoryCell(nn.Module):
-    """One step of the recurrence."""
-
-    def __init__(self, config: KinaemaConfig):
-        super().__init__()
-        self.config = config
-        self.gate = nn.Linear(2 * config.content_dim + 1, 1)
-        nn.init.zeros_(self.gate.weight)  # starts as a running mean
-        nn.init.zeros_(self.gate.bias)
-        self.context = Contextualiser(config) if config.cell.context_layers else None
-
-    def forward(
-        self,
-        state: MemoryState,
-        key: Tensor,
-        content: Tensor,
-        odometry: Tensor,
-        loop_closure: LoopClosure | None = None,
-    ) -> MemoryState:
-        """One observation for each of B memories.
-
-        key (B, Dk) and content (B, Dc) come from the descriptor, odometry (B, 3) is float64 in the odom frame,
-        of which only the motion since the last update is used; ``loop_closure`` is an old place recognised in the
-        same view.
-        """
-        state = follow(self.config, state, odometry)
-        address = self.address(state, key, state.robot)  # (B, N)
-        state, slot, fold = allocate(self.config.cell, state, address)
-
-        known, known_key = pick(state.content, slot), pick(state.key, slot)
-        count = pick(state.count, slot).clamp(1.0, self.config.cell.count_cap)
-        hint = self.gate(torch.cat([content, known, count.log()[:, None]], dim=-1))
-        gate = torch.where(fold[:, None], torch.sigmoid(hint - count.log()[:, None]), 1.0)  # (B, 1)
-        new_content = known + gate * (content - known)
-        new_key = F.normalize(known_key + gate * (key - known_key), dim=-1)
-        if self.context is not None:
-            new_content = new_content + self.context(state, address, new_content)
-        state = write(self.config.pose_graph, state, slot, fold, new_key, new_content, gate.detach())
-        if loop_closure is not None:
-            state = replace(state, graph=pose_graph.add_loop(state.graph, loop_closure, ~fold))
-        return self.find_nearest_embeddings(state, slot)
-
-    def address(self, state: MemoryState, key: Tensor, pose: Tensor) -> Tensor:
-        """How well a view with ``key`` (B, Dk) from ``pose`` (B, 3) fits each embedding, (B, N), at most 1."""
-        if self.config.cell.address == "time":
-            return torch.where(state.count > 0, (state.written - state.updates[:, None]).float(), NEVER)
-        similarity = torch.einsum("bnk,bk->bn", state.key, key)
-        distance = squared_distance(state.pose, pose[:, None]).to(similarity.dtype)
-        return torch.where(state.count > 0, similarity - self.config.cell.pose_weight * distance, NEVER)
-
-    @torch.no_grad()
-    def find_nearest_embeddings(self, state: MemoryState, slot: Tensor) -> MemoryState:
-        """Keep account of which embeddings are most alike, after ``slot`` (B,) was written."""
-        here = F.one_hot(slot, state.count.shape[1]).bool()
-        address = self.address(state, pick(state.key, slot), pick(state.pose, slot))
-        likeness = torch.where(here, NEVER, address)
-        closest, nearest_embedding = likeness.max(dim=1)
-        nearer = likeness > state.likeness
-        return replace(
-            state,
-            nearest_embedding=torch.where(
-                here, nearest_embedding[:, None], torch.where(nearer, slot[:, None], state.nearest_embedding)
-            ),
-            likeness=torch.where(here, closest[:, None], torch.maximum(likeness, state.likeness)),
-        )
-
-
-def follow(config: KinaemaConfig, state: MemoryState, odometry: Tensor) -> MemoryState:
+def follow(config: KinaemaConfig, memory: TokenMemory, odometry: Tensor) -> TokenMemory:
     """Move the robot by the odometry's motion since the last update; nothing moves at the first one."""
-    first = (state.updates == 0)[:, None]
-    motion = torch.where(first, 0.0, between(state.odometry, odometry))
+    first = memory.updates == 0
+    motion = torch.where(first, 0.0, between(memory.odometry, odometry))
     return replace(
-        state,
-        robot=compose(state.robot, motion),
+        memory,
+        robot=compose(memory.robot, motion),
         odometry=odometry,
-        updates=state.updates + 1,
-        graph=pose_graph.propagate(config.pose_graph, state.graph, motion),
+        updates=memory.updates + 1,
+        graph=pose_graph.propagate(config.pose_graph, memory.graph, motion[None]),
     )
 
 
-def settle(config: PoseGraphConfig, state: MemoryState) -> MemoryState:
+def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
     """Move all embeddings to where their relations agree, and the robot with the one it stands by."""
-    pose = pose_graph.optimise(config, state.graph, state.pose)
-    return replace(state, pose=pose, robot=pose_graph.robot(state.graph, pose))
+    pose = pose_graph.optimise(config.pose_graph, memory.graph, memory.pose[None])
+    return replace(memory, pose=pose[0], robot=pose_graph.robot(memory.graph, pose)[0])
 
 
-def allocate(config: CellConfig, state: MemoryState, address: Tensor) -> tuple[MemoryState, Tensor, Tensor]:
-    """Choose the embedding to write: (state, index (B,), whether it already holds this place (B,)).
+def correct(
+    config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: float
+) -> tuple[TokenMemory, Tokens]:
+    """The view's and the window's tokens tell each other's distances and worth.
 
-    Where the memory is full and the place is new, the two most alike embeddings are merged to free one.
+    Returns the view as a level camera would have it, which is ``tilt[2]`` above the mount.
     """
-    best, nearest = address.max(dim=1)
-    stride = torch.linalg.vector_norm(state.graph.anchor_T_robot[:, :2], dim=-1)
-    fold = (best > config.write_threshold) & (stride < config.max_stride)
-    free = state.count == 0
-    full = ~free.any(dim=1) & ~fold
-    state, freed = merge(state, full)
-    slot = torch.where(fold, nearest, torch.where(full, freed, free.float().argmax(dim=1)))
-    return state, slot, fold
+    viewed = memory.viewed
+    if not len(viewed):
+        return replace(memory, tilt=torch.zeros_like(memory.tilt)), view
+    window = memory.window.unpack(viewed)
+    slot = memory.window_slot[viewed]
+    matches = match(view.descriptor, window.descriptor, config.tokens.min_similarity)
+    robot_T_slot = between(memory.robot, memory.pose[slot]).float()
+    stored = rays(window, matches.place, matches.token, robot_T_slot, memory.height[slot] - height)
+    tilt = find_tilt(config, memory.tilt, stored, view.bearing[matches.view])
+    view = replace(view, bearing=view.bearing @ tilt_rotation(tilt[:2]).mT)
+    slot_T_robot = between(memory.pose[slot], memory.robot).float()
+    rise = tilt[2] + height - memory.height[slot]
+    window, view = triangulate(config, window, view, matches, slot_T_robot, rise)
+    return replace(memory, tilt=tilt, window=memory.window.put(viewed, pack(window))), view
 
 
-def merge(state: MemoryState, where: Tensor) -> tuple[MemoryState, Tensor]:
-    """In the memories chosen by ``where`` (B,), fold one of the two most alike embeddings into the other.
+def find_tilt(config: KinaemaConfig, last: Tensor, stored: Rays, seen: Tensor) -> Tensor:
+    """Roll, pitch and height (3,) of the view's camera, by what it sees (J, 3) of the window's tokens ``stored`` (J,).
 
-    Returns the index of the embedding that became free. The survivor is the mean, weighted by counts.
+    On a level robot all three are 0, and noise must not make them wander; a camera on a head nods. So a tilt is
+    believed only where markedly more matches fit with it than without.
     """
-    gone = state.likeness.argmax(dim=1)
-    kept = pick(state.nearest_embedding, gone)
-    count, of_gone = pick(state.count, kept), pick(state.count, gone)
-    joins = torch.where(where, of_gone, 0.0)  # observations that change over; without any, all stays as it is
-    weight = (joins / (count + joins).clamp_min(1.0))[:, None]
-    old, other = pick(state.pose, kept), pick(state.pose, gone)
-    pose = old + weight * difference(other, old)
-    content = pick(state.content, kept).lerp(pick(state.content, gone), weight)
-    key = F.normalize(pick(state.key, kept).lerp(pick(state.key, gone), weight), dim=-1)
-    graph = pose_graph.absorb(state.graph, gone, kept, between(old, other), where)
-    index = torch.arange(state.count.shape[1], device=where.device)
-    merged = ((index == gone[:, None]) | (index == kept[:, None])) & where[:, None]
-    state = replace(
-        state,
-        key=put(state.key, kept, key),
-        content=put(state.content, kept, content),
-        pose=put(state.pose, kept, pose),
-        count=put(put(state.count, kept, count + joins), gone, of_gone - joins),
-        # Whatever was most like the one that goes is now most like the one that stays, except that one
-        # itself, whose nearest_embedding is found at the next observation near it.
-        nearest_embedding=torch.where(
-            (state.nearest_embedding == gone[:, None]) & where[:, None],
-            kept[:, None],
-            state.nearest_embedding,
-        ),
-        likeness=torch.where(merged, NEVER, state.likeness),
-        graph=pose_graph.move(graph, kept, between(old, pose), where),
+    limits, noise = config.window, config.tokens.noise
+    if len(seen) < limits.min_matches:
+        return last
+    tilt = torch.stack([torch.zeros_like(last), last])
+    position = F.pad(tilt[:, 2:], (2, 0))
+    pose = refine(
+        tilt_rotation(tilt[:, :2]),
+        position,
+        Rays(*(part.expand(2, *part.shape) for part in vars(stored).values())),
+        seen.expand(2, *seen.shape),
+        torch.ones(2, len(seen), device=seen.device),
+        noise,
+        _tilt_prior(limits, last),
+        iterations=8,
     )
-    return state, gone
+    level, free = (pose.chi2 < config.tokens.max_deviations**2).sum(-1).tolist()
+    if free > limits.tilt_gain * level + limits.min_fit:
+        return torch.cat([pose.tilt[1], pose.position[1, 2:]])
+    return torch.zeros_like(last) if level >= limits.min_level else last
 
 
-def write(
-    config: PoseGraphConfig,
-    state: MemoryState,
-    slot: Tensor,
-    fold: Tensor,
-    key: Tensor,
-    content: Tensor,
-    gate: Tensor,
-) -> MemoryState:
-    """Put key (B, Dk) and content (B, Dc) into embedding ``slot`` (B,); its pose moves towards the robot's by gate."""
-    old = pick(state.pose, slot)
-    pose = torch.where(fold[:, None], old + gate * difference(state.robot, old), state.robot)
-    graph = pose_graph.move(state.graph, slot, between(old, pose), fold)
+def _tilt_prior(limits: WindowConfig, like: Tensor) -> Tensor:
+    """Information (2, 6, 6) about rotation and position of a level camera and of one that nods."""
+    planar = [limits.yaw_std, limits.planar_std, limits.planar_std]
+    level = [limits.level_std, limits.level_std, *planar, limits.rise_std]
+    free = [limits.tilt_std, limits.tilt_std, *planar, limits.height_std]
+    return torch.diag_embed(torch.tensor([level, free], dtype=like.dtype, device=like.device) ** -2)
+
+
+def triangulate(
+    config: KinaemaConfig,
+    window: Tokens,
+    view: Tokens,
+    matches: Matches,
+    slot_T_robot: Tensor,
+    rise: Tensor,
+) -> tuple[Tokens, Tokens]:
+    """Window (P, C) and view (C,), in which matched tokens are placed by parallax and judged by whether they fit.
+
+    slot_T_robot (P, 3), rise (P,): of the view against each of the window's.
+    """
+    limits = config.tokens
+    place, token, index = matches.place, matches.token, matches.view
+    bearing, seen = window.bearing[place, token], view.bearing[index]
+    pose, rises = slot_T_robot[place], rise[place]
+    depth, std, missed = parallax(pose, rises, bearing, seen, limits.noise)
+    view_depth, view_std, _ = parallax(
+        between(pose, torch.zeros_like(pose)), -rises, seen, bearing, limits.noise
+    )
+    old, old_std = window.inverse_depth[place, token], window.depth_std[place, token]
+    off = (depth - old).abs() * (std**2 + old_std**2).rsqrt()
+    fits = (missed < limits.max_deviations) & (off < limits.max_deviations) & (depth > -2.0 * std)
+    moved = torch.linalg.vector_norm(pose[:, :2], dim=-1) > config.window.min_distance
+    placed = fits & moved
+    vote = torch.where(fits, limits.evidence, -limits.evidence)
+
+    at = (place[placed], token[placed])
+    depth, std = fuse(old[placed], old_std[placed], depth[placed], std[placed])
+    window = replace(
+        window,
+        inverse_depth=window.inverse_depth.index_put(at, depth),
+        depth_std=window.depth_std.index_put(at, std),
+        quality=window.quality.index_put((place, token), vote, accumulate=True),
+    )
+    # A token of the view may be in several views of the window.
+    more = torch.where(placed, view_std**-2, 0.0)
+    information = (view.depth_std**-2).index_add(0, index, more)
+    weighted = (view.inverse_depth * view.depth_std**-2).index_add(0, index, more * view_depth)
+    view = replace(
+        view,
+        inverse_depth=weighted / information,
+        depth_std=information.rsqrt(),
+        quality=view.quality.index_add(0, index, vote),
+    )
+    return _bounded(window), _bounded(view)
+
+
+def _bounded(tokens: Tokens) -> Tokens:
+    """Qualities in (0, 1], without making a token where there is none."""
+    return replace(tokens, quality=torch.where(tokens.known, tokens.quality.clamp(MIN_QUALITY, 1.0), 0.0))
+
+
+def close_oldest(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
+    """The oldest view leaves the window: into an old embedding of its place, or it stays one of its own."""
+    oldest = _oldest(config, memory)
+    slot = int(memory.window_slot[oldest])
+    if slot == NONE:
+        return memory
+    leaving = memory.window_slot.index_put((oldest,), torch.full_like(memory.window_slot[oldest], NONE))
+    memory = replace(memory, window_slot=leaving)
+    limits = config.fold
+    distance, turn = apart(memory.pose[slot], memory.pose)
+    distance, turn = distance / limits.max_distance, turn / limits.max_angle
+    near = memory.closed & (distance < 1) & (turn < 1)
+    near[slot] = False
+    if not near.any():
+        return memory
+    nearest = int(torch.where(near, distance + turn, torch.inf).argmin())
+    return fold(config, memory, slot, nearest, limits.min_matches)
+
+
+def _oldest(config: KinaemaConfig, memory: TokenMemory) -> Tensor:
+    return (memory.updates - 1) % config.window.size
+
+
+def fold(config: KinaemaConfig, memory: TokenMemory, gone: int, kept: int, min_matches: int) -> TokenMemory:
+    """Embedding ``gone`` becomes part of ``kept``, unless they share too few tokens: then all stays as it is."""
+    limits, device = config.fold, memory.pose.device
+    gone_T_kept = between(memory.pose[gone], memory.pose[kept])
+    both = memory.tokens.unpack(torch.tensor([gone, kept], device=device))
+    ours = both[1]
+    others, blur = transfer(both[0], gone_T_kept, memory.height[kept] - memory.height[gone])
+    matches = match(others.descriptor, ours.descriptor[None], config.tokens.min_similarity)
+    i, j = matches.view, matches.token
+    std = torch.linalg.vector_norm(torch.stack([others.depth_std[i], ours.depth_std[j]]), dim=0)
+    same = (others.bearing[i] * ours.bearing[j]).sum(-1) > torch.cos(std.new_tensor(limits.max_bearing))
+    same &= (others.inverse_depth[i] - ours.inverse_depth[j]).abs() < config.tokens.max_deviations * std
+    if int(same.sum()) < min_matches:
+        return memory
+    i, j = i[same], j[same]
+    views = memory.count[kept] + memory.count[gone]
+    share = memory.count[gone] / views
+    depth, depth_std = fuse(
+        ours.inverse_depth[j], ours.depth_std[j], others.inverse_depth[i], others.depth_std[i]
+    )
+    merged = Tokens(
+        F.normalize(ours.descriptor[j].lerp(others.descriptor[i], share), dim=-1),
+        F.normalize(ours.bearing[j].lerp(others.bearing[i], share), dim=-1),
+        depth,
+        depth_std,
+        torch.maximum(ours.quality[j], others.quality[i]) + config.tokens.evidence,
+    )
+    ours = Tokens(*(
+        getattr(ours, f.name).index_put((j,), getattr(merged, f.name)) for f in fields(Tokens)
+    ))  # fmt: skip
+    left = others.quality * (blur < limits.max_blur)  # a token of unknown distance is not where it was
+    others = replace(others, quality=left.index_put((i,), torch.zeros_like(left[i])))
+    together = Tokens(*(torch.cat([getattr(ours, f.name), getattr(others, f.name)]) for f in fields(Tokens)))
+    slots = torch.tensor([kept, gone], device=device)
+    yes = torch.ones(1, dtype=torch.bool, device=device)
+    graph = pose_graph.absorb(
+        memory.graph, slots[1:], slots[:1], between(memory.pose[kept], memory.pose[gone])[None], yes
+    )
     return replace(
-        state,
-        key=put(state.key, slot, key),
-        content=put(state.content, slot, content),
-        pose=put(state.pose, slot, pose),
-        count=put(state.count, slot, torch.where(fold, pick(state.count, slot) + 1.0, 1.0)),
-        written=put(state.written, slot, state.updates),
-        graph=pose_graph.add_child(config, graph, slot, ~fold),
+        memory,
+        tokens=memory.tokens.put(slots[:1], pack(choose(config, _bounded(together)[None]))),
+        count=memory.count.index_put((slots,), torch.stack([views, torch.zeros_like(views)])),
+        written=memory.written.index_put((slots[:1],), memory.updates),
+        graph=graph,
     )
 
 
-class Contextualiser(nn.Module):
-    """Self-attention across the embeddings nearest to the observation; adds to what is about to be written.
+def choose(config: KinaemaConfig, tokens: Tokens) -> Tokens:
+    """The M tokens of each place (..., K) that are worth keeping: well seen, of known distance, and spread."""
+    placed = tokens.depth_std < 0.3 * tokens.inverse_depth.abs().clamp_min(0.05)
+    worth = torch.where(tokens.known, tokens.quality + config.tokens.placed_worth * placed, 0.0)
+    index = spread(replace(tokens, quality=worth), config.tokens.tokens, config.tokens.cell)
+    return tokens.best(index)
 
-    Its last layer starts at zero: an untrained memory is the memory without it.
+
+def keep(config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: float) -> TokenMemory:
+    """The view takes an embedding of its own and a place in the window, and the window's embeddings their best tokens.
+
+    Where none is free, two of one place become one.
     """
+    if not (memory.count == 0).any():
+        memory = merge(config, memory)
+    slot = (memory.count == 0).float().argmax()[None]
+    oldest = _oldest(config, memory)[None]
+    yes = torch.ones(1, dtype=torch.bool, device=slot.device)
+    memory = replace(
+        memory,
+        pose=memory.pose.index_put((slot,), memory.robot),
+        height=memory.height.index_put((slot,), memory.tilt[2] + height),
+        count=memory.count.index_put((slot,), torch.ones_like(memory.count[slot])),
+        written=memory.written.index_put((slot,), memory.updates),
+        window=memory.window.put(oldest, pack(view[None])),
+        window_slot=memory.window_slot.index_put((oldest,), slot),
+        graph=pose_graph.add_child(config.pose_graph, memory.graph, slot, yes),
+    )
+    viewed = memory.viewed
+    best = pack(choose(config, memory.window.unpack(viewed)))
+    return replace(memory, tokens=memory.tokens.put(memory.window_slot[viewed], best))
 
-    def __init__(self, config: KinaemaConfig):
-        super().__init__()
-        self.size = config.cell.context_size
-        self.place = nn.Linear(5, config.content_dim)
-        layer = nn.TransformerEncoderLayer(
-            config.content_dim, 4, 2 * config.content_dim, dropout=0.0, batch_first=True, norm_first=True
-        )
-        self.blocks = nn.TransformerEncoder(layer, config.cell.context_layers, enable_nested_tensor=False)
-        self.out = nn.Linear(config.content_dim, config.content_dim)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
 
-    def forward(self, state: MemoryState, address: Tensor, proposal: Tensor) -> Tensor:
-        """What the neighbours add to ``proposal`` (B, Dc), the content about to be written: (B, Dc)."""
-        address, index = address.topk(min(self.size, address.shape[1]), dim=1)
-        content = state.content.gather(1, index[..., None].expand(-1, -1, state.content.shape[-1]))
-        pose = state.pose.gather(1, index[..., None].expand(-1, -1, 3))
-        offset = between(state.robot[:, None], pose).to(content.dtype)
-        address = address.clamp_min(-2.0)[..., None]
-        place = torch.cat([offset[..., :2], offset[..., 2:].cos(), offset[..., 2:].sin(), address], dim=-1)
-        tokens = torch.cat([proposal[:, None], content + self.place(place)], dim=1)
-        empty = torch.cat(
-            [torch.zeros_like(address[:, :1, 0]), torch.where(address[..., 0] <= -2.0, 1.0, 0.0)], dim=1
-        )
-        tokens = self.blocks(tokens, src_key_padding_mask=empty.bool())
-        return self.out(tokens[:, 0])
+def merge(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
+    """Of the embeddings outside the window, the two that are most nearly one place become one."""
+    limits = config.fold
+    position, yaw = memory.pose[:, :2].float(), memory.pose[:, 2].float()
+    cost = torch.cdist(position, position) / limits.max_distance
+    cost += wrap_angle(yaw[:, None] - yaw).abs() / limits.max_angle
+    cost += limits.count_cost * (memory.count[:, None] + memory.count)
+    closed = memory.closed
+    cost.masked_fill_(~(closed[:, None] & closed), torch.inf).fill_diagonal_(torch.inf)
+    gone, kept = divmod(int(cost.argmin()), len(yaw))
+    return fold(config, memory, gone, kept, 0)

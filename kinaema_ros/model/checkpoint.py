@@ -18,7 +18,7 @@ from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.network import Kinaema
 
 FORMAT = "kinaema-network"
-VERSION = 3
+VERSION = 4
 HALF_PRECISION_FROM = 100_000  # elements: large matrices are stored as float16, which changes no result
 
 

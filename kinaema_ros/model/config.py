@@ -22,55 +22,6 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class CellConfig(Checked):
-    """How an observation changes the embeddings. The address of an embedding says how well it fits."""
-
-    address: str = setting(
-        "place",
-        "By content and pose; 'time': by how lately it was written, for ablations",
-        choices=("place", "time"),
-    )
-    pose_weight: float = setting(
-        0.1, "Cost in the address of a squared distance of (x, y, 2 cos yaw, 2 sin yaw)", 0.0, LARGE
-    )
-    write_threshold: float = setting(
-        0.94, "Address above which an observation is folded into an existing embedding", -1.0, 1.0
-    )
-    max_stride: float = setting(
-        1.0, "Metres after which a new embedding is taken even in a known place", TINY, LARGE
-    )
-    count_cap: float = setting(
-        15.0, "Observations after which an embedding keeps adapting at a constant rate", 1.0, LARGE
-    )
-    context_layers: int = setting(
-        1, "Self-attention blocks across embeddings; 0 switches contextualisation off", 0, 12
-    )
-    context_size: int = setting(
-        16, "Embeddings, the best addressed, that take part in an update's self-attention", 1, 65536
-    )
-
-
-@dataclass(frozen=True)
-class LoopClosureConfig(Checked):
-    """When the present view is taken for that of a known place, so that it corrects drift."""
-
-    enabled: bool = True
-    recent_updates: int = setting(40, "Updates for which a place is too fresh", 0, 10**9)
-    min_match: float = setting(0.8, "Probability that the best place is the one in view", 0.0, 1.0)
-    agreeing_match: float = setting(0.5, "Probability from which another place counts as agreeing", 0.0, 1.0)
-    agreeing_distance: float = setting(
-        0.7, "Metres within which an agreeing place must put the robot", TINY, LARGE
-    )
-    min_agreeing: int = setting(2, "Places that agree, the best one included", 1, 65536)
-    max_scale: float = setting(0.5, "Metres, of the relative position", TINY, LARGE)
-    max_correction: float = setting(3.0, "Metres; beyond, a look-alike is likelier than drift", TINY, LARGE)
-    max_correction_yaw: float = setting(math.radians(30.0), "Radians; the same", TINY, math.pi)
-    variance_per_scale: float = setting(
-        10.0, "A planar Laplace has 3 scale^2 an axis, but views of one place err alike", TINY, LARGE
-    )
-
-
-@dataclass(frozen=True)
 class PoseGraphConfig(Checked):
     """How the embeddings' poses agree. The odometry is a random walk with a wheeled robot's order of magnitude."""
 
@@ -88,17 +39,6 @@ class PoseGraphConfig(Checked):
         1.0 / 10.0**2, "1/m^2: a pose stays near where it was unless something pulls", TINY, LARGE
     )
     yaw_damping: float = setting(1.0, "1/rad^2: the same", TINY, LARGE)
-
-
-@dataclass(frozen=True)
-class DistinctnessConfig(Checked):
-    """How far a query stands out from the look-alikes within the same memory, by which `seen` is judged."""
-
-    min_distance: float = setting(3.0, "Metres from which two embeddings are different places", TINY, LARGE)
-    typical_likeness: float = setting(
-        0.5, "Of look-alikes where no places lie so far apart: procedural scenes' median", -1.0, 0.99
-    )
-    min_contrast: float = setting(0.05, "Least difference between the same view and a look-alike", TINY, 1.0)
 
 
 @dataclass(frozen=True)
@@ -191,7 +131,16 @@ class SearchConfig(Checked):
     vote_similarity: float = setting(0.6, "From which a vote counts", -1.0, 1.0)
     shortlist: int = setting(48, "Embeddings whose tokens are matched", 1, 65536)
     hypotheses: int = setting(12, "Groups of embeddings from which a pose is sought", 1, 1024)
+    min_strength: float = setting(
+        0.4, "Matches of a group, as a share of the strongest group's, for which a pose is sought", 0.0, 1.0
+    )
     verified: int = setting(8, "Poses that are looked at again", 1, 1024)
+    min_hits: float = setting(
+        0.45,
+        "Matches that agree on a pose, as a share of the best pose's, from which it is looked at again",
+        0.0,
+        1.0,
+    )
     group_distance: float = setting(2.0, "Metres within which embeddings answer together", TINY, LARGE)
     group_angle: float = setting(1.05, "Radians, the same", TINY, math.pi)
     iterations: int = setting(1000, "Most samples of a robust solver", 1, 10**6)
@@ -214,8 +163,11 @@ class SearchConfig(Checked):
 
 
 @dataclass(frozen=True)
-class TokenMemoryConfig(Checked):
-    """Of a memory of local tokens: N embeddings, each of M tokens."""
+class KinaemaConfig(Checked):
+    """Validated on construction; ``ValueError`` names the field and its range.
+
+    The memory is ``num_embeddings`` (N) embeddings, each anchored at a planar pose, of ``tokens.tokens`` (M) tokens.
+    """
 
     num_embeddings: int = setting(512, "N", 2, 65536)
     tokens: TokensConfig = field(default_factory=TokensConfig)
@@ -224,34 +176,6 @@ class TokenMemoryConfig(Checked):
     revisit: RevisitConfig = field(default_factory=RevisitConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     pose_graph: PoseGraphConfig = field(default_factory=lambda: PoseGraphConfig(optimise_every=4))
-
-
-@dataclass(frozen=True)
-class KinaemaConfig(Checked):
-    """Validated on construction; ``ValueError`` names the field and its range.
-
-    The memory is ``num_embeddings`` (N) embeddings of dimension ``key_dim + content_dim`` (E), each anchored
-    at a planar pose. The image fields describe the canonical camera that every image is resampled to.
-    """
-
-    image_width: int = setting(160, "Pixels", 1, 65536)
-    image_height: int = setting(120, "Pixels", 1, 65536)
-    hfov_deg: float = setting(90.0, "Horizontal field of view", 10.0, 150.0)
-    num_embeddings: int = setting(512, "Size of the memory", 2, 65536)
-    key_dim: int = setting(128, "Of what is compared", 1, 65536)
-    content_dim: int = setting(256, "Of what is stored", 1, 65536)
-    head_dim: int = setting(512, "Of the pair head's hidden layers", 1, 65536)
-    feature_dropout: float = setting(0.15, "Of the standardised features, while training", 0.0, 0.99)
-    num_hypotheses: int = setting(8, "Embeddings that answer a query", 1, 65536)
-    cell: CellConfig = field(default_factory=CellConfig)
-    loop_closure: LoopClosureConfig = field(default_factory=LoopClosureConfig)
-    pose_graph: PoseGraphConfig = field(default_factory=PoseGraphConfig)
-    distinctness: DistinctnessConfig = field(default_factory=DistinctnessConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_hypotheses > self.num_embeddings:
-            raise InputError(f"num_hypotheses is {self.num_hypotheses}, must be at most num_embeddings")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> KinaemaConfig:
@@ -262,7 +186,7 @@ class KinaemaConfig(Checked):
         return _from_dict(cls, values, "")
 
     def changed(self, changes: dict[str, Any]) -> KinaemaConfig:
-        """A copy with the fields of a nested mapping, such as ``{"cell": {"context_layers": 0}}``, changed."""
+        """A copy with the fields of a nested mapping, such as ``{"tokens": {"tokens": 64}}``, changed."""
         values = self.to_dict()
         for name, value in changes.items():
             values[name] = values.get(name, {}) | value if isinstance(value, dict) else value

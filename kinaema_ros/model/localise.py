@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kinaema_ros.model.camera_pose import CameraPose, Rays, refine, search, stack
-from kinaema_ros.model.config import SearchConfig, TokenMemoryConfig
+from kinaema_ros.model.config import KinaemaConfig, SearchConfig
 from kinaema_ros.model.matching import Matches, match, rays
 from kinaema_ros.model.se2 import apart, between, compose
 from kinaema_ros.model.token_memory import TokenMemory
@@ -31,7 +31,7 @@ class Evidence:
     inliers: int  # tokens of the photo that match
     roll: float  # radians, of the photo's camera
     pitch: float  # radians, the same
-    height: float  # metres above the robot's camera
+    height: float  # metres above the robot's base
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Hypothesis:
     score: float = 0.0
 
 
-def hypotheses(config: TokenMemoryConfig, memory: TokenMemory, photo: Tokens) -> list[Hypothesis]:
+def hypotheses(config: KinaemaConfig, memory: TokenMemory, photo: Tokens) -> list[Hypothesis]:
     """The poses (not ranked) from which a photo of C tokens may have been taken."""
     limits = config.search
     used = (memory.count > 0).nonzero()[:, 0]
@@ -71,7 +71,7 @@ def vote(limits: SearchConfig, photo: Tokens, places: Tokens) -> Tensor:
 
 
 def propose(
-    config: TokenMemoryConfig,
+    config: KinaemaConfig,
     memory: TokenMemory,
     photo: Tokens,
     index: Tensor,
@@ -88,9 +88,10 @@ def propose(
         0, matches.place, matches.similarity - config.tokens.min_similarity + 0.2
     )
     places, starts, stored, seen = [], [], [], []
+    least = limits.min_strength * float(strength.max())
     for _ in range(limits.hypotheses):
         lead = int(strength.argmax())
-        if strength[lead] <= 0:
+        if strength[lead] <= least:
             break
         strength = strength.masked_fill(beside[lead], 0.0)
         mine = matches[together[lead][matches.place]]
@@ -114,7 +115,8 @@ def propose(
     group, directions, weight = stack(stored, seen)
     refined = refine(rotation, position, group, directions, weight, config.tokens.noise, iterations=3)
     hits = ((refined.chi2 < config.tokens.max_deviations**2) * weight).sum(-1)
-    best = hits.topk(min(limits.verified, len(hits))).indices.tolist()
+    hits, order = hits.topk(min(limits.verified, len(hits)))
+    best = order[hits >= limits.min_hits * hits[0]].tolist()
     return [(places[i], refined[i : i + 1]) for i in best]
 
 
@@ -126,7 +128,7 @@ def agreeing(group: Rays, directions: Tensor, rotation: Tensor, position: Tensor
 
 
 def verify(
-    config: TokenMemoryConfig, memory: TokenMemory, photo: Tokens, place: int, pose: CameraPose
+    config: KinaemaConfig, memory: TokenMemory, photo: Tokens, place: int, pose: CameraPose
 ) -> Hypothesis | None:
     """Look again, for all tokens that the photo must show if it was taken there; None where too few are found."""
     limits = config.search
@@ -178,12 +180,13 @@ def verify(
         0, view[found], best[found] - limits.guided_similarity, "amax"
     )
     planar = pose.planar[0].double()
+    height = float(pose.position[0, 2] + memory.height[place])
     return Hypothesis(
         place,
         planar,
         compose(memory.pose[place], planar),
         pose.planar_covariance[0].double(),
-        evidence(limits, photo, pose, gain, owner[visible], owner[found], len(index)),
+        evidence(limits, photo, pose, height, gain, owner[visible], owner[found], len(index)),
     )
 
 
@@ -215,6 +218,7 @@ def evidence(
     limits: SearchConfig,
     photo: Tokens,
     pose: CameraPose,
+    height: float,
     gain: Tensor,
     visible: Tensor,
     found: Tensor,
@@ -232,7 +236,7 @@ def evidence(
         inliers=int((gain > 0).sum()),
         roll=roll,
         pitch=pitch,
-        height=float(pose.position[0, 2]),
+        height=height,
     )
 
 

@@ -1,104 +1,124 @@
-"""Kinaema: encoder, memory cell and query decoder put together."""
+"""Kinaema: image -> tokens, the recurrent memory, and where a photo was taken, put together."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinaema_ros.model.cell import NEVER, MemoryCell, MemoryState, settle
-from kinaema_ros.model.config import DistinctnessConfig, KinaemaConfig
-from kinaema_ros.model.decoder import Fusion, PairEstimate, PairHead, fuse
-from kinaema_ros.model.encoder import Descriptor, Trunk
-from kinaema_ros.model.estimates import Estimates
-from kinaema_ros.model.loop_closure import find_loop_closure
-from kinaema_ros.model.se2 import between
+from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.model import cell, pose_graph
+from kinaema_ros.model.answer import Answer
+from kinaema_ros.model.camera_pose import planar_rotation, tilt_rotation
+from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.judge import Candidates, Judge, rivals, terms
+from kinaema_ros.model.local_features import DESCRIPTOR_DIM, Keypoints, LocalFeatures
+from kinaema_ros.model.localise import Hypothesis, hypotheses, vote
+from kinaema_ros.model.se2 import between, compose
+from kinaema_ros.model.token_memory import TokenMemory
+from kinaema_ros.model.tokens import Tokens
 
-
-@dataclass
-class Hypotheses:
-    """What the K embeddings most like a query say of it, in the robot's frame; see ``PairEstimate``."""
-
-    estimate: PairEstimate  # (B, Q, K, ...)
-    logit: Tensor  # (B, Q, K) unnormalised log weights, NEVER for embeddings that hold nothing
-    similarity: Tensor  # (B, Q, K)
-    anchor: Tensor  # (B, Q, K, 3) robot_T_embedding
+LOST_POSITION, LOST_YAW = (
+    5.0,
+    2.0,
+)  # deviations, metres and radians, where nothing is known but the likeliest place
 
 
 class Kinaema(nn.Module):
-    """The whole network. ``trunk`` may be left out where features are computed elsewhere."""
+    """The whole network. Frozen: it is fitted by ``kinaema_ros.training``, without gradients through the memory."""
 
     def __init__(self, config: KinaemaConfig):
         super().__init__()
         self.config = config
-        self.trunk = Trunk()
-        self.descriptor = Descriptor(config)
-        self.cell = MemoryCell(config)
-        self.head = PairHead(config)
-        self.fusion = Fusion()
-        self.temperature = nn.Parameter(torch.tensor(math.log(10.0)))  # of the contrastive loss
-        self.choice = nn.Parameter(torch.tensor([1.0, 4.0]))  # of a hypothesis: weights of match, similarity
+        self.features = LocalFeatures()
+        self.projection = nn.Linear(DESCRIPTOR_DIM, config.tokens.dim)
+        self.judge = Judge()
+        self.requires_grad_(False)
 
-    def update(self, state: MemoryState, features: Tensor, odometry: Tensor) -> MemoryState:
-        """Fold one frame into each of B memories: features (B, FEATURE_DIM), odometry (B, 3) float64."""
-        key, content, probe = self.descriptor(features)
-        if not self.config.loop_closure.enabled:
-            return self.cell(state, key, content, odometry)
-        loop = find_loop_closure(self.config, self.head, state, key, probe)
-        state = self.cell(state, key, content, odometry, loop)
-        if int(state.updates[0]) % self.config.pose_graph.optimise_every == 0:
-            state = settle(self.config.pose_graph, state)
-        return state
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.projection.weight.device
 
-    def hypotheses(self, state: MemoryState, features: Tensor) -> Hypotheses:
-        """Ask each of B memories Q questions: features (B, Q, FEATURE_DIM)."""
-        key, _, probe = self.descriptor(features)
-        similarity = torch.einsum("bqd,bnd->bqn", key, state.key)
-        similarity = similarity.masked_fill((state.count == 0)[:, None], NEVER)
-        similarity, index = similarity.topk(self.config.num_hypotheses, dim=-1)  # (B, Q, K)
-        batch = torch.arange(len(index), device=index.device)[:, None, None]
-        estimate = self.head(probe[:, :, None], state.content[batch, index])
-        robot_T_stored = between(state.robot[:, None, None], state.pose[batch, index]).to(probe.dtype)
-        logit = self.logit(estimate.match, similarity)
-        return Hypotheses(estimate.moved(robot_T_stored), logit, similarity, robot_T_stored)
+    def view(self, rgb: Tensor, camera: Intrinsics, mount: Mount | None = None) -> Tokens:
+        """The tokens (C,) of an image (H, W, 3) uint8 of ``camera``, as a level camera with the heading 0 has them."""
+        sizes = self.config.tokens
+        points = self.features.detect(rgb, sizes.view_pixels, sizes.view_tokens)
+        return self.tokens(points, camera.scaled_to(rgb.shape[1], rgb.shape[0]), mount)
 
-    def logit(self, match: Tensor, similarity: Tensor) -> Tensor:
-        """Unnormalised log weight (...) of a hypothesis; ``choice`` is fitted when the network is calibrated."""
-        return self.choice[0] * match + self.choice[1] * similarity
+    def tokens(self, points: Keypoints, camera: Intrinsics, mount: Mount | None = None) -> Tokens:
+        """The tokens (C,) of an image's points; none where the camera's distortion has no inverse."""
+        sizes, device = self.config.tokens, points.descriptors.device
+        ray = torch.from_numpy(camera.rays(points.pixels.cpu().numpy())).to(device, torch.float32)
+        if mount is not None:
+            ray = ray @ tilt_rotation(ray.new_tensor([mount.roll, mount.pitch])).mT
+        there = ray.isfinite().all(-1)
+        descriptor = F.normalize(self.projection(points.descriptors[there]), dim=-1)
+        quality = 0.1 + 0.5 * points.scores[there].clamp(0, 1)
+        empty = Tokens.empty((sizes.view_tokens - len(quality),), sizes.dim, device)
+        return Tokens(
+            torch.cat([descriptor, empty.descriptor]),
+            torch.cat([ray[there], empty.bearing]),
+            torch.full((sizes.view_tokens,), sizes.prior_depth, device=device),
+            torch.full((sizes.view_tokens,), sizes.prior_depth_std, device=device),
+            torch.cat([quality, empty.quality]),
+        )
 
-    def query(self, state: MemoryState, features: Tensor) -> Estimates:
-        """Where the robot was when it would have seen this, relative to where it is now.
+    def update(self, memory: TokenMemory, view: Tokens, odometry: Tensor, height: float = 0.0) -> TokenMemory:
+        """Fold one view into the memory.
 
-        features: (B, Q, FEATURE_DIM).
+        odometry (3,) float64: the camera's planar pose in the odom frame; height: metres, of its mount.
         """
-        hypotheses = self.hypotheses(state, features)
-        fused = fuse(hypotheses.estimate, hypotheses.logit)
-        std = self.fusion.deviations(
-            self.fusion.evidence(fused, hypotheses.estimate.match, hypotheses.similarity)
-        )
-        seen = self.fusion.probability(
-            distinctness(self.config.distinctness, state, hypotheses.similarity)[..., None]
-        )
-        return Estimates(fused.pose, std, seen)
+        return cell.update(self.config, memory, view, odometry, height)
+
+    def locate(self, memory: TokenMemory, photo: Tokens, height: float | None) -> list[Answer]:
+        """Where the photo was taken, in the robot's frame: distinct places, the likeliest first; at least one.
+
+        height: metres, of the mount of the robot's own camera, if that took the photo; None: another one did.
+        """
+        found = hypotheses(self.config, memory, photo)
+        if not found:
+            return [self.lost(memory, photo)]
+        return self.judged(candidates(self.config, memory, found, height))
+
+    def judged(self, of: Candidates) -> list[Answer]:
+        """The distinct ones (K,) of one photo's candidates, whose poses are in the robot's frame, as answers."""
+        score = self.judge.score(of)
+        distinct = rivals(self.config.search, of.pose, of.there)
+        right = self.judge.right(of, score, distinct)
+        covariance = self.judge.covariance(of, right)
+        confidence = right.sigmoid().tolist()
+        kept: list[int] = []
+        for index in score.argsort(descending=True, stable=True).tolist():
+            if all(bool(distinct[index, better]) for better in kept):
+                kept.append(index)
+        seen = float(self.judge.seen(of)[kept[0]].sigmoid())
+        return [Answer(of.pose[i], covariance[i], seen, min(confidence[i], seen)) for i in kept]
+
+    def lost(self, memory: TokenMemory, photo: Tokens) -> Answer:
+        """Nothing fits: the embedding that looks most like the photo, which is probably not the place."""
+        used = (memory.count > 0).nonzero()[:, 0]
+        places = memory.tokens.unpack(used, self.config.search.vote_stored)
+        likeliest = used[vote(self.config.search, photo, places).argmax()]
+        variances = [LOST_POSITION**2, LOST_POSITION**2, LOST_YAW**2]
+        covariance = torch.diag(torch.tensor(variances, dtype=torch.float64, device=used.device))
+        return Answer(between(memory.robot, memory.pose[likeliest]), covariance, 0.0, 0.0)
 
 
-def distinctness(config: DistinctnessConfig, state: MemoryState, similarity: Tensor) -> Tensor:
-    """How far the best of the similarities (B, Q, K) stands out from look-alikes in the same memory, (B, Q).
-
-    0: a query resembles its best embedding no more than embeddings of different places (``min_distance`` metres
-    from each other) resemble their best look-alike, at the median; 1: it is the same view. A shop whose shelves
-    all look alike needs more resemblance than a house of different rooms; a fixed threshold would not carry over.
-    """
-    likeness = torch.einsum("bnd,bmd->bnm", state.key, state.key)
-    x, y = state.pose[..., 0].float(), state.pose[..., 1].float()
-    apart = (x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2 > config.min_distance**2
-    used = state.count > 0
-    likeness = likeness.masked_fill(~(apart & used[:, None]), -1.0).amax(-1)  # (B, N)
-    has_apart = used & (likeness > -1.0)
-    typical = (
-        likeness.masked_fill(~has_apart, math.nan).nanmedian(dim=1).values.nan_to_num(config.typical_likeness)
+def candidates(
+    config: KinaemaConfig, memory: TokenMemory, found: list[Hypothesis], height: float | None
+) -> Candidates:
+    """What the judge needs to know of one photo's hypotheses (K,), with poses in the robot's frame."""
+    device = memory.pose.device
+    place = torch.tensor([hypothesis.place for hypothesis in found], device=device)
+    place_T_photo = torch.stack([hypothesis.place_T_photo for hypothesis in found])
+    robot_T_place = between(memory.robot, memory.pose[place])
+    turn = planar_rotation(robot_T_place[:, 2])  # x, y, yaw turn as a vector does, yaw being about z
+    covariance = torch.stack([hypothesis.covariance for hypothesis in found])
+    return Candidates(
+        torch.tensor([terms(hypothesis.evidence, height) for hypothesis in found], device=device),
+        compose(robot_T_place, place_T_photo),
+        turn @ covariance @ turn.mT,
+        pose_graph.drift(config.pose_graph, memory.graph, memory.pose[None], place).float(),
+        torch.ones(len(found), dtype=torch.bool, device=device),
     )
-    best = similarity.amax(-1).clamp_min(-1.0)
-    return (best - typical[:, None]) / (1.0 - typical[:, None]).clamp_min(config.min_contrast)

@@ -219,18 +219,12 @@ def optimise(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor) -> Tensor:
     accurate approximation for planar pose graph optimization", 2014) and an order of magnitude cheaper.
     """
     n = pose.shape[1]
-    tail, head, relation = graph.tail, graph.head, graph.tail_T_head
-    information = graph.information * (tail != NONE)[..., None]
+    relation = graph.tail_T_head
     frame = frames(graph, pose)
-    tail = tail.clamp_min(0)
+    tail, head = graph.tail.clamp_min(0), graph.head
     rows = torch.arange(len(pose), device=pose.device)[:, None]
-
-    # A robust kernel lets go of loops that contradict all others; odometry is always believed.
     error = relation_error(frame[rows, tail], frame[rows, head], relation)
-    squared = torch.stack([(error[..., :2] ** 2).sum(-1), error[..., 2] ** 2], dim=-1)
-    chi2 = (information * squared).sum(-1, keepdim=True)
-    is_loop = torch.arange(tail.shape[1], device=pose.device)[:, None] >= n
-    information = information * torch.where(is_loop, (1.0 + chi2 / config.kernel**2) ** -2, 1.0)
+    information = believed(config, graph, error)
 
     turn = solve_laplacian(tail, head, information[..., 1], error[..., 2:], config.yaw_damping, n)
     frame = torch.cat([frame[..., :2], wrap_angle(frame[..., 2:] + turn)], dim=-1)
@@ -242,9 +236,58 @@ def optimise(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor) -> Tensor:
     return compose(torch.cat([frame[..., :2] + shift, frame[..., 2:]], dim=-1), graph.frame_T_pose)
 
 
+def believed(config: PoseGraphConfig, graph: PoseGraph, error: Tensor) -> Tensor:
+    """The information (B, E, 2) of the relations that have this ``error`` (B, E, 3).
+
+    A robust kernel lets go of loops that contradict all others; odometry is always believed.
+    """
+    information = graph.information * (graph.tail != NONE)[..., None]
+    squared = torch.stack([(error[..., :2] ** 2).sum(-1), error[..., 2] ** 2], dim=-1)
+    chi2 = (information * squared).sum(-1, keepdim=True)
+    is_loop = torch.arange(error.shape[1], device=error.device)[:, None] >= graph.frame_T_pose.shape[1]
+    return information * torch.where(is_loop, (1.0 + chi2 / config.kernel**2) ** -2, 1.0)
+
+
+def drift(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, place: Tensor) -> Tensor:
+    """Variances (K, 2) of position and yaw of the embeddings ``place`` (K,) as seen from the robot, of one memory.
+
+    What the relations leave open between the two is, for each of the linear problems of ``optimise``, the effective
+    resistance between two nodes of a network of conductors (Khosoussi et al., "Reliable graphs for SLAM", 2019); an
+    error of the yaw on the way moves the place sideways by a part of the distance.
+    """
+    frame = frames(graph, pose)[0]
+    tail, head = graph.tail[0].clamp_min(0), graph.head[0]
+    error = relation_error(frame[tail], frame[head], graph.tail_T_head[0])
+    information = believed(config, graph, error[None])[0]
+    anchor = graph.anchor[0].clamp_min(0)
+    n, number = len(frame), torch.arange(len(place), device=place.device)
+    ends = torch.zeros(n, len(place), device=place.device)
+    ends[place, number] += 1.0
+    ends[anchor, number] -= 1.0
+    resistance = []
+    for axis, damping in enumerate((config.position_damping, config.yaw_damping)):
+        matrix = laplacian(tail[None], head[None], information[None, :, axis], damping, n)[0]
+        resistance.append((ends * torch.cholesky_solve(ends, torch.linalg.cholesky(matrix))).sum(0).double())
+    own = graph.variance[0]
+    position, yaw = resistance[0] + own[0], resistance[1] + own[1]
+    distance = torch.linalg.vector_norm((frame[place] - robot(graph, pose)[0])[:, :2], dim=-1)
+    return torch.stack([position + yaw * distance**2 / 3.0, yaw], dim=-1)
+
+
 def relation_error(a: Tensor, b: Tensor, relation: Tensor) -> Tensor:
     """How far (..., 3) the pose of b as seen from a is from ``relation``, in a's frame."""
     return difference(between(a, b), relation)
+
+
+def laplacian(tail: Tensor, head: Tensor, weight: Tensor, damping: float, n: int) -> Tensor:
+    """The matrix (B, n, n) of relations from ``tail`` to ``head`` of ``weight``, all (B, E); single precision."""
+    matrix = torch.zeros(len(tail), n * n, device=tail.device)
+    weight = weight.float()
+    for i, j, sign in ((tail, tail, 1.0), (head, head, 1.0), (tail, head, -1.0), (head, tail, -1.0)):
+        matrix.scatter_add_(1, i * n + j, sign * weight)
+    matrix = matrix.view(len(tail), n, n)
+    matrix.diagonal(dim1=-2, dim2=-1).add_(damping)
+    return matrix
 
 
 def solve_laplacian(
@@ -255,12 +298,7 @@ def solve_laplacian(
     tail, head, weight (B, E), error (B, E, D). Solved in single precision: the next call starts from the result.
     """
     batch = len(tail)
-    matrix = torch.zeros(batch, n * n, device=tail.device)
-    weight32 = weight.float()
-    for i, j, sign in ((tail, tail, 1.0), (head, head, 1.0), (tail, head, -1.0), (head, tail, -1.0)):
-        matrix.scatter_add_(1, i * n + j, sign * weight32)
-    matrix = matrix.view(batch, n, n)
-    matrix.diagonal(dim1=-2, dim2=-1).add_(damping)
+    matrix = laplacian(tail, head, weight, damping, n)
     pull = weight[..., None] * error
     right = torch.zeros(batch, n, error.shape[-1], dtype=error.dtype, device=tail.device)
     index = tail[..., None].expand_as(pull)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kinaema_ros.model.camera_pose import refine, search
-from kinaema_ros.model.config import TokenMemoryConfig
+from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.matching import match, rays
 from kinaema_ros.model.pose_graph import LoopClosure
 from kinaema_ros.model.se2 import apart, between, compose
@@ -14,7 +14,7 @@ from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
 
-def find_revisit(config: TokenMemoryConfig, memory: TokenMemory, view: Tokens) -> LoopClosure | None:
+def find_revisit(config: KinaemaConfig, memory: TokenMemory, view: Tokens) -> LoopClosure | None:
     """The old place that the present view (C tokens) shows, or None where none is sure.
 
     Only places around where odometry expects the robot are asked: of look-alikes elsewhere nothing is believed.
@@ -63,7 +63,7 @@ def find_revisit(config: TokenMemoryConfig, memory: TokenMemory, view: Tokens) -
     )
 
 
-def candidates(config: TokenMemoryConfig, memory: TokenMemory) -> Tensor:
+def candidates(config: KinaemaConfig, memory: TokenMemory) -> Tensor:
     """The embeddings (J,) around where odometry expects the robot that were not written lately, the nearest first."""
     limits = config.revisit
     distance, turn = apart(memory.robot, memory.pose)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from kinaema_ros.model.config import TokenMemoryConfig
+from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.pose_graph import NONE, PoseGraph
 from kinaema_ros.model.tokens import PackedTokens
 
@@ -21,20 +21,20 @@ class TokenMemory:
     """
 
     tokens: PackedTokens  # (N, M) of the embeddings, the best first
-    pose: Tensor  # (N, 3) float64, of the robot at that place, memory frame
-    height: Tensor  # (N,) metres, of the camera above where it usually is
+    pose: Tensor  # (N, 3) float64, of the camera at that place, memory frame
+    height: Tensor  # (N,) metres, of the camera above the robot's base
     count: Tensor  # (N,) views folded into the embedding, 0: free
     written: Tensor  # (N,) int64, number of the update that last wrote it
     window: PackedTokens  # (W, C) of the newest views
     window_slot: Tensor  # (W,) int64, the embedding of each of them, NONE: no view
     tilt: Tensor  # (3,) roll, pitch (radians) and height (metres) of the last view's camera against the mount
-    robot: Tensor  # (3,) float64, the robot in the memory frame at the last update
+    robot: Tensor  # (3,) float64, the robot's camera in the memory frame at the last update
     odometry: Tensor  # (3,) float64, the same instant in the odom frame
     updates: Tensor  # () int64
     graph: PoseGraph  # how the embeddings' poses relate
 
     @staticmethod
-    def empty(config: TokenMemoryConfig, device: torch.device | str = "cpu") -> TokenMemory:
+    def empty(config: KinaemaConfig, device: torch.device | str = "cpu") -> TokenMemory:
         """A memory that has seen nothing: every embedding is free."""
         n, size, sizes = config.num_embeddings, config.window.size, config.tokens
 

@@ -17,6 +17,7 @@ from kinaema_ros import geometry
 from kinaema_ros.errors import KinaemaError
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
+from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN
 from kinaema_ros.navigation.goal_fusion import GoalFusion
 from kinaema_ros.settings import check, setting
 
@@ -42,6 +43,12 @@ class NotSeen(NavigationError):
     """The photo shows a place that is probably not in memory."""
 
     code = 103  # NOT_SEEN
+
+
+class NotSure(NavigationError):
+    """The photo's place was seen, but where it is is not sure enough."""
+
+    code = 116  # NOT_SURE
 
 
 class NoAnswer(NavigationError):
@@ -81,8 +88,14 @@ class DriveLimits:
     """What one goal asks for, with the navigator's defaults. Raises ValueError for a value out of range."""
 
     min_seen: float = setting(
-        0.5,
+        MIN_SEEN,
         "Refuse a photo whose place was seen with a lower probability, where the goal names none",
+        low=0.0,
+        high=1.0,
+    )
+    min_confidence: float = setting(
+        MIN_CONFIDENCE,
+        "Refuse a photo whose place is known with a lower probability to 1 m and 20 degrees, where the goal names none",
         low=0.0,
         high=1.0,
     )
@@ -112,13 +125,26 @@ class DriveLimits:
         check(self)
 
 
-def refuse_unseen(answer: Estimate, min_seen: float) -> None:
-    """Raises NotSeen for a photo of a place that was probably never seen."""
-    if answer.seen < min_seen:
+def refuse_unsure(answer: Estimate, limits: DriveLimits) -> None:
+    """Raises NotSeen for a photo of a place that was probably never seen, NotSure where it may be elsewhere."""
+    if answer.seen < limits.min_seen:
         raise NotSeen(
             f"the photo's place is probably not in memory: seen with probability {answer.seen:.2f}, at least "
-            f"{min_seen:.2f} is asked for. Drive past it first, or lower min_seen"
+            f"{limits.min_seen:.2f} is asked for. Drive past it first, or lower min_seen"
         )
+    if answer.confidence < limits.min_confidence:
+        places = [_place(answer.pose, answer.confidence)]
+        places += [_place(other.pose, other.confidence) for other in answer.alternatives]
+        where = places[0] if len(places) == 1 else f"{places[0]}, or else {', '.join(places[1:])}"
+        raise NotSure(
+            f"where the photo was taken is not sure enough: probably {where}; at least {limits.min_confidence:.2f} is "
+            "asked for. Show another photo of the place, or lower min_confidence to go to the first"
+        )
+
+
+def _place(pose: ArrayLike, confidence: float) -> str:
+    x, y, yaw = np.asarray(pose, dtype=np.float64).tolist()
+    return f"({x:.2f} m, {y:.2f} m, {math.degrees(yaw):.0f} deg) with probability {confidence:.2f}"
 
 
 class PhotoDrive:
@@ -138,7 +164,7 @@ class PhotoDrive:
         warn: Callable[[str], object] = lambda _: None,
     ):
         self._robot, self._now, self._caller_check, self._warn = robot, now, check, warn
-        self.queries, self.seen = 0, 0.0
+        self.queries, self.seen, self.confidence = 0, 0.0, 0.0
         self._fixed_T_sent: Array = np.zeros(3)
         self._travelled_before = 0.0  # at the last answer
         self._deadline = self._goal_timeout = math.inf
@@ -150,7 +176,7 @@ class PhotoDrive:
         """
         self._goal_timeout, self._deadline = limits.goal_timeout, self._now() + limits.goal_timeout
         first = self._robot.ask(self._check)
-        refuse_unseen(first, limits.min_seen)
+        refuse_unsure(first, limits)
         self._count(first)
         self.goal = GoalFusion(first.pose, first.covariance)
         self._send_goal()
@@ -159,7 +185,7 @@ class PhotoDrive:
             self._check()
             if self._robot.arrived():
                 # The camera sees the photo's view now; no later answer will be more precise.
-                self._ask_again(limits.min_seen)
+                self._ask_again(limits)
                 if not self._moved(limits):
                     return
                 if corrections == limits.max_corrections:
@@ -168,7 +194,7 @@ class PhotoDrive:
                 corrections += 1
                 self._send_goal()
             elif not 0.0 <= self._now() - asked < limits.requery_period:  # negative: the clock was set back
-                self._ask_again(limits.min_seen)
+                self._ask_again(limits)
                 asked = self._now()
                 if self._moved(limits):
                     self._send_goal()
@@ -183,10 +209,10 @@ class PhotoDrive:
 
     def _count(self, answer: Estimate) -> None:
         self.queries += 1
-        self.seen = answer.seen
+        self.seen, self.confidence = answer.seen, answer.confidence
         self._travelled_before = self._robot.travelled
 
-    def _ask_again(self, min_seen: float) -> None:
+    def _ask_again(self, limits: DriveLimits) -> None:
         """Sharpens the goal; an answer that does not come, or does not know the photo, changes nothing."""
         before = self._travelled_before
         try:
@@ -196,8 +222,10 @@ class PhotoDrive:
             return
         self._count(answer)
         self.goal.age(self._travelled_before - before)
-        if answer.seen < min_seen:
-            self._warn(f"an answer was not used: the photo was seen with probability {answer.seen:.2f} only")
+        if answer.seen < limits.min_seen or answer.confidence < limits.min_confidence:
+            self._warn(
+                f"an answer was not used: seen with probability {answer.seen:.2f}, sure with {answer.confidence:.2f} only"
+            )
         elif not self.goal.add(answer.pose, answer.covariance):
             self._warn(f"an answer was set aside as an outlier: {np.round(answer.pose, 2).tolist()}")
 

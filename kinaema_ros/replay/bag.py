@@ -23,7 +23,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from kinaema_ros import geometry
-from kinaema_ros.camera import Intrinsics
+from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
 from kinaema_ros.errors import InputError
 from kinaema_ros.images import RGB, decode_compressed, decode_image
 from kinaema_ros.replay.topics import BagError, Topic, choose_topics
@@ -45,6 +45,7 @@ class Track:
     poses: geometry.Array
     frame_id: str
     rejected: int = 0  # messages left out: NaN, infinite, no rotation
+    child_frame_id: str = ""  # of odometry: the robot's base
 
     def at(self, stamp_ns: int) -> geometry.Array | None:
         """The pose (3,) at a stamp, or None before the first, after the last, or in a hole of the track."""
@@ -86,6 +87,29 @@ class Recording:
     _reader: Reader = field(repr=False)
     dropped: Counter[str] = field(default_factory=Counter)
 
+    def mount(self) -> Mount:
+        """The camera's, from the bag's /tf_static: the pose of its optical frame on the odometry's child frame.
+
+        Raises BagError where /tf_static does not lead from one to the other.
+        """
+        transforms = _read_static_transforms(self._reader, self.path)
+        optical = _read_optical_frame(self._reader, self.path, self.image_topic).lstrip("/")
+        base = self.odom.child_frame_id.lstrip("/") or "base_link"
+        translation: geometry.Array = np.zeros(3)
+        quaternion: geometry.Array = np.array([0.0, 0.0, 0.0, 1.0])
+        at = optical
+        while at != base:
+            if at not in transforms:
+                known = ", ".join(sorted(transforms)) or "nothing"
+                raise BagError(
+                    f"/tf_static leads from the camera's frame '{optical}' to '{at}', not to the base '{base}'; it has "
+                    f"{known}. Give the mount as --camera-mount X,Y,Z,ROLL,PITCH,YAW"
+                )
+            at, t, q = transforms.pop(at)
+            translation = t + geometry.rotate_by_quaternion(q, translation)
+            quaternion = geometry.multiply_quaternions(q, quaternion)
+        return Mount.from_optical(translation, quaternion)
+
     def frames(self) -> Iterator[Frame]:
         """The images in the order of recording. Raises BagError where the bag turns out to be broken."""
         self.dropped.clear()
@@ -124,7 +148,8 @@ def open_recording(
         odom = _read_track(reader, path, chosen.odom)
         if not len(odom.stamps_ns):
             raise BagError(f"none of the {odom.rejected} messages of {chosen.odom.name} holds a valid pose")
-        camera = _read_camera(reader, path, chosen.camera) if chosen.camera else None
+        rectified = is_rectified_topic(chosen.image.name)
+        camera = _read_camera(reader, path, chosen.camera, rectified) if chosen.camera else None
         truth = _read_track(reader, path, chosen.truth) if chosen.truth else None
         yield Recording(path, topics, chosen.image, chosen.odom, chosen.truth, camera, odom, truth, reader)
     finally:
@@ -178,7 +203,7 @@ def _messages(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, A
 def _read_track(reader: Reader, path: Path, topic: Topic) -> Track:
     stamps: list[int] = []
     poses: list[tuple[float, float, float]] = []
-    frame_id, rejected = "", 0
+    frame_id, child_frame_id, rejected = "", "", 0
     for stamp_ns, message, _ in _messages(reader, path, topic):
         pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
         p, q = pose.position, pose.orientation
@@ -190,19 +215,49 @@ def _read_track(reader: Reader, path: Path, topic: Topic) -> Track:
             rejected += 1
             continue
         frame_id = message.header.frame_id
+        child_frame_id = getattr(message, "child_frame_id", "")
         stamps.append(stamp_ns)
         poses.append((p.x, p.y, yaw))
     # Of messages with the same stamp the first stays: one instant has one pose.
     stamps_ns, first = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
-    return Track(stamps_ns, np.array(poses, dtype=np.float64).reshape(-1, 3)[first], frame_id, rejected)
+    return Track(
+        stamps_ns, np.array(poses, dtype=np.float64).reshape(-1, 3)[first], frame_id, rejected, child_frame_id
+    )
 
 
-def _read_camera(reader: Reader, path: Path, topic: Topic) -> Intrinsics | None:
+def _read_camera(reader: Reader, path: Path, topic: Topic, rectified: bool) -> Intrinsics | None:
     """The first camera_info; None from a camera that was never calibrated (K all zero)."""
-    for _, message, _ in _messages(reader, path, topic):
-        fx, fy, cx, cy = (float(message.k[i]) for i in (0, 4, 2, 5))
+    for _, m, _ in _messages(reader, path, topic):
         try:
-            return Intrinsics(message.width, message.height, fx, fy, cx, cy)
+            return Intrinsics.from_camera_info(
+                m.width, m.height, m.k, m.d, m.distortion_model, m.p, rectified
+            )
         except InputError:
             return None
     return None
+
+
+def _read_optical_frame(reader: Reader, path: Path, topic: Topic) -> str:
+    """Of the first image."""
+    for _, message, _ in _messages(reader, path, topic):
+        return str(message.header.frame_id)
+    return ""
+
+
+def _read_static_transforms(
+    reader: Reader, path: Path
+) -> dict[str, tuple[str, geometry.Array, geometry.Array]]:
+    """Of /tf_static: frame -> its parent, translation (3,) and quaternion (4,) x, y, z, w."""
+    found = {}
+    connections = [c for c in reader.connections if c.topic == "/tf_static"]
+    with _blame_the_bag(path):
+        for connection, _, serialized in reader.messages(connections=connections) if connections else ():
+            message: Any = _TYPES.deserialize_cdr(serialized, connection.msgtype)
+            for transform in message.transforms:
+                t, q = transform.transform.translation, transform.transform.rotation
+                found[transform.child_frame_id.lstrip("/")] = (
+                    transform.header.frame_id.lstrip("/"),
+                    np.array([t.x, t.y, t.z]),
+                    np.array([q.x, q.y, q.z, q.w]),
+                )
+    return found

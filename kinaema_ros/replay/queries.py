@@ -12,6 +12,7 @@ import numpy as np
 from kinaema_ros.errors import InputError
 from kinaema_ros.geometry import Array
 
+MIN_HFOV_DEG, MAX_HFOV_DEG = 20.0, 150.0
 COLUMNS = ("file", "x", "y", "yaw", "seen")
 _TRUTH_VALUES = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -21,17 +22,21 @@ class Query:
     """A query image and whether the drive passed the place that it shows.
 
     ``pose``: where it was taken, (x, y, yaw) in the frame of the drive's ground truth, metres and radians;
-    without meaning for an unseen place.
+    without meaning for an unseen place. ``hfov_deg``: across the longer side of a photo that another camera took, 0: the
+    robot's camera did.
     """
 
     file: str
     path: Path
     pose: Array
     seen: bool
+    hfov_deg: float = 0.0
 
 
 def read_queries(table: str | Path) -> list[Query]:
     """Read a CSV with at least the columns file, x, y, yaw, seen; images lie in `queries/` beside it.
+
+    An optional column hfov_deg is of photos by another camera, empty or 0 for the robot's.
 
     Raises InputError naming the row, or what is missing, before any long work is begun; OSError if the table
     cannot be read. Pose cells of unseen queries may be empty.
@@ -74,4 +79,14 @@ def _query(table: Path, number: int, row: dict[str, str | None]) -> Query:
         if seen and not math.isfinite(value):
             raise InputError(f"{table}, line {number}: {name} must be finite, not {cells[name]}")
         pose.append(value)
-    return Query(cells["file"], table.parent / "queries" / cells["file"], np.array(pose), seen)
+    text = (row.get("hfov_deg") or "").strip()
+    try:
+        hfov_deg = float(text or 0.0)
+    except ValueError:
+        hfov_deg = math.nan
+    if not (hfov_deg == 0.0 or MIN_HFOV_DEG <= hfov_deg <= MAX_HFOV_DEG):
+        raise InputError(
+            f"{table}, line {number}: hfov_deg must be between {MIN_HFOV_DEG:g} and {MAX_HFOV_DEG:g} degrees, or empty "
+            f"for a photo by the robot's camera, not {text!r}"
+        )
+    return Query(cells["file"], table.parent / "queries" / cells["file"], np.array(pose), seen, hfov_deg)

@@ -7,23 +7,26 @@ prints, plots and writes. All answers are in the robot's frame at the drive's la
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kinaema_ros import geometry, metrics
-from kinaema_ros.camera import Intrinsics, photo_hfov
+from kinaema_ros.camera import Intrinsics, Mount, crop, photo_hfov
 from kinaema_ros.errors import InputError
-from kinaema_ros.estimate import Estimate, as_pose
+from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB, read_image
 from kinaema_ros.keyframes import KeyframeConfig, KeyframeSelector
 from kinaema_ros.replay.bag import BagError, Frame, Recording
 from kinaema_ros.replay.queries import Query
+from kinaema_ros.reporting import alternative_record
+from kinaema_ros.stamps import NANOSECONDS
 
 if TYPE_CHECKING:
     from kinaema_ros.memory import SpatialMemory
@@ -52,23 +55,48 @@ class Outcome:
     state_bytes: int
 
 
+@dataclass(frozen=True)
+class Cut:
+    """The middle of pictures that is used, to see what a narrower camera would do. Radians; None down: the same aspect."""
+
+    hfov: float
+    vfov: float | None = None
+
+    def __call__(self, rgb: RGB, camera: Intrinsics) -> tuple[RGB, Intrinsics]:
+        """The cut picture and its camera."""
+        return crop(rgb, camera, self.hfov, self.vfov)
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What a replay does other than the recording says."""
+
+    keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
+    mount: Mount | None = None
+    hfov: float = math.radians(90.0)  # of a camera without camera_info
+    query_hfov: float | None = None  # across the longer side of all photos: another camera took them
+    cut: Cut | None = None  # of frames, and of photos by the robot's camera
+    cut_queries: Cut | None = None  # of photos by the robot's camera
+    stop_after: float = math.inf  # seconds of the drive
+
+
 def remember_and_ask(
     recording: Recording,
     queries: Sequence[Query],
     memory: SpatialMemory,
-    keyframes: KeyframeConfig | None = None,
+    options: ReplayOptions | None = None,
     progress: Progress = no_progress,
 ) -> Outcome:
     """Stream the drive through an empty memory and ask it the queries at the end.
 
     The camera's intrinsics are set from the bag where it has them. Raises BagError if no frame can be used.
     """
-    if recording.camera is not None:
-        memory.set_camera(recording.camera)
-    selector = KeyframeSelector(keyframes)
+    options = options or ReplayOptions()
+    selector = KeyframeSelector(options.keyframes)
     skipped = 0
     undecodable: Counter[str] = Counter()
     update_ms: list[float] = []
+    first: Frame | None = None
     last: Frame | None = None
     for frame in progress(
         recording.frames(), total=recording.image_topic.count, desc="remembering", unit="frame"
@@ -78,10 +106,15 @@ def remember_and_ask(
         except InputError as error:
             undecodable[str(error)] += 1
             continue
+        first = first or frame
+        if frame.stamp_ns - first.stamp_ns > options.stop_after * NANOSECONDS:
+            break
         last = frame
         if selector.reason_to_skip(frame.stamp_ns, frame.odom_pose) is not None:
             skipped += 1
             continue
+        rgb, camera = _as_used(recording, options, rgb, options.cut)
+        memory.set_camera(camera, options.mount)
         start = time.perf_counter()
         memory.update(rgb, frame.odom_pose)
         update_ms.append(1e3 * (time.perf_counter() - start))
@@ -92,10 +125,9 @@ def remember_and_ask(
     answers: list[Estimate] = []
     query_ms: list[float] = []
     for query in progress(queries, total=len(queries), desc="asking", unit="query"):
-        rgb = read_image(query.path)
-        hfov = _other_hfov(recording.camera, rgb)
+        rgb, other = _photo(recording, options, query)
         start = time.perf_counter()
-        estimate = memory.locate(rgb, hfov=hfov)
+        estimate = memory.locate(rgb, camera=other)
         query_ms.append(1e3 * (time.perf_counter() - start))
         answers.append(seen_from(last.odom_pose, estimate))
     return Outcome(
@@ -111,28 +143,50 @@ def remember_and_ask(
     )
 
 
+def _as_used(
+    recording: Recording, options: ReplayOptions, rgb: RGB, cut: Cut | None
+) -> tuple[RGB, Intrinsics]:
+    """A picture of the robot's camera, and that camera, as they go into the memory."""
+    height, width = rgb.shape[:2]
+    camera = recording.camera
+    if camera is None:
+        camera = Intrinsics.from_hfov(width, height, options.hfov)
+    return (rgb, camera) if cut is None else cut(rgb, camera)
+
+
+def _photo(recording: Recording, options: ReplayOptions, query: Query) -> tuple[RGB, Intrinsics | None]:
+    """A photo and the camera that took it; None: the robot's, as it was set for the frames."""
+    rgb = read_image(query.path)
+    height, width = rgb.shape[:2]
+    long_side = math.radians(query.hfov_deg) if query.hfov_deg else options.query_hfov
+    camera = recording.camera
+    if long_side is None and camera is not None and not camera.has_aspect(width, height):
+        # As memory_node, it assumes that this photo shows as much across its longer side as the robot's camera across
+        # its width.
+        long_side = camera.hfov
+    if long_side is not None:
+        return rgb, Intrinsics.from_hfov(width, height, photo_hfov(width, height, long_side))
+    if options.cut_queries is not None:
+        return _as_used(recording, options, rgb, options.cut_queries)
+    return _as_used(recording, options, rgb, options.cut)[0], None
+
+
 def seen_from(odom_T_robot: Array, estimate: Estimate) -> Estimate:
     """Express an answer of `SpatialMemory.locate` in the robot's frame at odom_T_robot, a later moment.
 
     The last frame of a drive is seldom an update: the robot may have moved on by less than a keyframe's step.
     """
     assert estimate.odom_pose is not None
-    robot_T_query = geometry.between(odom_T_robot, estimate.odom_pose)
-    turned = robot_T_query[2] - estimate.pose[2]
-    covariance = geometry.rotate_covariance(estimate.covariance, turned)
-    return Estimate(as_pose(robot_T_query), covariance, estimate.seen, estimate.num_updates)
+    odom_T_before = geometry.compose(estimate.odom_pose, geometry.inverse(estimate.pose))
+    now_T_before = geometry.between(odom_T_robot, odom_T_before)
 
+    def to_now(pose: Array, covariance: Array) -> tuple[Array, Array]:
+        return (
+            geometry.compose(now_T_before, pose),
+            geometry.rotate_covariance(covariance, now_T_before[2]),
+        )
 
-def _other_hfov(camera: Intrinsics | None, photo: RGB) -> float | None:
-    """Field of view in radians across a photo of another aspect than the robot's camera, else None.
-
-    As memory_node, it assumes that this photo shows as much across its longer side as the robot's camera
-    across its width.
-    """
-    height, width = photo.shape[:2]
-    if camera is None or camera.has_aspect(width, height):
-        return None
-    return photo_hfov(width, height, camera.hfov)
+    return estimate.moved(to_now)
 
 
 def evaluate(recording: Recording, queries: Sequence[Query], outcome: Outcome) -> dict[str, Any]:
@@ -150,6 +204,8 @@ def evaluate(recording: Recording, queries: Sequence[Query], outcome: Outcome) -
     true = np.array([_true_pose(records[i]) for i in located]).reshape(-1, 3)
     seen = np.array([query.seen for query in queries])
     probabilities = np.array([answer.seen for answer in outcome.answers])
+    confidences = np.array([answer.confidence for answer in outcome.answers])
+    right = np.array([_is_right(record) for record in records])
     summary = {
         "bag": str(recording.path),
         "image_topic": recording.image_topic.name,
@@ -159,7 +215,7 @@ def evaluate(recording: Recording, queries: Sequence[Query], outcome: Outcome) -
         "queries_seen": int(seen.sum()),
         **metrics.accuracy_summary(*metrics.pose_errors(predicted, true)),
         **metrics.coverage_summary(metrics.ellipse_levels(predicted, true, covariances)),
-        "seen_auroc": metrics.auroc(probabilities, seen),
+        **metrics.decision_summary(probabilities, confidences, seen, right),
         "seen_ece": metrics.expected_calibration_error(probabilities, seen),
         "frames": recording.image_topic.count,
         "frames_used": outcome.used,
@@ -180,6 +236,8 @@ def _record(query: Query, answer: Estimate, map_T_robot: Array | None) -> dict[s
         "y": float(answer.pose[1]),
         "yaw": float(answer.pose[2]),
         "seen": answer.seen,
+        "confidence": answer.confidence,
+        "alternatives": [alternative_record(other) for other in answer.alternatives],
         "covariance": answer.covariance.tolist(),
         "true_seen": query.seen,
         **dict.fromkeys(("true_x", "true_y", "true_yaw", "error_m", "error_deg")),
@@ -190,6 +248,15 @@ def _record(query: Query, answer: Estimate, map_T_robot: Array | None) -> dict[s
         record.update(true_x=float(true[0]), true_y=float(true[1]), true_yaw=float(true[2]))
         record.update(error_m=float(position), error_deg=float(np.degrees(yaw)))
     return record
+
+
+def _is_right(record: dict[str, Any]) -> bool:
+    """Whether the place was seen and the answer is near enough; False too where the bag has no truth."""
+    if record["error_m"] is None:
+        return False
+    return bool(
+        record["error_m"] <= metrics.RIGHT[0] and math.radians(record["error_deg"]) <= metrics.RIGHT[1]
+    )
 
 
 def _true_pose(record: dict[str, Any]) -> list[float]:

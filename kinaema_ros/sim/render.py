@@ -31,9 +31,9 @@ class Camera:
     height: int = setting(120, "Height of the images (pixels)", low=8, high=4096)
     hfov: float = setting(
         math.pi / 2,
-        "Horizontal field of view (rad): 60 to 110 degrees",
-        low=math.radians(59.9),
-        high=math.radians(110.1),
+        "Horizontal field of view (rad): 30 to 120 degrees",
+        low=math.radians(29.9),
+        high=math.radians(120.1),
     )
     z: float = setting(0.5, "Camera above the floor (m)", low=0.05, high=2.0)
     pitch: float = setting(

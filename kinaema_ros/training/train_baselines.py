@@ -20,23 +20,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinaema_ros.baselines.learned import Baseline, load_baseline, new_baseline, save_baseline
-from kinaema_ros.model.decoder import PairEstimate
-from kinaema_ros.model.network import Kinaema
-from kinaema_ros.model.se2 import between, inverse
-from kinaema_ros.training.calibrate import Evidence, fit_fusion, report
-from kinaema_ros.training.data import (
+from kinaema_ros import metrics
+from kinaema_ros.baselines.decoder import Calibration, PoseEstimate
+from kinaema_ros.baselines.learned import KINDS, Baseline, load_baseline, save_baseline
+from kinaema_ros.model.se2 import apart, between, inverse
+from kinaema_ros.training.fit import CHI2_90
+from kinaema_ros.training.run import Log, Means, Run, learning_rate
+from kinaema_ros.training.trajectories import (
     CALIBRATION_SEED,
     DataConfig,
     Pool,
     Trajectory,
+    TrajectoryBatch,
     first_in_pool,
     in_batches,
     stream,
+    trajectory_batch,
 )
-from kinaema_ros.training.losses import pose_distance, pose_log_likelihood
-from kinaema_ros.training.memory_stage import TrajectoryBatch, trajectory_batch
-from kinaema_ros.training.run import Log, Means, Run, learning_rate
 
 logger = logging.getLogger(__name__)
 REPORT_EVERY = 50  # steps
@@ -69,6 +69,25 @@ class BaselineConfig:
             raise ValueError(f"frames = {self.frames} is out of range: data.frames is {self.data.frames}")
 
 
+def pose_log_likelihood(estimate: PoseEstimate, truth: Tensor) -> Tensor:
+    """Log-likelihood (...) of the truth given the estimate.
+
+    It is an isotropic Laplace distribution in the plane, and a Laplace one in the chord of the yaw.
+    ``truth`` (..., 3) is the pose that ``estimate`` describes, in the same frame.
+    """
+    distance = torch.linalg.vector_norm(estimate.xy - truth[..., :2] + 1e-6, dim=-1)
+    direction = torch.stack([truth[..., 2].cos(), truth[..., 2].sin()], dim=-1)
+    chord = torch.linalg.vector_norm(estimate.direction - direction + 1e-6, dim=-1)
+    position_scale, direction_scale = estimate.scale.unbind(-1)
+    return (
+        -distance / position_scale
+        - 2 * position_scale.log()
+        - chord / direction_scale
+        - direction_scale.log()
+        - math.log(4 * math.pi)
+    )
+
+
 def baseline_loss(baseline: Baseline, drives: TrajectoryBatch) -> tuple[Tensor, dict[str, float]]:
     """Likelihood of the true pose of seen queries, and recognition of seen against unseen ones."""
     state = baseline.remember(drives.features, drives.odometry)
@@ -76,14 +95,14 @@ def baseline_loss(baseline: Baseline, drives: TrajectoryBatch) -> tuple[Tensor, 
     estimate, robot = baseline.estimate(state, torch.cat([drives.queries, drives.unseen], dim=1))
     # The odometry has drifted: what is asked for is the query relative to where the robot is now.
     estimate = estimate.moved(inverse(robot)[:, None].float())
-    seen = PairEstimate(*(getattr(estimate, f.name)[:, :count] for f in dataclasses.fields(estimate)))
+    seen = PoseEstimate(*(getattr(estimate, f.name)[:, :count] for f in dataclasses.fields(estimate)))
     truth = between(drives.poses[:, -1:], drives.query_poses).float()
     regression = -pose_log_likelihood(seen, truth).mean()
     label = torch.zeros_like(estimate.match)
     label[:, :count] = 1.0
     recognition = F.binary_cross_entropy_with_logits(estimate.match, label)
     with torch.no_grad():
-        position, yaw = pose_distance(seen.pose, truth)
+        position, yaw = apart(seen.pose, truth)
         good = (position < 1.0) & (yaw < math.radians(20.0))
     loss = regression + recognition
     return loss, {
@@ -96,19 +115,21 @@ def baseline_loss(baseline: Baseline, drives: TrajectoryBatch) -> tuple[Tensor, 
 
 def train_baselines(
     names: list[str],
-    network: Kinaema,
+    checkpoints: Path,
     config: BaselineConfig,
     folder: Path,
     minutes: float | None = None,
 ) -> list[Path]:
     """Train on the CPU, or continue the run in ``folder``; one checkpoint each, [] if time ran out first.
 
+    ``checkpoints``: folder of baselines whose trunk and descriptor they begin with.
+
     ``ValueError`` if the run in the folder was started with another configuration.
     """
     summary = dataclasses.asdict(config)
     run = Run(folder, {**summary, "names": names}, minutes)
     torch.manual_seed(config.seed)
-    baselines = {name: new_baseline(name, network).requires_grad_(True).train() for name in names}
+    baselines = {name: _new(name, checkpoints) for name in names}
     optimisers = {name: _optimiser(baseline, config) for name, baseline in baselines.items()}
     step = 0
     if (saved := run.resume(torch.device("cpu"))) is not None:
@@ -150,8 +171,23 @@ def train_baselines(
     return _finish(baselines, config, folder, {"train": summary, "steps": step})
 
 
+def _new(name: str, checkpoints: Path) -> Baseline:
+    """Untrained but for trunk and descriptor."""
+    trained = load_baseline(checkpoints / f"baseline-{name}.safetensors", name)
+    baseline = KINDS[name](trained.config)
+    baseline.trunk.load_state_dict(trained.trunk.state_dict())
+    baseline.descriptor.load_state_dict(trained.descriptor.state_dict())
+    baseline.requires_grad_(True).train()
+    baseline.trunk.requires_grad_(False).eval()
+    return baseline
+
+
 def _optimiser(baseline: Baseline, config: BaselineConfig) -> torch.optim.Optimizer:
-    own = [p for name, p in baseline.named_parameters() if not name.startswith(("descriptor.", "fusion."))]
+    own = [
+        p
+        for name, p in baseline.named_parameters()
+        if not name.startswith(("trunk.", "descriptor.", "calibration."))
+    ]
     groups = [
         {"params": own, "lr": config.learning_rate, "rate": config.learning_rate},
         {"params": list(baseline.descriptor.parameters()), "lr": 0.0, "rate": config.descriptor_rate},
@@ -200,7 +236,7 @@ def _calibrate(
     baseline: Baseline, config: BaselineConfig, trajectories: list[Trajectory]
 ) -> dict[str, float]:
     rng = np.random.default_rng(config.seed)
-    parts = []
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for chosen in in_batches(trajectories, config.batch):
         drives = trajectory_batch(
             chosen, rng, torch.device("cpu"), max(config.frames), config.queries, config.max_odometry_noise
@@ -210,12 +246,55 @@ def _calibrate(
             truth = between(drives.poses[:, :1], drives.query_poses).float()
             for features, label in ((drives.queries, 1.0), (drives.unseen, 0.0)):
                 estimate, _ = baseline.estimate(state, features)
-                judged = baseline.evidence(estimate).flatten(0, 1)
-                error = torch.stack(pose_distance(estimate.pose, truth), dim=-1).flatten(0, 1)
-                parts.append(Evidence(judged, judged, error, torch.full((len(error),), label)))
-    everything = Evidence.joined(parts)
-    fit = torch.arange(len(everything.label)) % 2 == 0
+                judged = Calibration.evidence(estimate).flatten(0, 1)
+                error = torch.stack(apart(estimate.pose, truth), dim=-1).flatten(0, 1)
+                parts.append((judged, error, torch.full((len(error),), label)))
+    everything = [torch.cat(column) for column in zip(*parts, strict=True)]
+    fit = torch.arange(len(everything[-1])) % 2 == 0
     with torch.enable_grad():
-        fit_fusion(baseline.fusion, everything[fit])
+        _fit(baseline.calibration, *(column[fit] for column in everything))
     with torch.no_grad():
-        return report(baseline.fusion, everything[~fit])
+        return _report(baseline.calibration, *(column[~fit] for column in everything))
+
+
+def _fit(calibration: Calibration, evidence: Tensor, error: Tensor, label: Tensor) -> None:
+    """Logistic regression of seen; log-linear deviations by likelihood, then scaled to hold 90 % of the errors."""
+    calibration.requires_grad_(True)
+    optimiser = torch.optim.LBFGS(
+        calibration.parameters(), lr=0.5, max_iter=200, line_search_fn="strong_wolfe"
+    )
+    here = label > 0.5
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        std, probability = calibration.deviations(evidence[here]), calibration.probability(evidence)
+        recognition = F.binary_cross_entropy(probability.clamp(1e-6, 1 - 1e-6), label)
+        # Student's t with 4 degrees of freedom: a wrong answer must not widen all ellipses
+        spread = 2.5 * torch.log1p((error[here] / std) ** 2 / 4.0) + std.log()
+        total = recognition + spread.mean()
+        total.backward()
+        return total
+
+    optimiser.step(loss)
+    calibration.requires_grad_(False)
+    std = calibration.deviations(evidence[here])
+    for axis, quantile in enumerate(CHI2_90):
+        ratio = torch.quantile(error[here, axis] / std[:, axis], 0.9) / math.sqrt(quantile)
+        calibration.spread.bias[axis] += ratio.log()
+
+
+def _report(calibration: Calibration, evidence: Tensor, error: Tensor, label: Tensor) -> dict[str, float]:
+    """Accuracy, coverage and AUROC."""
+    here = label > 0.5
+    std, seen = calibration.deviations(evidence[here]), calibration.probability(evidence)
+    inside = [
+        float((error[here, axis] / std[:, axis] < math.sqrt(q)).double().mean())
+        for axis, q in enumerate(CHI2_90)
+    ]
+    values = {
+        **metrics.accuracy_summary(*error[here].numpy().T),
+        "inside_90_position": inside[0],
+        "inside_90_yaw": inside[1],
+        "seen_auroc": metrics.auroc(seen.numpy(), here.numpy()),
+    }
+    return {key: round(value or 0.0, 4) for key, value in values.items()}

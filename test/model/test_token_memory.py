@@ -10,19 +10,19 @@ import torch
 from landmark_support import CONFIG, Landmarks, as_pose, circle
 
 from kinaema_ros import geometry
-from kinaema_ros.model import token_cell
-from kinaema_ros.model.config import RevisitConfig, TokenMemoryConfig
+from kinaema_ros.model import cell
+from kinaema_ros.model.config import RevisitConfig, KinaemaConfig
 from kinaema_ros.model.localise import Hypothesis, distinct, hypotheses
 from kinaema_ros.model.token_memory import NONE, TokenMemory
 
 
 def drive(
-    room: Landmarks, poses: np.ndarray, odometry: np.ndarray | None = None, config: TokenMemoryConfig = CONFIG,
+    room: Landmarks, poses: np.ndarray, odometry: np.ndarray | None = None, config: KinaemaConfig = CONFIG,
     **camera: object,
 ) -> TokenMemory:  # fmt: skip
     memory = TokenMemory.empty(config)
     for true, told in zip(poses, poses if odometry is None else odometry, strict=True):
-        memory = token_cell.update(config, memory, room.view(true, config=config, **camera), as_pose(told))
+        memory = cell.update(config, memory, room.view(true, config=config, **camera), as_pose(told))
     return memory
 
 
@@ -139,7 +139,7 @@ def test_a_nodding_camera_is_levelled_and_a_level_one_stays_level(room: Landmark
     for number, pose in enumerate(circle(steps=60)[:14]):
         tilt = (0.0, 0.1 if number % 2 else -0.05)
         view = room.view(pose, tilt=tilt, height=0.02 * (number % 2))
-        memory = token_cell.update(CONFIG, memory, view, as_pose(pose))
+        memory = cell.update(CONFIG, memory, view, as_pose(pose))
         if number >= 6:
             relative = 0.15 if number % 2 else 0.0  # all tilts are against that of the first view
             assert abs(float(memory.tilt[1]) - relative) < 0.04
@@ -153,7 +153,7 @@ def test_the_memory_stays_as_large_as_it_is(room: Landmarks) -> None:
     memory = TokenMemory.empty(config)
     size = memory.num_bytes
     for pose in circle(rounds=1.5):
-        memory = token_cell.update(config, memory, room.view(pose), as_pose(pose))
+        memory = cell.update(config, memory, room.view(pose), as_pose(pose))
         assert memory.num_bytes == size
         assert int(memory.count.sum()) == int(memory.updates)  # no view is lost, all are folded
         assert (memory.count[memory.window_slot[memory.viewed]] == 1).all()
@@ -169,7 +169,7 @@ def test_a_place_seen_again_takes_no_more_room(room: Landmarks) -> None:
 
 def test_an_update_leaves_the_old_state_as_it_was(room: Landmarks, known: TokenMemory) -> None:
     before = {name: tensor.clone() for name, tensor in known.tensors().items()}
-    token_cell.update(CONFIG, known, room.view(circle()[3]), known.odometry + 0.2)
+    cell.update(CONFIG, known, room.view(circle()[3]), known.odometry + 0.2)
     for name, tensor in known.tensors().items():
         torch.testing.assert_close(tensor, before[name], msg=name)
 

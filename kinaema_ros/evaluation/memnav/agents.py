@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from kinaema_ros import geometry
-from kinaema_ros.baselines.methods import Frames, Method
+from kinaema_ros.baselines.methods import Method
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.evaluation.memnav.episodes import Episode
 from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
-from kinaema_ros.model.cell import MemoryState
 from kinaema_ros.navigation.photo_drive import (
     LOOK_PERIOD,
     Check,
@@ -125,42 +122,31 @@ class Agent:
         return self._follower.done
 
 
-class Memories:
-    """The memories of several robots, side by side; robot ``n`` is on its way to photo ``n``."""
+class RobotMemory:
+    """What one robot remembers on its way to one photo."""
 
-    def __init__(self, method: Method, state: Any, photos: Tensor, odometry: Array):
-        """State of B robots, photos (B, FEATURE_DIM), odometry (B, 3) at the last update."""
-        self._method, self._state, self._photos = method, state, photos
-        self._odometry = odometry.copy()
-        self._row = {n: n for n in range(len(photos))}
+    def __init__(self, method: Method, state: Any, photo: Any, odometry: Array):
+        """``photo``: an observation of ``method``'s encoder; odometry (3,) at the last update."""
+        self._method, self._state, self._photo, self._odometry = method, state, photo, odometry
 
-    def ask(self, n: int) -> Estimate:
-        """What robot ``n``'s memory says of its photo."""
-        row = self._row[n]
-        answer = self._method.query(rows(self._state, slice(row, row + 1)), self._photos[n][None, None])
-        pose = answer.pose[0, 0].double().cpu().numpy()
-        position, yaw = TYPICAL_STD if answer.std is None else answer.std[0, 0].tolist()
-        covariance = np.diag([position**2, position**2, yaw**2])
+    def ask(self) -> Estimate:
+        """What the memory says of the photo, in the odometry's frame."""
+        answer = self._method.query(self._state, self._photo, same_camera=True)
+        robot_T_photo = answer.pose.cpu().numpy()
+        position, yaw = TYPICAL_STD
+        covariance = (
+            np.diag([position**2, position**2, yaw**2])
+            if answer.covariance is None
+            else answer.covariance.cpu().numpy()
+        )
         return Estimate(
-            as_pose(geometry.compose(self._odometry[n], pose)), covariance, float(answer.seen[0, 0])
+            as_pose(geometry.compose(self._odometry, robot_T_photo)),
+            geometry.rotate_covariance(covariance, self._odometry[2]),
+            answer.seen,
+            answer.confidence,
         )
 
-    def update(self, numbers: Sequence[int], features: Tensor, odometry: Array) -> None:
-        """Folds a frame into each of these robots' memories and forgets the other robots for good."""
-        if list(numbers) != list(self._row):
-            kept = torch.tensor([self._row[n] for n in numbers], device=features.device)
-            self._state = rows(self._state, kept)
-            self._row = {n: row for row, n in enumerate(numbers)}
-        self._state = self._method.update(
-            self._state, features, torch.from_numpy(odometry).to(features.device)
-        )
-        self._odometry[list(numbers)] = odometry
-
-
-def rows(state: Any, index: Tensor | slice) -> Any:
-    """Some of the drives that a method's state holds."""
-    if isinstance(state, MemoryState):
-        return MemoryState.from_tensors({name: tensor[index] for name, tensor in state.tensors().items()})
-    if isinstance(state, Frames):
-        return replace(state, key=state.key[index], content=state.content[index], pose=state.pose[index])
-    return state[index]
+    def update(self, observation: Any, odometry: Array) -> None:
+        """Fold a frame into the memory."""
+        self._state = self._method.update(self._state, observation, torch.from_numpy(odometry))
+        self._odometry = odometry

@@ -18,33 +18,26 @@ import numpy as np
 import torch
 
 from kinaema_ros import metrics
-from kinaema_ros.baselines.methods import KinaemaMethod, Retrieval
+from kinaema_ros.baselines.methods import KinaemaMethod, LastViews, Retrieval, TokenEncoder
 from kinaema_ros.evaluation.episodes import FIRST_SEED
 from kinaema_ros.evaluation.memnav.episodes import MemnavConfig, Result, cut_short, plan_building
-from kinaema_ros.evaluation.memnav.rollout import (
-    FOUND,
-    ExploredScene,
-    ObservationEncoder,
-    by_memory,
-    no_memory,
-    oracle,
-)
+from kinaema_ros.evaluation.memnav.rollout import by_memory, explore, no_memory, oracle
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.navigation.photo_drive import DriveLimits
 from kinaema_ros.reporting import number, percent, progress, table
 from kinaema_ros.sim import OdometryNoise
 
-BUILDINGS_AT_ONCE = 4
 FALSE_REFUSALS = 0.05  # at which methods are compared in what they refuse
 
 
 @dataclass(frozen=True)
 class Task:
-    """Some buildings for one process."""
+    """A building for one process."""
 
     config: MemnavConfig
-    episodes: dict[int, int]  # in building
+    index: int
+    episodes: int
     methods: tuple[str, ...]
     noise: OdometryNoise
 
@@ -59,20 +52,11 @@ def evaluate(
 ) -> dict[str, list[Result]]:
     """Results of each method, one a building; by one process a core."""
     buildings = math.ceil(episodes / config.goals)
-    workers = min(buildings, len(os.sched_getaffinity(0)))
-    size = min(BUILDINGS_AT_ONCE, math.ceil(buildings / workers))
     tasks = [
-        Task(
-            config,
-            {
-                i: min(config.goals, episodes - i * config.goals)
-                for i in range(start, min(start + size, buildings))
-            },
-            tuple(methods),
-            noise,
-        )
-        for start in range(0, buildings, size)
+        Task(config, index, min(config.goals, episodes - index * config.goals), tuple(methods), noise)
+        for index in range(buildings)
     ]
+    workers = min(buildings, len(os.sched_getaffinity(0)))
     done = progress(
         _by_building(tasks, workers, checkpoint, device), total=buildings, desc="episodes", unit="building"
     )
@@ -107,9 +91,8 @@ def _by_building(
     tasks: Sequence[Task], workers: int, checkpoint: Path, device: str
 ) -> Iterator[dict[str, Result]]:
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(tasks)), _start_worker, (checkpoint, device)) as pool:
-        for of_task in pool.imap(run_task, tasks):
-            yield from of_task
+    with context.Pool(workers, _start_worker, (checkpoint, device)) as pool:
+        yield from pool.imap(run_task, tasks)
 
 
 def _start_worker(checkpoint: Path, device: str) -> None:
@@ -118,38 +101,30 @@ def _start_worker(checkpoint: Path, device: str) -> None:
     _network, _ = load_network(checkpoint, device)
 
 
-def run_task(task: Task, network: Kinaema | None = None) -> list[dict[str, Result]]:
-    """Results of each building by method."""
-    network = network or _network
-    encoder, limits, config = ObservationEncoder(network), DriveLimits(), task.config
-    with torch.inference_mode():
-        group = []
-        for index, count in task.episodes.items():
-            building = plan_building(config, index)
-            odometry = building.odometry(task.noise, config.seed, index)
-            seeds = np.random.default_rng([FIRST_SEED + 4, config.seed, index]).integers(
-                2**31, size=config.goals
-            )
-            group.append(encoder.explored(cut_short(building, count), odometry, seeds.tolist()))
-        by_method = {name: _drive(name, network, group, task.noise, limits, encoder) for name in task.methods}
-    return [{name: results[i] for name, results in by_method.items()} for i in range(len(group))]
-
-
-def _drive(
-    name: str,
-    network: Kinaema,
-    group: Sequence[ExploredScene],
-    noise: OdometryNoise,
-    limits: DriveLimits,
-    encoder: ObservationEncoder,
-) -> list[Result]:
-    if name == "kinaema":
-        return by_memory(KinaemaMethod(network), group, noise, limits, encoder)
-    if name == "retrieval":  # what it refuses is decided once all its answers are known
-        return by_memory(Retrieval(network), group, noise, replace(limits, min_seen=0.0), encoder)
-    if name == "no_memory":
-        return no_memory(network, group, noise, limits, encoder)
-    return oracle(group, limits)
+@torch.inference_mode()
+def run_task(task: Task, network: Kinaema | None = None) -> dict[str, Result]:
+    """The building's results by method."""
+    network, config = network or _network, task.config
+    building = cut_short(plan_building(config, task.index), task.episodes)
+    odometry = building.odometry(task.noise, config.seed, task.index)
+    seeds = np.random.default_rng([FIRST_SEED + 4, config.seed, task.index]).integers(
+        2**31, size=config.goals
+    )
+    encoder, limits = TokenEncoder(network), DriveLimits()
+    ours = KinaemaMethod(network, encoder)
+    explored = explore(ours, building, odometry, seeds.tolist())  # all methods see by the same encoder
+    results = {}
+    for name in task.methods:
+        if name == "kinaema":
+            results[name] = by_memory(ours, explored, task.noise, limits)
+        elif name == "retrieval":  # what it refuses is decided once all its answers are known
+            anything = replace(limits, min_seen=0.0, min_confidence=0.0)
+            results[name] = by_memory(Retrieval(network, encoder), explored, task.noise, anything)
+        elif name == "no_memory":
+            results[name] = no_memory(LastViews(network, encoder), explored, task.noise, limits)
+        else:
+            results[name] = oracle(explored, limits)
+    return results
 
 
 # -- results -----------------------------------------------------------------------------------------------
@@ -187,7 +162,7 @@ def _refusals(name: str, seen: list[float], unseen: np.ndarray) -> dict[str, Any
     if not len(unseen):
         return {"unseen_photos": 0, "unseen_refused": None, "unseen_refused_at_5": None, "seen_auroc": None}
     at_5 = metrics.refusal_threshold(seen, FALSE_REFUSALS)
-    own = {"kinaema": DriveLimits.min_seen, "no_memory": FOUND}.get(name, at_5)
+    own = at_5 if name == "retrieval" else DriveLimits.min_seen
     return {
         "unseen_photos": len(unseen),
         "unseen_refused": float(np.mean(unseen < own)),

@@ -53,8 +53,7 @@ def drive_through_nodes(
     results = []
     for index in progress(range(buildings), desc="episodes", unit="building"):
         planned = cut_short(plan_building(config, index), min(config.goals, episodes - index * config.goals))
-        camera = replace(planned.camera, width=320, height=240)
-        building = replace(planned, camera=camera, lighting=Lighting())  # the simulator's light stays
+        building = replace(planned, lighting=Lighting())  # the simulator's light stays
         folder = logs / f"{index:02}"
         rng = np.random.default_rng([FIRST_SEED + 5, config.seed, index])
         results.append(_drive_in(building, _nodes(building, noise, checkpoint, device), folder, rng))

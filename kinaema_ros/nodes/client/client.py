@@ -43,6 +43,7 @@ class Feedback:
     covariance: Array  # (3, 3)
     frame_id: str
     seen: float
+    confidence: float  # that the goal is right
     distance_remaining: float  # metres, NaN before Nav2 said any
     num_queries: int
 
@@ -83,14 +84,18 @@ class KinaemaClient:
         """Leaves ROS."""
         self._ros.close()
 
-    def query(self, photo: Photo, frame_id: str = "", timeout: float = 15.0) -> Estimate:
-        """Where was the robot when it would have seen this?
+    def query(
+        self, photo: Photo, frame_id: str = "", timeout: float = 15.0, hfov_deg: float = 0.0
+    ) -> Estimate:
+        """Where was this photo taken?
 
-        photo: an image file, or an array (H, W, 3) uint8 RGB. frame_id: "" for the robot's base, its
+        photo: an image file, or an array (H, W, 3) uint8 RGB. hfov_deg: across the longer side of a photo by another
+        camera than the robot's. frame_id: "" for the robot's base, its
         odometry's frame, or one that TF reaches. Raises MemoryUnavailable, QueryRefused, OSError for an unreadable file.
         """
         image, compressed = _messages(photo)
         request = QueryPose.Request(image=image, compressed_image=compressed, frame_id=frame_id)
+        request.hfov_deg = hfov_deg
         return self._query.ask(request, timeout)
 
     def go_to(
@@ -101,16 +106,19 @@ class KinaemaClient:
         yaw_tolerance: float = 0.0,
         on_feedback: Callable[[Feedback], object] | None = None,
         timeout: float = 15.0,
+        min_confidence: float = 0.0,
+        hfov_deg: float = 0.0,
     ) -> Arrival:
         """Drives to where the photo was taken; returns when the drive has ended, however long it takes.
 
         Zeros stand for the navigator's defaults; ``timeout`` (seconds) is how long the navigator may take to
-        accept. An exception, KeyboardInterrupt included, cancels the drive. Raises NavigatorUnavailable, also
+        accept; hfov_deg as in ``query``. An exception, KeyboardInterrupt included, cancels the drive. Raises NavigatorUnavailable, also
         instead of that exception where nobody confirms that the drive has ended.
         """
         image, compressed = _messages(photo)
         goal = NavigateToImage.Goal(image=image, compressed_image=compressed, min_seen=min_seen)
         goal.position_tolerance, goal.yaw_tolerance = position_tolerance, yaw_tolerance
+        goal.min_confidence, goal.hfov_deg = min_confidence, hfov_deg
         name = self._ros.node.resolve_service_name("navigate_to_image")
         absent = NavigatorUnavailable(
             f"no answer from the action {name} within {timeout:g} s; start navigator_node"
@@ -157,9 +165,10 @@ def _unpacked(on_feedback: Callable[[Feedback], object] | None) -> Callable[[Any
         on_feedback(
             Feedback(
                 messages.planar_pose(f.current_goal.pose.pose),
-                messages.planar_covariance(f.current_goal),
+                messages.planar_covariance(f.current_goal.pose),
                 f.current_goal.header.frame_id,
                 f.seen,
+                f.confidence,
                 f.distance_remaining,
                 f.num_queries,
             )

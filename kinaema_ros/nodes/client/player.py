@@ -25,7 +25,7 @@ from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry
 from kinaema_ros.errors import KinaemaError
-from kinaema_ros.estimate import Estimate, as_pose
+from kinaema_ros.estimate import Estimate
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.spinning import new_context
 from kinaema_ros.replay.bag import BagError, Frame, Recording
@@ -100,7 +100,8 @@ class _Player:
         self._start = self._now()
         if self._recording.camera is not None:
             camera = self._recording.camera
-            info = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob")
+            info = CameraInfo(width=camera.width, height=camera.height)
+            info.distortion_model, info.d = camera.distortion_model, list(camera.distortion)
             info.k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
             self._cameras.publish(info)
 
@@ -142,15 +143,20 @@ class _Player:
         request = QueryPose.Request(frame_id=self._recording.odom.frame_id)
         request.compressed_image.format = query.path.suffix.lstrip(".").lower()
         request.compressed_image.data = query.path.read_bytes()
+        request.hfov_deg = query.hfov_deg
         response = self._call(self._query, request)
         if not response.success:
             raise KinaemaError(f"{self._target} does not answer {query.file}: {response.message}")
-        covariance = messages.planar_covariance(response.pose)
-        return Estimate(
-            as_pose(geometry.between(odom_T_robot, messages.planar_pose(response.pose.pose.pose))),
-            geometry.rotate_covariance(covariance, -odom_T_robot[2]),
-            float(response.seen),
-        )
+
+        def to_robot(
+            pose: geometry.Array, covariance: geometry.Array
+        ) -> tuple[geometry.Array, geometry.Array]:
+            return (
+                geometry.between(odom_T_robot, pose),
+                geometry.rotate_covariance(covariance, -odom_T_robot[2]),
+            )
+
+        return messages.response_to_estimate(response).moved(to_robot)
 
     def outcome(self, answers: list[Estimate], last: Frame) -> Outcome:
         """The counts since the reset, by the node's status once it has counted every query."""

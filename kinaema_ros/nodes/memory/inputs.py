@@ -12,7 +12,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from kinaema_ros.camera import Intrinsics, Mount, level
+from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
 from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.nodes.memory.frames import Frames
@@ -48,6 +48,7 @@ class MemoryInputs:
         self._selector = KeyframeSelector(parameters.keyframes)
         self._camera_info: Intrinsics | None = None
         self.camera_in_use: Intrinsics | None = None
+        self._mount_in_use: Mount | None = None
         self._tf_mount: Mount | None = None
         self._last_stamp = 0
         # Held while an image goes in and while the memory is emptied or replaced. An image is left out if the
@@ -191,16 +192,16 @@ class MemoryInputs:
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:
-            self._camera_info = messages.camera_info_to_intrinsics(message)
+            self._camera_info = messages.camera_info_to_intrinsics(message, self._rectified())
         except BadInput as error:
             self._monitor.problem(error.reason, str(error))
-            return
-        if messages.is_distorted(message):
-            self._monitor.problem(
-                "camera_distorted",
-                "camera_info describes a lens with distortion, which the memory does not model; remap image "
-                "to the rectified one (image_rect of image_proc)",
-            )
+
+    def _rectified(self) -> bool:
+        """Whether the images are: by the parameter, or by what image_proc calls its topics."""
+        said = self.parameters.image_is_rectified
+        if said != "auto":
+            return said == "true"
+        return is_rectified_topic(self._node.resolve_topic_name("image"))
 
     def _on_compressed(self, message: CompressedImage) -> None:
         # image_transport publishes both; the same picture twice would only cost time.
@@ -254,11 +255,11 @@ class MemoryInputs:
                 self._monitor.skipped(reason)
                 return
             started = time.perf_counter()
-            if camera != self.camera_in_use:
-                memory.set_camera(camera)
-                self.camera_in_use = camera
+            if (camera, mount) != (self.camera_in_use, self._mount_in_use):
+                memory.set_camera(camera, mount)
+                self.camera_in_use, self._mount_in_use = camera, mount
                 self._monitor.camera(camera, source)
-            memory.update(level(rgb, camera, mount), mount.camera_pose(memory_T_base))
+            memory.update(rgb, memory_T_base)
             self._monitor.used(time.perf_counter() - started)
 
     # -- camera ----------------------------------------------------------------------------------------------

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry
-from kinaema_ros.camera import Mount, level, photo_hfov
+from kinaema_ros.camera import photo_hfov
 from kinaema_ros.errors import BadInput, KinaemaError
-from kinaema_ros.estimate import Estimate, as_pose
+from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.support import messages
+
+MIN_HFOV_DEG, MAX_HFOV_DEG = 20.0, 150.0  # of a photo
 
 
 def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
@@ -42,59 +44,49 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
             "odom",
         )
     stamp, odom_T_base, memory_T_odom = now
-    mount = inputs.mount()
-    photo, hfov = _as_seen(inputs, mount, photo)
+    hfov = _other_hfov(inputs, request.hfov_deg, photo.shape[1], photo.shape[0])
     try:
         estimate = memory.locate(photo, hfov=hfov)
     except KinaemaError as error:  # also where it was emptied since the check above
         raise BadInput("query_failed", f"the memory could not answer: {error}") from error
-    # The estimate's covariance is in the robot's axes; turn it into the memory frame's with the pose.
-    memory_T_query = np.array(estimate.odom_pose)
-    turn = memory_T_query[2] - estimate.pose[2]
-    covariance = geometry.rotate_covariance(estimate.covariance, turn)
-    memory_T_query, covariance = mount.base_pose(memory_T_query, covariance)
-    odom_T_query = geometry.between(memory_T_odom, memory_T_query)
-    covariance = geometry.rotate_covariance(covariance, -memory_T_odom[2])
-    pose, covariance, frame_id = _in_frame(
-        inputs, request.frame_id, odom_frame, odom_T_base, odom_T_query, covariance
-    )
-    return Estimate(
-        as_pose(pose), covariance, estimate.seen, estimate.num_updates, frame_id=frame_id, stamp_ns=stamp
-    )
+    assert estimate.odom_pose is not None
+    # From the robot's frame at the memory's last update to the odometry's, and from there to the one asked for.
+    memory_T_robot = geometry.compose(estimate.odom_pose, geometry.inverse(estimate.pose))
+    odom_T_robot = geometry.between(memory_T_odom, memory_T_robot)
+    frame_T_odom, frame_id = _frame(inputs, request.frame_id, odom_frame, odom_T_base)
+    frame_T_robot = geometry.compose(frame_T_odom, odom_T_robot)
+
+    def to_frame(pose: Array, covariance: Array) -> tuple[Array, Array]:
+        return (
+            geometry.compose(frame_T_robot, pose),
+            geometry.rotate_covariance(covariance, frame_T_robot[2]),
+        )
+
+    return replace(estimate.moved(to_frame), odom_pose=None, frame_id=frame_id, stamp_ns=stamp)
 
 
-def _as_seen(
-    inputs: MemoryInputs, mount: Mount, photo: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], float | None]:
-    """The photo as a level camera would show it, and its field of view; None: that of the robot's camera."""
-    height, width = photo.shape[:2]
-    degrees, camera = inputs.parameters.query_hfov_deg, inputs.camera_in_use
+def _other_hfov(inputs: MemoryInputs, asked_deg: float, width: int, height: int) -> float | None:
+    """Field of view in radians across a photo that another camera took; None: the robot's own took it."""
+    if not (asked_deg == 0.0 or MIN_HFOV_DEG <= asked_deg <= MAX_HFOV_DEG):  # NaN too
+        raise BadInput(
+            "query_hfov",
+            f"hfov_deg is {asked_deg:g}; it must be 0 or between {MIN_HFOV_DEG:g} and {MAX_HFOV_DEG:g}",
+        )
+    degrees, camera = asked_deg or inputs.parameters.query_hfov_deg, inputs.camera_in_use
     if degrees > 0.0:
-        return photo, photo_hfov(width, height, math.radians(degrees))
+        return photo_hfov(width, height, math.radians(degrees))
     if camera is None:  # a loaded memory, and no image yet
         camera, _ = inputs.camera(width, height)
     if camera.has_aspect(width, height):  # the robot's, at whatever resolution
-        return level(photo, camera.scaled_to(width, height), mount), None
+        return None
     # Another camera's. Assume that it shows as much across its longer side as the robot's across its width.
-    return photo, photo_hfov(width, height, camera.hfov)
+    return photo_hfov(width, height, camera.hfov)
 
 
-def _in_frame(
-    inputs: MemoryInputs,
-    frame: str,
-    odom_frame: str,
-    odom_T_base: Array,
-    odom_T_query: Array,
-    covariance: Array,
-) -> tuple[Array, Array, str]:
+def _frame(inputs: MemoryInputs, frame: str, odom_frame: str, odom_T_base: Array) -> tuple[Array, str]:
+    """The pose (3,) of the odometry's frame in the one asked for, and its name."""
     if frame == odom_frame:
-        return odom_T_query, covariance, frame
+        return np.zeros(3), frame
     if frame in ("", inputs.base_frame):
-        frame_T_odom = geometry.inverse(odom_T_base)
-    else:
-        frame_T_odom = inputs.frames.planar(frame, odom_frame)
-    return (
-        geometry.compose(frame_T_odom, odom_T_query),
-        geometry.rotate_covariance(covariance, frame_T_odom[2]),
-        frame or inputs.base_frame,
-    )
+        return geometry.inverse(odom_T_base), frame or inputs.base_frame
+    return inputs.frames.planar(frame, odom_frame), frame

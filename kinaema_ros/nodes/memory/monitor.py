@@ -118,11 +118,10 @@ class MemoryMonitor:
                 f"no camera_info on {topic}: assuming a horizontal field of view of {degrees:.1f} degrees "
                 "(parameter hfov_deg); publish camera_info or set it",
             )
-        if not 59.0 <= degrees <= 111.0:
+        if not 44.0 <= degrees <= 121.0:
             self.problem(
                 "camera_field_of_view",
-                f"the camera sees {degrees:.1f} degrees across; the network was trained on 60 to 110, expect "
-                "worse answers",
+                f"the camera sees {degrees:.1f} degrees across; the memory was tried with 45 to 120, expect worse answers",
             )
 
     def query_answered(self, seconds: float) -> None:

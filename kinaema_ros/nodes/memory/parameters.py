@@ -32,14 +32,22 @@ class MemoryParameters:
     base_frame: str = setting(
         "", "Name of the base frame; '' takes the odometry's child_frame_id", when=READ_ONLY
     )
+    image_is_rectified: str = setting(
+        "auto",
+        "Whether the images are rectified: 'auto' takes those of a topic with 'rect' in its name for it; of others the "
+        "distortion in camera_info is used",
+        choices=("auto", "true", "false"),
+        when=READ_ONLY,
+    )
     hfov_deg: float = setting(
-        90.0, "Horizontal field of view (degrees), used where camera_info is missing", low=60.0, high=110.0
+        90.0, "Horizontal field of view (degrees), used where camera_info is missing", low=20.0, high=150.0
     )
     query_hfov_deg: float = setting(
         0.0,
-        "Field of view of query photos across the longer side (degrees); 0: taken by the robot's camera",
+        "Field of view of query photos across the longer side (degrees), where a query names none; 0: taken by the "
+        "robot's camera",
         low=0.0,
-        high=110.0,
+        high=150.0,
     )
     camera_mount: str = setting(
         "parameters",

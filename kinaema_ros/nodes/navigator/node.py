@@ -32,7 +32,7 @@ from kinaema_ros.navigation.photo_drive import (
     DriveLimits,
     NavigationError,
     PhotoDrive,
-    refuse_unseen,
+    refuse_unsure,
 )
 from kinaema_ros.nodes.navigator.drive import Code, Nav2Robot
 from kinaema_ros.nodes.navigator.nav2_client import Nav2Client
@@ -130,7 +130,7 @@ class NavigatorNode(LifecycleNode):
         """Returns when the robot is there. Raises NavigationError; the result says in either case how far it came."""
         goal: NavigateToImage.Goal = handle.request
         check = self._takes_over(handle, lambda: handle.is_cancel_requested)
-        limits = self._limits(goal.min_seen, goal.position_tolerance, goal.yaw_tolerance)
+        limits = self._limits(goal.min_seen, goal.min_confidence, goal.position_tolerance, goal.yaw_tolerance)
         with self._alone(check):
             robot = self._robot(self._request(goal, check), goal.behavior_tree)
             drive = PhotoDrive(robot, self._now, check, self.get_logger().warning)
@@ -144,7 +144,9 @@ class NavigatorNode(LifecycleNode):
                     result.final_goal = robot.sent
 
     def _report(self, handle: ServerGoalHandle, drive: PhotoDrive) -> None:
-        feedback = NavigateToImage.Feedback(seen=drive.seen, num_queries=drive.queries)
+        feedback = NavigateToImage.Feedback(
+            seen=drive.seen, confidence=drive.confidence, num_queries=drive.queries
+        )
         stamp = self.get_clock().now().to_msg()
         feedback.current_goal = messages.pose_with_covariance(
             drive.goal.pose, drive.goal.covariance, self._motion.fixed_frame, stamp
@@ -159,11 +161,11 @@ class NavigatorNode(LifecycleNode):
         """Asks once and forwards once; the robot drives on after the response."""
         check = self._takes_over(object(), lambda: False)
         try:
-            limits = self._limits(0.0, 0.0, 0.0)
+            limits = self._limits(0.0, 0.0, 0.0, 0.0)
             with self._alone(check):
                 robot = self._robot(self._request(request, check))
                 estimate = robot.ask(check)
-                refuse_unseen(estimate, limits.min_seen)
+                refuse_unsure(estimate, limits)
                 robot.send(estimate.pose, check)
         except NavigationError as error:
             response.message = f"error {error.code}: {error}"
@@ -228,20 +230,26 @@ class NavigatorNode(LifecycleNode):
                 Code.TF_ERROR,
             ) from None
         return QueryPose.Request(
-            image=goal.image, compressed_image=goal.compressed_image, frame_id=self._motion.fixed_frame
+            image=goal.image,
+            compressed_image=goal.compressed_image,
+            hfov_deg=goal.hfov_deg,
+            frame_id=self._motion.fixed_frame,
         )
 
     def _robot(self, request: QueryPose.Request, behavior_tree: str = "") -> Nav2Robot:
         timeout = self._parameters_now.query_timeout
         return Nav2Robot(self._memory, self._nav2, self._motion, request, timeout, behavior_tree)
 
-    def _limits(self, min_seen: float, position_tolerance: float, yaw_tolerance: float) -> DriveLimits:
+    def _limits(
+        self, min_seen: float, min_confidence: float, position_tolerance: float, yaw_tolerance: float
+    ) -> DriveLimits:
         """What a goal asks for, zeros replaced by the node's parameters. Raises NavigationError."""
         usual = self._parameters_now.drive
         try:
             return dataclasses.replace(
                 usual,
                 min_seen=min_seen or usual.min_seen,
+                min_confidence=min_confidence or usual.min_confidence,
                 position_tolerance=position_tolerance or usual.position_tolerance,
                 yaw_tolerance=yaw_tolerance or usual.yaw_tolerance,
             )

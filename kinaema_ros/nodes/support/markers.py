@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from visualization_msgs.msg import Marker, MarkerArray
 
 from kinaema_ros.estimate import Estimate
+from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support.messages import pose_msg, time_msg
 
 # Square root of the 90 % quantile of chi-square with two degrees of freedom: -2 ln(0.1) under the root.
@@ -17,21 +18,41 @@ _SCALE_90 = math.sqrt(-2.0 * math.log(0.1))
 
 
 def estimate_markers(estimate: Estimate) -> MarkerArray:
-    """An arrow at the pose and its 90 % ellipse, from red (not seen) to green (seen)."""
-    pose, seen = estimate.pose, estimate.seen
+    """An arrow at each pose and its 90 % ellipse, from red (not sure) to green (sure); alternatives are paler.
+
+    The first marker deletes those of the answer before, which may have had more alternatives.
+    """
+    wipe = Marker(action=Marker.DELETEALL, ns="kinaema_estimate")
+    wipe.header.frame_id, wipe.header.stamp = estimate.frame_id, time_msg(estimate.stamp_ns)
+    words = f"{100 * estimate.confidence:.0f} % sure, seen {100 * estimate.seen:.0f} %"
+    markers = [
+        wipe,
+        *_place_markers(estimate, 0, estimate.pose, estimate.covariance, estimate.confidence, words),
+    ]
+    for number, other in enumerate(estimate.alternatives, start=1):
+        words = f"or here: {100 * other.confidence:.0f} %"
+        markers += _place_markers(estimate, number, other.pose, other.covariance, other.confidence, words)
+    return MarkerArray(markers=markers)
+
+
+def _place_markers(
+    estimate: Estimate, number: int, pose: ArrayLike, covariance: Array, confidence: float, words: str
+) -> list[Marker]:
+    pose, first = np.asarray(pose, dtype=np.float64), 3 * number
     frame_id, stamp = estimate.frame_id, time_msg(estimate.stamp_ns)
-    arrow = _marker("kinaema_estimate", 0, Marker.ARROW, pose, frame_id, stamp)
+    arrow = _marker("kinaema_estimate", first, Marker.ARROW, pose, frame_id, stamp)
     arrow.scale.x, arrow.scale.y, arrow.scale.z = 0.6, 0.1, 0.1
-    variances, axes = np.linalg.eigh(estimate.covariance[:2, :2])  # ascending
+    variances, axes = np.linalg.eigh(covariance[:2, :2])  # ascending
     minor, major = 2.0 * _SCALE_90 * np.sqrt(np.maximum(variances, 1e-6))
     along = np.array([pose[0], pose[1], math.atan2(axes[1, 1], axes[0, 1])])
-    ellipse = _marker("kinaema_estimate", 1, Marker.CYLINDER, along, frame_id, stamp)
+    ellipse = _marker("kinaema_estimate", first + 1, Marker.CYLINDER, along, frame_id, stamp)
     ellipse.scale.x, ellipse.scale.y, ellipse.scale.z = float(major), float(minor), 0.02
-    text = _text("kinaema_estimate", 2, f"seen {100 * seen:.0f} %", pose, frame_id, stamp)
+    text = _text("kinaema_estimate", first + 2, words, pose, frame_id, stamp)
     for marker in (arrow, ellipse, text):
-        marker.color.r, marker.color.g, marker.color.b = 1.0 - seen, seen, 0.1
-    ellipse.color.a = 0.35
-    return MarkerArray(markers=[arrow, ellipse, text])
+        marker.color.r, marker.color.g, marker.color.b = 1.0 - confidence, confidence, 0.1
+        marker.color.a = 1.0 if number == 0 else 0.5
+    ellipse.color.a = 0.35 if number == 0 else 0.15
+    return [arrow, ellipse, text]
 
 
 def status_marker(text: str, robot: ArrayLike, frame_id: str, stamp: Time) -> Marker:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Pose, PoseStamped, PoseWithCovarianceStamped
+from geometry_msgs.msg import Pose, PoseStamped, PoseWithCovariance, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import ArrayLike, NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -20,7 +20,7 @@ from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry, images
 from kinaema_ros.camera import Intrinsics
 from kinaema_ros.errors import BadInput, InputError
-from kinaema_ros.estimate import Estimate, as_pose
+from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.stamps import NANOSECONDS
 
@@ -153,22 +153,19 @@ def odometry_to_pose(message: Odometry) -> Array:
     return np.array([p.x, p.y, yaw])
 
 
-def camera_info_to_intrinsics(message: CameraInfo) -> Intrinsics:
-    """The pinhole model of a calibrated camera."""
-    k = message.k
+def camera_info_to_intrinsics(message: CameraInfo, rectified: bool) -> Intrinsics:
+    """The camera of the images that the message belongs to, which may be rectified ones."""
+    p = message.p
     try:
-        return Intrinsics(message.width, message.height, fx=k[0], fy=k[4], cx=k[2], cy=k[5])
+        return Intrinsics.from_camera_info(
+            message.width, message.height, message.k, message.d, message.distortion_model, p, rectified
+        )
     except InputError as error:
         raise BadInput(
             "camera_info_uncalibrated",
             f"{error} The parameter hfov_deg is used instead; set it to the camera's horizontal field of "
             "view",
         ) from error
-
-
-def is_distorted(message: CameraInfo) -> bool:
-    """True if the lens bends straight lines enough to matter: the memory assumes a pinhole."""
-    return bool(np.abs(np.array(message.d, dtype=np.float64)).max(initial=0.0) > 0.02)
 
 
 def pose_msg(pose: ArrayLike) -> Pose:
@@ -194,10 +191,15 @@ def pose_with_covariance(
     """A planar pose and its covariance (3, 3) over x, y, yaw in a frame; z, roll and pitch are exact."""
     message = PoseWithCovarianceStamped()
     message.header.frame_id, message.header.stamp = frame_id, stamp
-    message.pose.pose = pose_msg(pose)
+    message.pose = _with_covariance(pose, covariance)
+    return message
+
+
+def _with_covariance(pose: ArrayLike, covariance: ArrayLike) -> PoseWithCovariance:
+    message = PoseWithCovariance(pose=pose_msg(pose))
     full = np.zeros((6, 6))
     full[np.ix_((0, 1, 5), (0, 1, 5))] = covariance
-    message.pose.covariance = full.ravel().tolist()
+    message.covariance = full.ravel().tolist()
     return message
 
 
@@ -209,9 +211,9 @@ def planar_pose(message: Pose) -> Array:
     )
 
 
-def planar_covariance(message: PoseWithCovarianceStamped) -> Array:
+def planar_covariance(message: PoseWithCovariance) -> Array:
     """Covariance (3, 3) over x, y, yaw."""
-    return np.array(message.pose.covariance).reshape(6, 6)[np.ix_((0, 1, 5), (0, 1, 5))]
+    return np.array(message.covariance).reshape(6, 6)[np.ix_((0, 1, 5), (0, 1, 5))]
 
 
 def fill_response(response: QueryPose.Response, estimate: Estimate) -> None:
@@ -219,8 +221,14 @@ def fill_response(response: QueryPose.Response, estimate: Estimate) -> None:
     stamp = time_msg(estimate.stamp_ns)
     response.success = True
     response.pose = pose_with_covariance(estimate.pose, estimate.covariance, estimate.frame_id, stamp)
-    response.seen, response.num_updates = estimate.seen, estimate.num_updates
-    response.message = f"seen with probability {estimate.seen:.2f}, after {estimate.num_updates} updates"
+    response.seen, response.confidence = estimate.seen, estimate.confidence
+    response.alternatives = [_with_covariance(o.pose, o.covariance) for o in estimate.alternatives]
+    response.alternative_confidences = [other.confidence for other in estimate.alternatives]
+    response.num_updates = estimate.num_updates
+    response.message = (
+        f"seen with probability {estimate.seen:.2f}, pose right with {estimate.confidence:.2f}, "
+        f"{len(estimate.alternatives)} alternatives, after {estimate.num_updates} updates"
+    )
 
 
 def response_to_estimate(response: QueryPose.Response) -> Estimate:
@@ -228,8 +236,15 @@ def response_to_estimate(response: QueryPose.Response) -> Estimate:
     header = response.pose.header
     return Estimate(
         as_pose(planar_pose(response.pose.pose.pose)),
-        planar_covariance(response.pose),
+        planar_covariance(response.pose.pose),
         float(response.seen),
+        float(response.confidence),
+        tuple(
+            Alternative(as_pose(planar_pose(other.pose)), planar_covariance(other), float(confidence))
+            for other, confidence in zip(
+                response.alternatives, response.alternative_confidences, strict=False
+            )
+        ),
         int(response.num_updates),
         frame_id=header.frame_id,
         stamp_ns=stamp_ns(header.stamp),

@@ -1,4 +1,4 @@
-"""Training trajectories: rendered from procedural scenes, encoded by the frozen trunk, kept for some steps.
+"""What the learned baselines are trained on: drives through procedural scenes, encoded by the frozen trunk.
 
 A trajectory is a drive of ``frames`` views and ``queries`` further views near it. Trajectory ``k`` depends on
 (seed, k) only, and which trajectories a step sees depends on the step only, so that a resumed run sees what an
@@ -16,7 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from kinaema_ros.model.encoder import Trunk
+from kinaema_ros.baselines.encoder import Trunk
+from kinaema_ros.baselines.learned import load_baseline
+from kinaema_ros.model.se2 import between, compose
+from kinaema_ros.paths import shipped
 from kinaema_ros.sim import (
     Camera,
     SceneConfig,
@@ -26,10 +29,9 @@ from kinaema_ros.sim import (
     render,
     sample_viewpoints,
 )
-from kinaema_ros.training.pretrained import load_pretrained_trunk
 
 ENCODE_BATCH = 32
-CALIBRATION_SEED, HELD_OUT_SEED = 1_000_003, 2_000_003  # added to a run's: trajectories that no step sees
+CALIBRATION_SEED = 1_000_003  # added to a run's: trajectories that no step sees
 SCENES_PER_TEXTURE_POOL = 128  # drawing a pool of textures takes as long as rendering two hundred views
 
 
@@ -130,11 +132,10 @@ class TrajectoryDataset(Dataset[Trajectory]):
 
     @property
     def trunk(self) -> Trunk:
-        """The pretrained trunk, made at first use."""
+        """The baselines' trunk, which is frozen, made at first use."""
         if self._trunk is None:  # each worker process builds its own
             torch.set_num_threads(1)
-            trunk = Trunk().eval()
-            load_pretrained_trunk(trunk)
+            trunk = load_baseline(shipped("models/baseline-gru.safetensors"), "gru").trunk
             self._trunk = torch.compile(trunk) if self.config.compile else trunk  # type: ignore[assignment]
         return self._trunk  # type: ignore[return-value]
 
@@ -206,3 +207,78 @@ def in_batches(trajectories: list[Trajectory], size: int) -> Iterator[list[Traje
     """``size`` at a time. A single one at the end is left out: there is no other whose places it has not seen."""
     for start in range(0, len(trajectories) - 1, size):
         yield trajectories[start : start + size]
+
+
+@dataclass
+class TrajectoryBatch:
+    """S drives of T frames, with Q queries each and as many about places that the drive never saw."""
+
+    features: Tensor  # (S, T, F)
+    poses: Tensor  # (S, T, 3) float64, true
+    odometry: Tensor  # (S, T, 3) float64, drifting
+    queries: Tensor  # (S, Q, F)
+    query_poses: Tensor  # (S, Q, 3) float64
+    source: Tensor  # (S, Q) frame near which the query lies
+    unseen: Tensor  # (S, Q, F) queries of another trajectory of the batch
+
+
+def drifting_odometry(poses: Tensor, fraction: Tensor, degrees: Tensor, generator: torch.Generator) -> Tensor:
+    """Odometry (S, T, 3) of drives ``poses``: each step's motion with noise of its own, from identity.
+
+    fraction and degrees (S, 1): deviation of a step's motion relative to its length, and of its turn.
+    """
+    motion = between(poses[:, :-1], poses[:, 1:])
+    noise = torch.randn(motion.shape, generator=generator, dtype=motion.dtype)
+    length = torch.linalg.vector_norm(motion[..., :2], dim=-1)
+    motion = motion + noise * torch.stack(
+        [fraction * length, fraction * length, torch.deg2rad(degrees).expand_as(length)], dim=-1
+    )
+    odometry = [torch.zeros_like(poses[:, 0])]
+    for step in motion.unbind(1):
+        odometry.append(compose(odometry[-1], step))
+    return torch.stack(odometry, dim=1)
+
+
+def trajectory_batch(
+    trajectories: list[Trajectory],
+    rng: np.random.Generator,
+    device: torch.device,
+    frames: int,
+    queries: int,
+    max_noise: tuple[float, float],
+) -> TrajectoryBatch:
+    """TrajectoryBatch of the given length cut from trajectories of at least that length.
+
+    ``ValueError`` for fewer than two trajectories: the places that one has not seen are those of another one.
+    """
+    if len(trajectories) < 2:
+        raise ValueError("a batch needs at least 2 trajectories: one has not seen the places of another one")
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    parts: dict[str, list[Tensor]] = {
+        name: [] for name in ("features", "poses", "queries", "query_poses", "source")
+    }
+    for trajectory in trajectories:
+        total = len(trajectory.features) - len(trajectory.source)
+        start = int(rng.integers(total - frames + 1))
+        inside = np.flatnonzero(((trajectory.source >= start) & (trajectory.source < start + frames)).numpy())
+        if len(inside) == 0:
+            inside = np.array([int((trajectory.source - start - frames // 2).abs().argmin())])
+        chosen = rng.choice(inside, size=queries, replace=len(inside) < queries)
+        parts["features"].append(trajectory.features[start : start + frames])
+        parts["poses"].append(trajectory.poses[start : start + frames])
+        parts["queries"].append(trajectory.features[total + chosen])
+        parts["query_poses"].append(trajectory.poses[total + chosen])
+        parts["source"].append(trajectory.source[chosen] - start)
+    batch = {name: torch.stack(tensors) for name, tensors in parts.items()}
+    poses = batch["poses"].double()
+    strength = torch.rand(len(poses), 1, generator=generator, dtype=torch.float64) ** 2
+    odometry = drifting_odometry(poses, strength * max_noise[0], strength * max_noise[1], generator)
+    return TrajectoryBatch(
+        features=batch["features"].to(device, torch.float32),
+        poses=poses.to(device),
+        odometry=odometry.to(device),
+        queries=batch["queries"].to(device, torch.float32),
+        query_poses=batch["query_poses"].double().to(device),
+        source=batch["source"].to(device),
+        unseen=batch["queries"].roll(1, dims=0).to(device, torch.float32),
+    )

@@ -1,4 +1,4 @@
-"""Image -> features -> (key, content): what the memory is told about one view.
+"""Image -> features -> (key, content): what the learned baselines are told about one view.
 
 The trunk is EfficientNet-Lite0 (Tan and Le, arXiv 1905.11946, without squeeze-and-excitation and with ReLU6)
 up to its eleventh block, pretrained on ImageNet and frozen: features of photographs transfer from procedural
@@ -8,11 +8,15 @@ normalisation is folded into the convolutions, since the trunk is never trained.
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.baselines.config import LearnedConfig
+from kinaema_ros.camera import Intrinsics
+from kinaema_ros.images import RGB
 
 # (expansion, output channels, kernel, stride) of EfficientNet-Lite0's blocks 0 to 10
 LITE0_BLOCKS = (
@@ -23,6 +27,7 @@ LITE0_BLOCKS = (
     (6, 112, 5, 1), (6, 112, 5, 1), (6, 112, 5, 1),
 )  # fmt: skip
 STEM_CHANNELS = 32
+BLANK = 127  # what a camera did not see; the trunk's zero
 FINE_BLOCK, FINE_CELLS = 4, (6, 8)  # stride 8: edges and textures, where they are in the view
 COARSE_BLOCK, COARSE_CELLS = 10, (4, 5)  # stride 16: parts of objects
 FEATURE_DIM = 40 * 6 * 8 + 112 * 4 * 5
@@ -104,7 +109,7 @@ class Descriptor(nn.Module):
     mean: Tensor
     inverse_std: Tensor
 
-    def __init__(self, config: KinaemaConfig):
+    def __init__(self, config: LearnedConfig):
         super().__init__()
         self.register_buffer("mean", torch.zeros(FEATURE_DIM))
         self.register_buffer("inverse_std", torch.ones(FEATURE_DIM))
@@ -123,3 +128,28 @@ class Descriptor(nn.Module):
         """(..., FEATURE_DIM) -> key (..., Dk) of unit length, content (..., Dc), probe (..., Dc)."""
         x = self.dropout((features.to(self.mean.dtype) - self.mean) * self.inverse_std)
         return F.normalize(self.key(x), dim=-1), self.content(x), self.probe(x)
+
+
+def resample(image: RGB, source: Intrinsics, target: Intrinsics) -> RGB:
+    """What the target camera would have seen: (H, W, 3) -> (target.height, target.width, 3) uint8.
+
+    Rays beyond the source's field of view are blank. Shrinks by area averaging first, so that fine texture does
+    not alias.
+    """
+    shrink = min(source.fx / target.fx, source.fy / target.fy)
+    if shrink > 1.0:
+        width, height = max(1, round(source.width / shrink)), max(1, round(source.height / shrink))
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        source = source.scaled_to(width, height)
+    if source == target:
+        return image
+    sx, sy = source.fx / target.fx, source.fy / target.fy
+    to_source = np.array([[sx, 0, source.cx - sx * target.cx], [0, sy, source.cy - sy * target.cy]])
+    return cv2.warpAffine(  # type: ignore[return-value]
+        image,
+        to_source,
+        (target.width, target.height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(BLANK, BLANK, BLANK),
+    )
