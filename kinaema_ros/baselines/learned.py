@@ -63,6 +63,10 @@ class Baseline(nn.Module):
         """start_T_query for features (B, Q, F), and start_T_robot (B, 3)."""
         raise NotImplementedError
 
+    def num_bytes(self, state: Any) -> int:
+        """Size of one drive's state."""
+        raise NotImplementedError
+
     def remember(self, features: Tensor, odometry: Tensor) -> Any:
         """The state after drives (B, T, F), (B, T, 3), differentiable; as that of T updates."""
         raise NotImplementedError
