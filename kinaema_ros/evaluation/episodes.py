@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.camera import Intrinsics, Mount, photo_hfov
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
 from kinaema_ros.metrics import pose_errors
@@ -39,7 +39,6 @@ SCENES_PER_TEXTURE_POOL = 8
 MIN_SIZE, MAX_SIZE = 8.0, 20.0  # metres; each side of a building's footprint lies between these
 CAMERA_HEIGHT = (0.3, 0.8)  # metres
 SEEN_DISTANCE, SEEN_ANGLE = 1.0, math.radians(40.0)  # of a seen place's view from a frame of the drive
-WIDTH, HEIGHT = 320, 240  # pixels of a frame
 PHONE_HFOV, PHONE_HEIGHT, PHONE_PITCH = (
     math.radians(70.0),
     (1.3, 1.6),
@@ -129,7 +128,7 @@ def plan_episode(config: EpisodeConfig, index: int) -> Episode:
         views.append(np.concatenate([seen, inside, other]))
         outside.append(np.arange(2 * config.queries) >= config.queries + len(inside))
     height = float(rng.uniform(*CAMERA_HEIGHT))
-    camera = Camera(WIDTH, HEIGHT, math.radians(config.hfov_deg), height)
+    camera = Camera(hfov=math.radians(config.hfov_deg), z=height)
     lighting = random_lighting(rng)
     same = config.query_camera == "same"
     cameras = [[camera if same else phone(rng) for _ in range(2 * config.queries)] for _ in config.lengths]
@@ -141,10 +140,11 @@ def plan_episode(config: EpisodeConfig, index: int) -> Episode:
 def phone(rng: np.random.Generator) -> Camera:
     """A phone in somebody's hands."""
     height, pitch = float(rng.uniform(*PHONE_HEIGHT)), float(rng.uniform(0.0, PHONE_PITCH))
+    across = Camera(hfov=PHONE_HFOV, z=height, pitch=pitch)
     if rng.random() < 0.5:
-        return Camera(WIDTH, HEIGHT, PHONE_HFOV, height, pitch)
-    upright = 2.0 * math.atan(math.tan(PHONE_HFOV / 2.0) * HEIGHT / WIDTH)
-    return Camera(HEIGHT, WIDTH, upright, height, pitch)
+        return across
+    narrow = photo_hfov(across.height, across.width, PHONE_HFOV)
+    return replace(across, width=across.height, height=across.width, hfov=narrow)
 
 
 def intrinsics(camera: Camera) -> Intrinsics:

@@ -27,8 +27,8 @@ class Camera:
     (radians, REP 103). Raises ValueError for a value out of range, or an image too near zenith or nadir.
     """
 
-    width: int = setting(160, "Width of the images (pixels)", low=8, high=4096)
-    height: int = setting(120, "Height of the images (pixels)", low=8, high=4096)
+    width: int = setting(320, "Width of the images (pixels)", low=8, high=4096)
+    height: int = setting(240, "Height of the images (pixels)", low=8, high=4096)
     hfov: float = setting(
         math.pi / 2,
         "Horizontal field of view (rad): 30 to 120 degrees",

@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from kinaema_ros.evaluation.episodes import (
     CAMERA_HEIGHT,
     FIRST_SEED,
-    HEIGHT,
     SCENES_PER_TEXTURE_POOL,
     SEEN_ANGLE,
     SEEN_DISTANCE,
-    WIDTH,
 )
 from kinaema_ros.geometry import Array
 from kinaema_ros.metrics import SUCCESS_DISTANCE, pose_errors
@@ -140,7 +138,7 @@ def plan_building(config: MemnavConfig, index: int) -> Building:
     return Building(
         scene,
         elsewhere,
-        Camera(WIDTH, HEIGHT, z=float(rng.uniform(*CAMERA_HEIGHT))),
+        Camera(z=float(rng.uniform(*CAMERA_HEIGHT))),
         random_lighting(rng),
         walk,
         goals,
