@@ -1,4 +1,4 @@
-"""Directions in which pixels look, through lenses of every model."""
+"""Directions in which pixels look, through lenses of every model; what a CameraInfo says; parts of images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kinaema_ros.camera import Intrinsics
+from kinaema_ros.camera import Intrinsics, crop, is_rectified_topic
 from kinaema_ros.errors import InputError
 
 CAMERA = (640, 480, 420.0, 425.0, 322.0, 238.0)
@@ -72,3 +72,81 @@ def test_no_pixels_no_rays() -> None:
 def test_a_lens_that_is_not_one_is_refused(model: str, distortion: tuple, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Intrinsics(*CAMERA, model, distortion)
+
+
+K = [420.0, 0.0, 322.0, 0.0, 425.0, 238.0, 0.0, 0.0, 1.0]
+P = [400.0, 0.0, 320.0, 0.0, 0.0, 401.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+D = [-0.3, 0.1, 0.001, -0.002, 0.0]
+
+
+def test_of_a_raw_image_k_and_d_count_and_of_a_rectified_one_p() -> None:
+    raw = Intrinsics.from_camera_info(640, 480, K, D, "plumb_bob", P, rectified=False)
+    assert raw == Intrinsics(*CAMERA, "plumb_bob", tuple(D))
+    rectified = Intrinsics.from_camera_info(640, 480, K, D, "plumb_bob", P, rectified=True)
+    assert rectified == Intrinsics(640, 480, 400.0, 401.0, 320.0, 240.0)
+
+
+def test_a_rectified_image_without_p_has_the_pinhole_of_k() -> None:
+    camera = Intrinsics.from_camera_info(640, 480, K, D, "plumb_bob", [0.0] * 12, rectified=True)
+    assert camera == Intrinsics(*CAMERA)
+
+
+@pytest.mark.parametrize("d", [[], [0.0] * 5])
+def test_a_distortion_of_zeros_is_none_whatever_it_is_called(d: list[float]) -> None:
+    camera = Intrinsics.from_camera_info(640, 480, K, d, "some_vendor", P, rectified=False)
+    assert camera == Intrinsics(*CAMERA)
+
+
+def test_a_raw_image_of_an_unknown_distortion_is_refused_and_the_rectified_one_is_not() -> None:
+    with pytest.raises(InputError, match=r"thin_prism.*known are none, plumb_bob"):
+        Intrinsics.from_camera_info(640, 480, K, D, "thin_prism", P, rectified=False)
+    assert Intrinsics.from_camera_info(640, 480, K, D, "thin_prism", P, rectified=True).fx == 400.0
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+def test_a_camera_that_was_never_calibrated_is_refused(rectified: bool) -> None:
+    with pytest.raises(InputError, match="is the camera calibrated"):
+        Intrinsics.from_camera_info(640, 480, [0.0] * 9, [], "", [0.0] * 12, rectified)
+
+
+@pytest.mark.parametrize(
+    ("topic", "rectified"),
+    [
+        ("/camera/image_rect", True),
+        ("/camera/color/image_rect_color", True),
+        ("/camera/image_rect/compressed", True),
+        ("/camera/image_raw", False),
+        ("/camera/image_raw/compressed", False),
+        ("/rectangle/image", False),
+    ],
+)
+def test_a_topic_is_rectified_if_its_last_name_says_so(topic: str, rectified: bool) -> None:
+    assert is_rectified_topic(topic) is rectified
+
+
+@pytest.mark.parametrize("vfov", [None, math.radians(40)])
+def test_a_part_of_an_image_looks_where_those_pixels_looked(vfov: float | None) -> None:
+    camera = Intrinsics(*CAMERA, "plumb_bob", LENSES[1][1])
+    rows, columns = np.mgrid[:240, :320]
+    image = np.stack([columns // 2, rows // 2, rows * 0], axis=-1).astype(np.uint8)  # at half the resolution
+    part, narrow = crop(image, camera, math.radians(50), vfov)
+    assert part.shape[:2] == (narrow.height, narrow.width)
+    assert 2 * narrow.fx * math.tan(math.radians(25)) == pytest.approx(narrow.width, abs=2)
+    if vfov is None:
+        assert narrow.height / narrow.width == pytest.approx(0.75, abs=0.02)
+    else:
+        assert 2 * narrow.fy * math.tan(vfov / 2) == pytest.approx(narrow.height, abs=2)
+    x, y = (320 - narrow.width) // 2, (240 - narrow.height) // 2
+    np.testing.assert_array_equal(part, image[y : y + narrow.height, x : x + narrow.width])
+    pixels = np.array([[0.0, 0.0], [30.0, 20.0]])
+    np.testing.assert_allclose(
+        narrow.rays(pixels), camera.scaled_to(320, 240).rays(pixels + [x, y]), atol=1e-9
+    )
+
+
+def test_a_part_wider_than_the_image_is_the_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    camera = Intrinsics.from_hfov(64, 48, math.radians(60))
+    part, same = crop(image, camera, math.radians(100))
+    np.testing.assert_array_equal(part, image)
+    assert same == camera

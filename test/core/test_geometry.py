@@ -86,3 +86,41 @@ def test_a_quaternion_that_is_nearly_normalised_gives_its_yaw(angle, length):
 def test_a_quaternion_that_is_none_is_refused(length):
     with pytest.raises(InputError, match=f"quaternion has length {length:.4f}, not 1"):
         geometry.checked_yaw(0.0, 0.0, 0.0, length)
+
+
+axes = st.tuples(*[st.floats(-1, 1)] * 3).map(np.array).filter(lambda axis: np.linalg.norm(axis) > 0.1)
+rotations = st.tuples(axes, angles).map(
+    lambda turn: np.append(np.sin(turn[1] / 2) * turn[0] / np.linalg.norm(turn[0]), np.cos(turn[1] / 2))
+)
+vectors = st.tuples(*[st.floats(-100, 100)] * 3).map(np.array)
+
+
+@given(rotations, rotations, vectors)
+def test_a_product_of_quaternions_turns_by_the_second_and_then_the_first(a, b, v):
+    both = geometry.rotate_by_quaternion(geometry.multiply_quaternions(a, b), v)
+    one_by_one = geometry.rotate_by_quaternion(a, geometry.rotate_by_quaternion(b, v))
+    np.testing.assert_allclose(both, one_by_one, atol=1e-9)
+    assert np.linalg.norm(both) == pytest.approx(np.linalg.norm(v), abs=1e-9)
+
+
+@given(angles, angles)
+def test_turns_about_the_vertical_add_up(a, b):
+    product = geometry.multiply_quaternions(geometry.quaternion_from_yaw(a), geometry.quaternion_from_yaw(b))
+    assert abs(geometry.wrap_angle(geometry.yaw_from_quaternion(*product) - a - b)) < 1e-9
+
+
+@given(angles, vectors)
+def test_a_yaw_turns_a_vector_as_a_pose_does(yaw, v):
+    turned = geometry.rotate_by_quaternion(geometry.quaternion_from_yaw(yaw), v)
+    flat = geometry.compose([0.0, 0.0, yaw], [v[0], v[1], 0.0])
+    np.testing.assert_allclose(turned, [flat[0], flat[1], v[2]], atol=1e-9)
+
+
+def test_a_quarter_turn_to_the_left_takes_ahead_to_the_left_and_one_down_takes_it_down():
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(
+        geometry.rotate_by_quaternion([0, 0, half, half], [1, 0, 0]), [0, 1, 0], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        geometry.rotate_by_quaternion([0, half, 0, half], [1, 0, 0]), [0, 0, -1], atol=1e-12
+    )

@@ -85,14 +85,48 @@ def test_pose_errors_take_the_shorter_way_round():
 
 
 def test_accuracy_needs_both_position_and_heading():
-    position = [0.4, 0.4, 0.9, 1.9, 5.0, math.nan]
-    yaw = np.radians([5.0, 15.0, 19.0, 29.0, 1.0, 0.0])
+    position = [0.2, 0.4, 0.9, 1.9, 5.0, math.nan]
+    yaw = np.radians([4.0, 15.0, 19.0, 29.0, 1.0, 0.0])
     summary = metrics.accuracy_summary(position, yaw)
+    assert summary["acc_0.25m_5deg"] == pytest.approx(1 / 6)
     assert summary["acc_0.5m_10deg"] == pytest.approx(1 / 6)
     assert summary["acc_1m_20deg"] == pytest.approx(3 / 6)
     assert summary["acc_2m_30deg"] == pytest.approx(4 / 6)
     assert summary["median_position_m"] == pytest.approx(1.4)  # NaN counts as infinitely far
-    assert summary["median_yaw_deg"] == pytest.approx(10.0)
+    assert summary["median_yaw_deg"] == pytest.approx(9.5)
+
+
+def test_the_finest_level_of_accuracy_is_a_quarter_of_a_metre_and_five_degrees():
+    position, yaw = [0.24, 0.26, 0.24, 0.0], np.radians([4.9, 4.9, 5.1, 0.0])
+    assert metrics.accuracy_summary(position, yaw)["acc_0.25m_5deg"] == 0.5
+    assert metrics.ACCURACY_NAMES[0] == "0.25 m & 5 deg"
+
+
+def test_an_answer_is_right_within_a_metre_and_twenty_degrees():
+    position, yaw = [0.99, 1.01, 0.5, math.nan], np.radians([19.0, 0.0, 21.0, 0.0])
+    assert metrics.is_right(position, yaw).tolist() == [True, False, False, False]
+
+
+def test_decisions_are_counted_over_what_was_seen_and_over_what_was_confident():
+    # four places that were seen, two that were not
+    seen = [0.9, 0.95, 0.6, 0.3, 0.85, 0.1]
+    confidence = [0.9, 0.85, 0.45, 0.2, 0.82, 0.1]
+    is_seen = [True] * 4 + [False] * 2
+    is_right = [True, False, True, True, False, False]
+    summary = metrics.decision_summary(seen, confidence, is_seen, is_right)
+    assert summary["seen_auroc"] == pytest.approx(6 / 8)
+    assert summary["accepted_seen"] == pytest.approx(2 / 4)
+    assert summary["accepted_unseen"] == pytest.approx(1 / 2)
+    assert summary["confident_share"] == pytest.approx(2 / 4)
+    assert summary["confident_right"] == pytest.approx(1 / 3)
+
+
+def test_decisions_about_nothing_are_not_numbers():
+    assert set(metrics.decision_summary([], [], [], []).values()) == {None}
+    one_kind = metrics.decision_summary([0.6], [0.55], [True], [True])
+    assert one_kind["accepted_seen"] == 1.0
+    assert one_kind["confident_share"] == 0.0
+    assert (one_kind["seen_auroc"], one_kind["accepted_unseen"], one_kind["confident_right"]) == (None,) * 3
 
 
 def test_accuracy_of_no_queries_is_not_a_number():

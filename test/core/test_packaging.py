@@ -88,6 +88,7 @@ def test_the_interfaces_are_those_of_the_contract():
     assert service.Request.get_fields_and_field_types() == {
         "image": "sensor_msgs/Image",
         "compressed_image": "sensor_msgs/CompressedImage",
+        "hfov_deg": "float",
         "frame_id": "string",
     }
     assert service.Response.get_fields_and_field_types() == {
@@ -95,12 +96,17 @@ def test_the_interfaces_are_those_of_the_contract():
         "message": "string",
         "pose": "geometry_msgs/PoseWithCovarianceStamped",
         "seen": "float",
+        "confidence": "float",
+        "alternatives": "sequence<geometry_msgs/PoseWithCovariance>",
+        "alternative_confidences": "sequence<float>",
         "num_updates": "uint64",
     }
     assert action.Goal.get_fields_and_field_types() == {
         "image": "sensor_msgs/Image",
         "compressed_image": "sensor_msgs/CompressedImage",
+        "hfov_deg": "float",
         "min_seen": "float",
+        "min_confidence": "float",
         "position_tolerance": "float",
         "yaw_tolerance": "float",
         "behavior_tree": "string",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from kinaema_ros.errors import KinaemaError
+from kinaema_ros.estimate import Alternative, Estimate
 from kinaema_ros.navigation.photo_drive import (
     Check,
     DriveLimits,
@@ -15,19 +16,19 @@ from kinaema_ros.navigation.photo_drive import (
     NavigationError,
     NoAnswer,
     NotSeen,
+    NotSure,
     PhotoDrive,
+    refuse_unsure,
 )
 
 
-@dataclass(frozen=True)
-class Said:
-    pose: np.ndarray
-    covariance: np.ndarray
-    seen: float
+def said(x: float, metres: float = 0.1, seen: float = 0.9, confidence: float = 0.8) -> Estimate:
+    return Estimate((x, 0.0, 0.0), np.diag([metres**2, metres**2, 0.01]), seen, min(seen, confidence))
 
 
-def said(x: float, metres: float = 0.1, seen: float = 0.9) -> Said:
-    return Said(np.array([x, 0.0, 0.0]), np.diag([metres**2, metres**2, 0.01]), seen)
+def with_look_alike(answer: Estimate, x: float, confidence: float) -> Estimate:
+    other = Alternative((x, 1.5, np.pi / 2), answer.covariance, confidence)
+    return replace(answer, alternatives=(*answer.alternatives, other))
 
 
 class World:
@@ -35,12 +36,12 @@ class World:
 
     travelled = 0.0
 
-    def __init__(self, *answers: Said | NoAnswer, seconds_to_goal: float = 5.0):
+    def __init__(self, *answers: Estimate | NoAnswer, seconds_to_goal: float = 5.0):
         self.answers, self.seconds_to_goal = list(answers), seconds_to_goal
         self.seconds, self.sent_at, self.sent, self.warnings = 0.0, 0.0, [], []
         self.drive = PhotoDrive(self, lambda: self.seconds, warn=self.warnings.append)
 
-    def ask(self, check: Check) -> Said:
+    def ask(self, check: Check) -> Estimate:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, NoAnswer):
             raise answer
@@ -74,6 +75,37 @@ def test_a_photo_of_an_unseen_place_moves_nothing():
     assert not world.sent
 
 
+def test_a_photo_of_two_places_moves_nothing_and_names_them_both():
+    answer = with_look_alike(said(4.0, seen=0.95, confidence=0.41), -2.25, 0.38)
+    world = World(answer)
+    with pytest.raises(NotSure) as refused:
+        world.run()
+    words = str(refused.value)
+    assert "(4.00 m, 0.00 m, 0 deg) with probability 0.41" in words
+    assert "or else (-2.25 m, 1.50 m, 90 deg) with probability 0.38" in words
+    assert "at least 0.50" in words
+    assert not world.sent
+
+
+def test_a_place_without_a_look_alike_is_not_sure_without_naming_another():
+    with pytest.raises(NotSure) as refused:
+        refuse_unsure(said(4.0, confidence=0.3), DriveLimits())
+    assert "or else" not in str(refused.value)
+
+
+def test_a_place_that_was_hardly_seen_is_not_seen_whatever_else_it_is():
+    with pytest.raises(NotSeen):
+        refuse_unsure(said(4.0, seen=0.2), DriveLimits(min_confidence=1.0))
+
+
+def test_what_is_sure_enough_for_the_goal_is_driven_to():
+    unsure = with_look_alike(said(4.0, seen=0.9, confidence=0.4), -2.0, 0.3)
+    assert World(unsure).run(min_confidence=0.4).confidence == 0.4
+    assert World(said(4.0, seen=0.3, confidence=0.3)).run(min_seen=0.3, min_confidence=0.0).seen == 0.3
+    with pytest.raises(NotSure, match=r"at least 0\.90"):
+        World(said(4.0, confidence=0.8)).run(min_confidence=0.9)
+
+
 def test_a_goal_that_moved_by_more_than_its_tolerance_is_sent_again():
     assert World(said(4.0, 0.5), said(4.2)).run(position_tolerance=0.25).queries == 3
     world = World(said(4.0, 0.5), said(4.6))
@@ -99,6 +131,14 @@ def test_the_robot_drives_on_while_the_memory_is_silent_and_past_answers_that_do
     assert ["restarting" in words or "0.10" in words for words in world.warnings] == [True, True]
 
 
+def test_an_answer_on_the_way_that_is_not_sure_is_not_used():
+    world = World(said(4.0), said(9.0, confidence=0.2), said(4.0))
+    drive = world.run(requery_period=1.0)
+    assert world.sent == [4.0]
+    assert drive.confidence == 0.8
+    assert any("sure with 0.20 only" in words for words in world.warnings)
+
+
 def test_a_memory_that_is_silent_at_first_is_the_callers_affair():
     with pytest.raises(NoAnswer):
         World(NoAnswer("empty")).run()
@@ -113,7 +153,7 @@ def test_a_drive_that_takes_too_long_is_ended():
 
 def test_a_wait_for_the_memory_or_the_planner_ends_with_the_drive():
     class Waiting(World):
-        def ask(self, check: Check) -> Said:
+        def ask(self, check: Check) -> Estimate:
             while self.sent:
                 self.seconds += 1.0
                 check()
@@ -127,15 +167,22 @@ def test_the_codes_are_those_of_the_action():
     codes = pytest.importorskip("kinaema_interfaces.action").NavigateToImage.Result
     assert NavigationError("").code == codes.UNKNOWN
     assert issubclass(NavigationError, KinaemaError)
-    assert [end("").code for end in (NotSeen, NoAnswer, DriveTimeout)] == [
+    assert [end("").code for end in (NotSeen, NotSure, NoAnswer, DriveTimeout)] == [
         codes.NOT_SEEN,
+        codes.NOT_SURE,
         codes.QUERY_FAILED,
         codes.TIMEOUT,
     ]
 
 
 @pytest.mark.parametrize(
-    "limits", [{"min_seen": 1.5}, {"position_tolerance": -0.1}, {"yaw_tolerance": float("nan")}]
+    "limits",
+    [
+        {"min_seen": 1.5},
+        {"min_confidence": -0.1},
+        {"position_tolerance": -0.1},
+        {"yaw_tolerance": float("nan")},
+    ],
 )
 def test_limits_that_make_no_sense_are_refused(limits):
     with pytest.raises(ValueError, match=next(iter(limits))):
