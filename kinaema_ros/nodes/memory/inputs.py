@@ -271,6 +271,21 @@ class MemoryInputs:
             return info.scaled_to(width, height), "camera_info"
         return Intrinsics.from_hfov(width, height, self.parameters.hfov), "parameter"
 
+    def known_camera(self, memory: SpatialMemory, width: int, height: int) -> Intrinsics:
+        """The robot's camera; a loaded memory that had no image yet is told it and its mount. Raises as ``mount``.
+
+        ``width`` and ``height`` of a photo count where nothing else says what images the camera takes.
+        """
+        camera = self.camera_in_use
+        if camera is not None:
+            return camera
+        camera = self._camera_info or Intrinsics.from_hfov(width, height, self.parameters.hfov)
+        mount = self.mount()
+        with self._lock:
+            if self.camera_in_use is None:  # else an image has come meanwhile
+                memory.set_camera(camera, mount)
+            return self.camera_in_use or camera
+
     def mount(self, optical_frame: str = "") -> Mount:
         """The camera's pose on the base, by parameters or TF; ``optical_frame`` is that of an image."""
         parameters, mount = self.parameters, self._tf_mount  # once: changed parameters replace both

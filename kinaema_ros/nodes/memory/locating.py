@@ -9,14 +9,13 @@ import numpy as np
 
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry
-from kinaema_ros.camera import photo_hfov
+from kinaema_ros.camera import Intrinsics, photo_hfov
 from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
+from kinaema_ros.nodes.memory.parameters import MAX_HFOV_DEG, MIN_HFOV_DEG
 from kinaema_ros.nodes.support import messages
-
-MIN_HFOV_DEG, MAX_HFOV_DEG = 20.0, 150.0  # of a photo
 
 
 def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
@@ -44,7 +43,9 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
             "odom",
         )
     stamp, odom_T_base, memory_T_odom = now
-    hfov = _other_hfov(inputs, request.hfov_deg, photo.shape[1], photo.shape[0])
+    height, width = photo.shape[:2]
+    asked_deg = _checked_hfov_deg(request.hfov_deg) or inputs.parameters.query_hfov_deg
+    hfov = _other_hfov(inputs.known_camera(memory, width, height), asked_deg, width, height)
     try:
         estimate = memory.locate(photo, hfov=hfov)
     except KinaemaError as error:  # also where it was emptied since the check above
@@ -65,18 +66,19 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
     return replace(estimate.moved(to_frame), odom_pose=None, frame_id=frame_id, stamp_ns=stamp)
 
 
-def _other_hfov(inputs: MemoryInputs, asked_deg: float, width: int, height: int) -> float | None:
-    """Field of view in radians across a photo that another camera took; None: the robot's own took it."""
+def _checked_hfov_deg(asked_deg: float) -> float:
     if not (asked_deg == 0.0 or MIN_HFOV_DEG <= asked_deg <= MAX_HFOV_DEG):  # NaN too
         raise BadInput(
             "query_hfov",
             f"hfov_deg is {asked_deg:g}; it must be 0 or between {MIN_HFOV_DEG:g} and {MAX_HFOV_DEG:g}",
         )
-    degrees, camera = asked_deg or inputs.parameters.query_hfov_deg, inputs.camera_in_use
-    if degrees > 0.0:
-        return photo_hfov(width, height, math.radians(degrees))
-    if camera is None:  # a loaded memory, and no image yet
-        camera, _ = inputs.camera(width, height)
+    return asked_deg
+
+
+def _other_hfov(camera: Intrinsics, asked_deg: float, width: int, height: int) -> float | None:
+    """Field of view in radians across a photo that another camera took; None: the robot's own took it."""
+    if asked_deg > 0.0:
+        return photo_hfov(width, height, math.radians(asked_deg))
     if camera.has_aspect(width, height):  # the robot's, at whatever resolution
         return None
     # Another camera's. Assume that it shows as much across its longer side as the robot's across its width.

@@ -115,7 +115,7 @@ class MemoryMonitor:
             topic = self._node.resolve_topic_name("camera_info")
             self.problem(
                 "camera_info_missing",
-                f"no camera_info on {topic}: assuming a horizontal field of view of {degrees:.1f} degrees "
+                f"no usable camera_info on {topic}: assuming a horizontal field of view of {degrees:.1f} degrees "
                 "(parameter hfov_deg); publish camera_info or set it",
             )
         if not 44.0 <= degrees <= 121.0:

@@ -6,10 +6,13 @@ import math
 from dataclasses import dataclass
 
 from kinaema_ros.camera import Mount
+from kinaema_ros.errors import InputError
 from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.nodes.support.parameters import AT_CONFIGURE, READ_ONLY, group
 from kinaema_ros.odometry import OdometryLimits
 from kinaema_ros.settings import setting
+
+MIN_HFOV_DEG, MAX_HFOV_DEG = 20.0, 150.0
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,17 @@ class MemoryParameters:
         when=READ_ONLY,
     )
     hfov_deg: float = setting(
-        90.0, "Horizontal field of view (degrees), used where camera_info is missing", low=20.0, high=150.0
+        90.0,
+        "Horizontal field of view (degrees), used where camera_info is missing",
+        low=MIN_HFOV_DEG,
+        high=MAX_HFOV_DEG,
     )
     query_hfov_deg: float = setting(
         0.0,
-        "Field of view of query photos across the longer side (degrees), where a query names none; 0: taken by the "
-        "robot's camera",
+        f"Field of view of query photos across the longer side (degrees, at least {MIN_HFOV_DEG:g}), where a query "
+        "names none; 0: taken by the robot's camera",
         low=0.0,
-        high=150.0,
+        high=MAX_HFOV_DEG,
     )
     camera_mount: str = setting(
         "parameters",
@@ -61,6 +67,10 @@ class MemoryParameters:
     stamp_tolerance: float = setting(
         5.0, "How far ahead of the node's clock a stamp may be (s)", low=0.0, high=3600.0
     )
+
+    def __post_init__(self) -> None:
+        if 0.0 < self.query_hfov_deg < MIN_HFOV_DEG:
+            raise InputError(f"query_hfov_deg is {self.query_hfov_deg}, must be 0 or at least {MIN_HFOV_DEG}")
 
     @property
     def hfov(self) -> float:

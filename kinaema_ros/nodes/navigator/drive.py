@@ -55,7 +55,8 @@ class Nav2Robot:
         except QueryRefused as error:
             if error.reason in _PASSING:
                 raise NoAnswer(str(error), _PASSING[error.reason]) from error
-            raise NavigationError(str(error), Code.INVALID_IMAGE) from error
+            code = Code.INVALID_GOAL if error.reason == "query_hfov" else Code.INVALID_IMAGE
+            raise NavigationError(str(error), code) from error
 
     def send(self, pose: ArrayLike, check: Check) -> None:
         """Replaces Nav2's goal by the pose (3,) of the fixed frame; returns when Nav2 has accepted it."""

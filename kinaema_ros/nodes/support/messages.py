@@ -163,8 +163,8 @@ def camera_info_to_intrinsics(message: CameraInfo, rectified: bool) -> Intrinsic
     except InputError as error:
         raise BadInput(
             "camera_info_uncalibrated",
-            f"{error} The parameter hfov_deg is used instead; set it to the camera's horizontal field of "
-            "view",
+            f"camera_info cannot be used ({error}), so the parameter hfov_deg is; set it to the camera's horizontal "
+            "field of view",
         ) from error
 
 
