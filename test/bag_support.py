@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,18 @@ def compressed(stamp_ns: int, rgb: np.ndarray, suffix: str = "png") -> Any:
     )
 
 
-def camera_info(stamp_ns: int, width: int = 160, height: int = 120, focal: float = 80.0) -> Any:
+def camera_info(
+    stamp_ns: int,
+    width: int = 160,
+    height: int = 120,
+    focal: float = 80.0,
+    model: str = "plumb_bob",
+    lens: Sequence[float] = (0.0,) * 5,
+    rectified_focal: float = 0.0,
+) -> Any:
+    """Of a camera whose images have the distortion of ``lens``; rectified ones have another focal length, and none."""
+    p = np.zeros(12)
+    p[[0, 2, 5, 6, 10]] = rectified_focal, width / 2, rectified_focal, height / 2, 1.0
     k = np.array([focal, 0, (width - 1) / 2, 0, focal, (height - 1) / 2, 0, 0, 1.0])
     region = make(
         "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
@@ -121,15 +132,35 @@ def camera_info(stamp_ns: int, width: int = 160, height: int = 120, focal: float
         header=header(stamp_ns, "camera_optical_frame"),
         height=height,
         width=width,
-        distortion_model="plumb_bob",
-        d=np.zeros(5),
+        distortion_model=model,
+        d=np.array(lens, dtype=np.float64),
         k=k,
         r=np.eye(3).reshape(-1),
-        p=np.zeros(12),
+        p=p,
         binning_x=0,
         binning_y=0,
         roi=region,
     )
+
+
+def static_transforms(*transforms: tuple[str, str, Sequence[float], Sequence[float]]) -> Any:
+    """A message for /tf_static: parent, child, translation (3,) and quaternion (4,) x, y, z, w of each."""
+    stamped = []
+    for parent, child, (x, y, z), (qx, qy, qz, qw) in transforms:
+        transform = make(
+            "geometry_msgs/msg/Transform",
+            translation=make("geometry_msgs/msg/Vector3", x=x, y=y, z=z),
+            rotation=make("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw),
+        )
+        stamped.append(
+            make(
+                "geometry_msgs/msg/TransformStamped",
+                header=header(START_NS, parent),
+                child_frame_id=child,
+                transform=transform,
+            )
+        )
+    return make("tf2_msgs/msg/TFMessage", transforms=stamped)
 
 
 def picture(seed: int, height: int = 120, width: int = 160) -> np.ndarray:

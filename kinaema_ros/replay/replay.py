@@ -98,6 +98,7 @@ def remember_and_ask(
     update_ms: list[float] = []
     first: Frame | None = None
     last: Frame | None = None
+    robot_camera: Intrinsics | None = None
     for frame in progress(
         recording.frames(), total=recording.image_topic.count, desc="remembering", unit="frame"
     ):
@@ -113,19 +114,21 @@ def remember_and_ask(
         if selector.reason_to_skip(frame.stamp_ns, frame.odom_pose) is not None:
             skipped += 1
             continue
-        rgb, camera = _as_used(recording, options, rgb, options.cut)
+        height, width = rgb.shape[:2]
+        robot_camera = recording.camera or Intrinsics.from_hfov(width, height, options.hfov)
+        rgb, camera = _cut(rgb, robot_camera, options.cut)
         memory.set_camera(camera, options.mount)
         start = time.perf_counter()
         memory.update(rgb, frame.odom_pose)
         update_ms.append(1e3 * (time.perf_counter() - start))
     dropped = dict(recording.dropped + undecodable)
-    if last is None:
+    if last is None or robot_camera is None:
         raise BagError(f"no image of {recording.image_topic.name} can be used: {_reasons(dropped)}")
 
     answers: list[Estimate] = []
     query_ms: list[float] = []
     for query in progress(queries, total=len(queries), desc="asking", unit="query"):
-        rgb, other = _photo(recording, options, query)
+        rgb, other = _photo(query, robot_camera, options)
         start = time.perf_counter()
         estimate = memory.locate(rgb, camera=other)
         query_ms.append(1e3 * (time.perf_counter() - start))
@@ -143,32 +146,24 @@ def remember_and_ask(
     )
 
 
-def _as_used(
-    recording: Recording, options: ReplayOptions, rgb: RGB, cut: Cut | None
-) -> tuple[RGB, Intrinsics]:
-    """A picture of the robot's camera, and that camera, as they go into the memory."""
-    height, width = rgb.shape[:2]
-    camera = recording.camera
-    if camera is None:
-        camera = Intrinsics.from_hfov(width, height, options.hfov)
+def _cut(rgb: RGB, camera: Intrinsics, cut: Cut | None) -> tuple[RGB, Intrinsics]:
     return (rgb, camera) if cut is None else cut(rgb, camera)
 
 
-def _photo(recording: Recording, options: ReplayOptions, query: Query) -> tuple[RGB, Intrinsics | None]:
+def _photo(query: Query, robot_camera: Intrinsics, options: ReplayOptions) -> tuple[RGB, Intrinsics | None]:
     """A photo and the camera that took it; None: the robot's, as it was set for the frames."""
     rgb = read_image(query.path)
     height, width = rgb.shape[:2]
     long_side = math.radians(query.hfov_deg) if query.hfov_deg else options.query_hfov
-    camera = recording.camera
-    if long_side is None and camera is not None and not camera.has_aspect(width, height):
+    if long_side is None and not robot_camera.has_aspect(width, height):
         # As memory_node, it assumes that this photo shows as much across its longer side as the robot's camera across
         # its width.
-        long_side = camera.hfov
+        long_side = robot_camera.hfov
     if long_side is not None:
         return rgb, Intrinsics.from_hfov(width, height, photo_hfov(width, height, long_side))
     if options.cut_queries is not None:
-        return _as_used(recording, options, rgb, options.cut_queries)
-    return _as_used(recording, options, rgb, options.cut)[0], None
+        return options.cut_queries(rgb, robot_camera)
+    return _cut(rgb, robot_camera, options.cut)[0], None
 
 
 def seen_from(odom_T_robot: Array, estimate: Estimate) -> Estimate:

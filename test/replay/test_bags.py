@@ -19,10 +19,12 @@ from bag_support import (
     pose_stamped,
     pose_with_covariance,
     recording,
+    static_transforms,
     write_drive,
 )
 
 from kinaema_ros import geometry
+from kinaema_ros.camera import Intrinsics, optical_quaternion
 from kinaema_ros.replay.bag import Track, open_recording
 from kinaema_ros.replay.topics import BagError
 
@@ -150,6 +152,96 @@ def test_an_uncalibrated_camera_counts_as_none(tmp_path):
         recorder.write("/camera_info", camera_info(ns(0), focal=0.0), ns(0))
     with open_recording(tmp_path / "bag") as drive:
         assert drive.camera is None
+
+
+LENS = (-0.3, 0.1, 0.001, -0.002, 0.0)
+
+
+def write_image(folder, info, topic="/camera/image_raw"):
+    with recording(folder) as recorder:
+        recorder.write("/odom", odometry(ns(0), (0, 0, 0)), ns(0))
+        recorder.write(topic, image(ns(0), picture(0)), ns(0))
+        recorder.write("/camera/camera_info", info, ns(0))
+
+
+def test_raw_images_have_the_lens_of_camera_info(tmp_path):
+    write_image(tmp_path / "bag", camera_info(ns(0), lens=LENS, rectified_focal=95.0))
+    with open_recording(tmp_path / "bag") as drive:
+        assert drive.camera == Intrinsics(160, 120, 80.0, 80.0, 79.5, 59.5, "plumb_bob", LENS)
+
+
+@pytest.mark.parametrize("topic", ["/camera/image_rect", "/camera/image_rect_color"])
+def test_rectified_images_are_a_pinhole_s_as_p_has_it(tmp_path, topic):
+    write_image(tmp_path / "bag", camera_info(ns(0), lens=LENS, rectified_focal=95.0), topic)
+    with open_recording(tmp_path / "bag") as drive:
+        assert drive.camera == Intrinsics(160, 120, 95.0, 95.0, 80.0, 60.0)
+
+
+def test_a_fisheye_is_read_as_one(tmp_path):
+    lens = (0.1, -0.02, 0.003, 0.0004)
+    write_image(tmp_path / "bag", camera_info(ns(0), model="equidistant", lens=lens))
+    with open_recording(tmp_path / "bag") as drive:
+        assert (drive.camera.distortion_model, drive.camera.distortion) == ("equidistant", lens)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"model": "fov", "lens": (0.9,)}, {"lens": (0.1, 0.2)}, {"lens": (math.nan,) * 5}]
+)
+def test_a_camera_with_a_lens_that_is_not_known_counts_as_none(tmp_path, wrong):
+    write_image(tmp_path / "bag", camera_info(ns(0), **wrong))
+    with open_recording(tmp_path / "bag") as drive:
+        assert drive.camera is None
+
+
+# -- where the camera is on the robot ----------------------------------------------------------------------
+
+
+def write_mounted(folder, *transforms):
+    with recording(folder) as recorder:
+        recorder.write("/odom", odometry(ns(0), (0, 0, 0)), ns(0))
+        recorder.write("/image", image(ns(0), picture(0)), ns(0))
+        if transforms:
+            recorder.write("/tf_static", static_transforms(*transforms), ns(0))
+
+
+def test_the_mount_is_read_from_tf_static_over_all_frames_between(tmp_path):
+    turned = geometry.quaternion_from_yaw(math.pi / 2)
+    write_mounted(
+        tmp_path / "bag",
+        ("base_link", "mast", (0.2, 0.0, 0.1), turned),
+        ("camera_link", "camera_optical_frame", (0.0, 0.0, 0.05), optical_quaternion(0.3, 0.2)),
+        ("mast", "camera_link", (0.1, 0.0, 0.8), (0.0, 0.0, 0.0, 1.0)),
+        ("base_link", "laser", (9.0, 9.0, 9.0), (0.0, 0.0, 0.0, 1.0)),
+    )
+    with open_recording(tmp_path / "bag") as drive:
+        mount = drive.mount()
+    found = (mount.x, mount.y, mount.z, mount.yaw, mount.pitch, mount.roll)
+    assert found == pytest.approx((0.2, 0.1, 0.95, math.pi / 2 + 0.3, 0.2, 0.0), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("transforms", "words"),
+    [
+        ((), ["'camera_optical_frame'", "'base_link'", "it has nothing", "--camera-mount X,Y,Z"]),
+        (
+            (("gimbal", "camera_optical_frame", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)),),
+            ["from the camera's frame 'camera_optical_frame' to 'gimbal', not to the base 'base_link'"],
+        ),
+        (
+            (
+                ("left", "camera_optical_frame", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)),
+                ("camera_optical_frame", "left", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)),
+            ),
+            ["not to the base 'base_link'"],
+        ),
+    ],
+)
+def test_a_mount_that_tf_static_does_not_tell_is_refused_with_what_it_has(tmp_path, transforms, words):
+    write_mounted(tmp_path / "bag", *transforms)
+    with open_recording(tmp_path / "bag") as drive, pytest.raises(BagError) as error:
+        drive.mount()
+    for word in words:
+        assert word in str(error.value)
 
 
 # -- recordings that are broken ----------------------------------------------------------------------------

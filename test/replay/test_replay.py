@@ -22,17 +22,18 @@ from bag_support import (
 )
 
 from kinaema_ros import geometry
-from kinaema_ros.camera import Intrinsics
-from kinaema_ros.estimate import Estimate, as_pose
+from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.replay.bag import open_recording
 from kinaema_ros.replay.maps import find_map, read_map
 from kinaema_ros.replay.plots import write_plots
 from kinaema_ros.replay.queries import read_queries
-from kinaema_ros.replay.replay import evaluate, remember_and_ask
+from kinaema_ros.replay.replay import Cut, ReplayOptions, evaluate, remember_and_ask
 from kinaema_ros.replay.topics import BagError
 
 EVERY_FRAME = KeyframeConfig(0, 0, 0)
+CAMERA = Intrinsics(160, 120, 80.0, 80.0, 79.5, 59.5)  # that of bag_support
 
 
 class PhotoAlbum:
@@ -41,17 +42,18 @@ class PhotoAlbum:
     state_bytes = 123
 
     def __init__(self):
-        self.frames, self.poses, self.camera, self.hfovs = [], [], None, []
+        self.frames, self.poses, self.asked = [], [], []
+        self.camera, self.mount = None, None
 
-    def set_camera(self, camera):
-        self.camera = camera
+    def set_camera(self, camera, mount=None):
+        self.camera, self.mount = camera, mount
 
     def update(self, rgb, odom_pose):
         self.frames.append(rgb)
         self.poses.append(np.array(odom_pose))
 
-    def locate(self, rgb, hfov=None):
-        self.hfovs.append(hfov)
+    def locate(self, rgb, camera=None):
+        self.asked.append((rgb, camera))
         found = [i for i, frame in enumerate(self.frames) if np.array_equal(frame, rgb)]
         odom_T_query = self.poses[found[0] if found else 0]
         updated_T_query = geometry.between(self.poses[-1], odom_T_query)
@@ -60,6 +62,7 @@ class PhotoAlbum:
             odom_pose=as_pose(odom_T_query),
             covariance=np.diag([0.04, 0.01, 0.02]),
             seen=1.0 if found else 0.0,
+            confidence=0.9 if found else 0.0,
         )
 
 
@@ -71,10 +74,11 @@ def drive_folder(tmp_path):
     return tmp_path
 
 
-def replay(folder, memory, keyframes=EVERY_FRAME, **topics):
+def replay(folder, memory, odom_topic=None, **options):
     queries = read_queries(folder / "queries.csv")
-    with open_recording(folder / "bag", **topics) as drive:
-        outcome = remember_and_ask(drive, queries, memory, keyframes)
+    with open_recording(folder / "bag", odom_topic=odom_topic) as drive:
+        options = ReplayOptions(**{"keyframes": EVERY_FRAME, **options})
+        outcome = remember_and_ask(drive, queries, memory, options)
         return outcome, evaluate(drive, queries, outcome)
 
 
@@ -83,8 +87,10 @@ def test_a_perfect_memory_has_no_error_in_any_frame_of_odometry(drive_folder):
     summary = result["summary"]
     assert summary["median_position_m"] == pytest.approx(0.0, abs=1e-6)
     assert summary["median_yaw_deg"] == pytest.approx(0.0, abs=1e-6)
-    assert summary["acc_0.5m_10deg"] == summary["acc_1m_20deg"] == summary["acc_2m_30deg"] == 1.0
-    assert summary["seen_auroc"] == 1.0
+    for key in ("acc_0.25m_5deg", "acc_0.5m_10deg", "acc_1m_20deg", "acc_2m_30deg", "seen_auroc"):
+        assert summary[key] == 1.0, key
+    assert (summary["accepted_seen"], summary["accepted_unseen"]) == (1.0, 0.0)
+    assert (summary["confident_share"], summary["confident_right"]) == (1.0, 1.0)
     assert summary["seen_ece"] == 0.0
     assert summary["inside_90_ellipse"] == 1.0
     assert (summary["frames"], summary["frames_used"], summary["frames_skipped"]) == (12, 12, 0)
@@ -94,7 +100,7 @@ def test_a_perfect_memory_has_no_error_in_any_frame_of_odometry(drive_folder):
 def test_answers_are_in_the_robot_s_frame_at_the_last_frame_though_it_was_no_keyframe(drive_folder):
     true = drive_poses(12)
     # Of steps of 0.25 m, keyframes 0.6 m apart are every third frame: 0, 3, 6, 9; the last frame is 11.
-    outcome, result = replay(drive_folder, PhotoAlbum(), KeyframeConfig(0.6, 3.0, 0))
+    outcome, result = replay(drive_folder, PhotoAlbum(), keyframes=KeyframeConfig(0.6, 3.0, 0))
     assert (outcome.used, outcome.skipped, outcome.last_stamp_ns) == (4, 8, ns(11))
     first, third = result["queries"][0], result["queries"][1]
     for record, index in ((first, 0), (third, 3)):
@@ -119,24 +125,56 @@ def test_unseen_queries_have_no_error_and_do_not_count(drive_folder):
         == {None}
     )
     assert [q["true_seen"] for q in seen + unseen] == [True] * 4 + [False] * 2
-    assert set(result["queries"][0]) >= {"file", "x", "y", "yaw", "seen", "error_m", "error_deg"}
+    contract = {"file", "x", "y", "yaw", "seen", "confidence", "error_m", "error_deg"}
+    assert all(set(record) >= contract for record in result["queries"])
 
 
 def test_errors_are_those_of_the_prediction(drive_folder):
     class Biased(PhotoAlbum):
         """One metre ahead of and 90 degrees left of where the photo was taken."""
 
-        def locate(self, rgb, hfov=None):
-            estimate = super().locate(rgb, hfov)
-            shifted = geometry.compose(estimate.odom_pose, (1.0, 0.0, math.pi / 2))
-            return dataclasses.replace(estimate, odom_pose=as_pose(shifted))
+        def locate(self, rgb, camera=None):
+            estimate = super().locate(rgb, camera)
+            wrong = (1.0, 0.0, math.pi / 2)
+            return dataclasses.replace(
+                estimate,
+                pose=as_pose(geometry.compose(estimate.pose, wrong)),
+                odom_pose=as_pose(geometry.compose(estimate.odom_pose, wrong)),
+            )
 
     _, result = replay(drive_folder, Biased())
     for record in result["queries"][:4]:
         assert record["error_m"] == pytest.approx(1.0)
         assert record["error_deg"] == pytest.approx(90.0)
-    assert result["summary"]["acc_2m_30deg"] == 0.0
-    assert result["summary"]["inside_90_ellipse"] == 0.0
+    summary = result["summary"]
+    assert (summary["acc_2m_30deg"], summary["inside_90_ellipse"]) == (0.0, 0.0)
+    assert (summary["confident_share"], summary["confident_right"]) == (1.0, 0.0)
+
+
+def test_alternatives_are_in_the_robot_s_frame_at_the_last_frame_too(drive_folder):
+    class Undecided(PhotoAlbum):
+        """Every place looks like the drive's second one, too."""
+
+        def locate(self, rgb, camera=None):
+            other = Alternative(
+                as_pose(geometry.between(self.poses[-1], self.poses[1])), np.diag([0.04, 0.01, 0.02]), 0.25
+            )
+            return dataclasses.replace(super().locate(rgb, camera), confidence=0.4, alternatives=(other,))
+
+    true = drive_poses(12)
+    _, result = replay(
+        drive_folder, Undecided(), keyframes=KeyframeConfig(0.2, 3.0, 0.4)
+    )  # frames 0, 3, 6, 9
+    covariance = geometry.rotate_covariance(np.diag([0.04, 0.01, 0.02]), true[9, 2] - true[11, 2])
+    for record in result["queries"]:
+        (other,) = record["alternatives"]
+        expected = geometry.between(true[11], true[3])
+        np.testing.assert_allclose([other["x"], other["y"], other["yaw"]], expected, atol=1e-6)
+        np.testing.assert_allclose(other["covariance"], covariance, atol=1e-6)
+        assert (other["confidence"], record["confidence"]) == (0.25, 0.4)
+    summary = result["summary"]
+    assert (summary["accepted_seen"], summary["confident_share"]) == (0.0, 0.0)
+    assert summary["confident_right"] is None
 
 
 def test_a_query_of_another_aspect_shows_as_much_across_its_longer_side_as_the_camera(drive_folder):
@@ -146,10 +184,98 @@ def test_a_query_of_another_aspect_shows_as_much_across_its_longer_side_as_the_c
     cv2.imwrite(str(wide), picture(1, height=90, width=160))
     memory = PhotoAlbum()
     replay(drive_folder, memory)  # its camera sees 90 degrees across
-    asked = dict(zip([q.file for q in read_queries(drive_folder / "queries.csv")], memory.hfovs, strict=True))
-    assert asked.pop(upright.name) == pytest.approx(2 * math.atan(0.75))
-    assert asked.pop(wide.name) == pytest.approx(math.pi / 2)
+    asked = cameras_of_photos(drive_folder, memory)
+    assert asked.pop(upright.name).hfov == pytest.approx(2 * math.atan(0.75))
+    assert asked.pop(wide.name).hfov == pytest.approx(math.pi / 2)
     assert set(asked.values()) == {None}
+
+
+def cameras_of_photos(folder, memory):
+    """By the photos' names; None for the robot's."""
+    files = [query.file for query in read_queries(folder / "queries.csv")]
+    return dict(zip(files, [camera for _, camera in memory.asked], strict=True))
+
+
+def test_without_camera_info_the_given_field_of_view_is_the_robot_s_camera(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        for i, here in enumerate(drive_poses(3)):
+            recorder.write("/odom", odometry(ns(i / 2), here), ns(i / 2))
+            recorder.write("/image", image(ns(i / 2), picture(i)), ns(i / 2))
+    write_queries(tmp_path, 3, wanted=[0, 1])
+    cv2.imwrite(str(tmp_path / "queries" / "1.png"), picture(1, height=160, width=120))
+    memory = PhotoAlbum()
+    replay(tmp_path, memory, hfov=math.radians(70))
+    assert memory.camera == Intrinsics.from_hfov(160, 120, math.radians(70))
+    asked = cameras_of_photos(tmp_path, memory)
+    assert asked["0.png"] is None
+    assert asked["1.png"].hfov == pytest.approx(2 * math.atan(math.tan(math.radians(35)) * 0.75))
+
+
+def test_photos_by_another_camera_have_their_own_field_of_view_in_the_table_or_one_for_all(drive_folder):
+    rows = (drive_folder / "queries.csv").read_text().splitlines()
+    widths = {"0.png": "69", "3.png": "0", "7.png": ""}
+    table = [rows[0] + ",hfov_deg", *(f"{row},{widths.get(row.split(',')[0], '')}" for row in rows[1:])]
+    (drive_folder / "queries.csv").write_text("\n".join(table) + "\n")
+    memory = PhotoAlbum()
+    replay(drive_folder, memory)
+    asked = cameras_of_photos(drive_folder, memory)
+    assert asked.pop("0.png") == Intrinsics.from_hfov(160, 120, math.radians(69))
+    assert set(asked.values()) == {None}
+    memory = PhotoAlbum()
+    replay(drive_folder, memory, query_hfov=math.radians(50))
+    asked = cameras_of_photos(drive_folder, memory)
+    assert asked.pop("0.png").hfov == pytest.approx(math.radians(69))
+    assert all(camera.hfov == pytest.approx(math.radians(50)) for camera in asked.values())
+
+
+def test_cut_pictures_are_the_middle_of_frames_and_photos_and_their_camera_is_the_narrower_one(drive_folder):
+    for cut, down in ((Cut(math.radians(69)), 82), (Cut(math.radians(69), math.radians(42)), 62)):
+        memory = PhotoAlbum()
+        _, result = replay(drive_folder, memory, cut=cut)
+        # 80 tan(69 / 2) = 55 pixels to either side of the middle, 80 tan(42 / 2) = 31 up and down.
+        whole = picture(0)
+        np.testing.assert_array_equal(
+            memory.frames[0], whole[60 - down // 2 : 60 + down // 2, 80 - 55 : 80 + 55]
+        )
+        assert (memory.camera.width, memory.camera.height) == (110, down)
+        assert math.degrees(memory.camera.hfov) == pytest.approx(69, abs=0.5)
+        middle = (memory.camera.cx - 54.5, memory.camera.cy - (down - 1) / 2)
+        assert middle == pytest.approx((0, 0), abs=0.01)
+        assert [camera for _, camera in memory.asked] == [None] * 6
+        assert result["summary"]["acc_0.25m_5deg"] == 1.0  # the photos are the frames, cut alike
+
+
+def test_photos_alone_can_be_cut_and_those_by_another_camera_are_never(drive_folder):
+    rows = (drive_folder / "queries.csv").read_text().splitlines()
+    table = [rows[0] + ",hfov_deg", rows[1] + ",60", *(row + "," for row in rows[2:])]
+    (drive_folder / "queries.csv").write_text("\n".join(table) + "\n")
+    memory = PhotoAlbum()
+    replay(drive_folder, memory, cut_queries=Cut(math.radians(69)))
+    assert memory.camera == CAMERA
+    assert memory.frames[0].shape == (120, 160, 3)
+    (phone, own), *rest = memory.asked
+    assert phone.shape == (120, 160, 3)
+    assert own.hfov == pytest.approx(math.radians(60))
+    for photo, camera in rest:
+        assert photo.shape == (82, 110, 3)
+        assert (camera.width, camera.height, camera.fx) == (110, 82, 80.0)
+
+
+def test_a_replay_can_stop_before_the_drive_ends(drive_folder):
+    memory = PhotoAlbum()
+    outcome, result = replay(drive_folder, memory, stop_after=4.0)
+    assert (outcome.used, outcome.last_stamp_ns, len(memory.frames)) == (5, ns(4), 5)
+    here = geometry.between(drive_poses(12)[4], drive_poses(12)[3])
+    np.testing.assert_allclose([result["queries"][1][key] for key in ("x", "y", "yaw")], here, atol=1e-6)
+    assert result["summary"]["confident_share"] == 0.5  # of the four, two were passed later
+
+
+def test_where_the_camera_is_on_the_robot_is_told_to_the_memory(drive_folder):
+    memory = PhotoAlbum()
+    replay(drive_folder, memory)
+    assert memory.mount is None
+    replay(drive_folder, memory, mount=Mount(x=0.2, pitch=0.3))
+    assert memory.mount == Mount(x=0.2, pitch=0.3)
 
 
 def test_the_ground_truth_can_be_the_odometry(drive_folder):
@@ -213,7 +339,7 @@ def test_a_drive_of_which_no_picture_can_be_used_is_refused(tmp_path):
 def test_the_camera_of_the_bag_is_told_to_the_memory(drive_folder):
     memory = PhotoAlbum()
     replay(drive_folder, memory)
-    assert memory.camera == Intrinsics(160, 120, 80.0, 80.0, 79.5, 59.5)
+    assert memory.camera == CAMERA
 
 
 # -- pictures ----------------------------------------------------------------------------------------------
@@ -232,7 +358,7 @@ def write_map(folder):
 def test_plots_are_written_for_what_the_result_has(drive_folder, tmp_path):
     queries = read_queries(drive_folder / "queries.csv")
     with open_recording(drive_folder / "bag") as drive:
-        outcome = remember_and_ask(drive, queries, PhotoAlbum(), EVERY_FRAME)
+        outcome = remember_and_ask(drive, queries, PhotoAlbum(), ReplayOptions(EVERY_FRAME))
         result = evaluate(drive, queries, outcome)
         grid = read_map(write_map(tmp_path))
         paths = write_plots(tmp_path, drive, outcome, result, grid)
@@ -294,6 +420,14 @@ def test_queries_are_read_with_pose_and_label(drive_folder):
         ("file,x,y,yaw,seen\n,1,2,3,true\n", "line 2: no file"),
         ("file,x,y,yaw,seen\n0.png,1,2,3,true\ngone.png,1,2,3,true\n", "1 of the 2 images.*gone.png"),
         ('file,x,y,yaw,seen\n"0.png,1,2,3,true\n', "not a CSV table"),
+        (
+            "file,x,y,yaw,seen,hfov_deg\n0.png,1,2,3,true,69\n0.png,1,2,3,true,wide\n",
+            "line 3: hfov_deg must be between 20 and 150 degrees, or empty .*, not 'wide'",
+        ),
+        ("file,x,y,yaw,seen,hfov_deg\n0.png,1,2,3,true,1.2\n", "line 2: hfov_deg .*, not '1.2'"),
+        ("file,x,y,yaw,seen,hfov_deg\n0.png,1,2,3,true,170\n", "line 2: hfov_deg .*, not '170'"),
+        ("file,x,y,yaw,seen,hfov_deg\n0.png,1,2,3,true,nan\n", "line 2: hfov_deg .*, not 'nan'"),
+        ("file,x,y,yaw,seen,hfov_deg\n0.png,1,2,3,true,-60\n", "line 2: hfov_deg .*, not '-60'"),
     ],
 )
 def test_a_bad_table_is_refused_with_the_line(drive_folder, text, message):
