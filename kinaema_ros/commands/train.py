@@ -59,8 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     if "kinaema" in names:
         if len(names) > 1:
             arguments.parser.error("kinaema is trained by itself, the baselines side by side")
+        from kinaema_ros.model.checkpoint import usable_device
         from kinaema_ros.training.train import train
 
+        usable_device(arguments.device)  # refused before the run's folder is made
         config = TrainConfig() if arguments.config is None else read_config(TrainConfig, arguments.config)
         finished = train(config, arguments.out, arguments.device, arguments.minutes) is not None
     else:

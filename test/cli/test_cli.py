@@ -266,8 +266,8 @@ def test_a_device_that_is_not_there_is_refused(capsys, recorded, tmp_path, monke
 def test_a_configuration_that_is_wrong_is_refused_with_the_file_and_the_field(capsys, tmp_path):
     path = tmp_path / "train.yaml"
     for text, words in (
-        ("pair_stepz: 3", "pair_stepz"),
-        ("pair_batch: 0", "pair_batch = 0"),
+        ("projection_scenez: 3", "projection_scenez"),
+        ("projection_scenes: 0", "projection_scenes = 0"),
         ("a: [", "a: ["),
     ):
         path.write_text(text)
@@ -284,7 +284,7 @@ def test_a_photo_too_small_for_the_memory_is_refused(capsys, recorded, tmp_path)
     arguments = ["replay", recorded / "bag", "--queries", tmp_path / "queries.csv"]
     status, message = refused(capsys, *arguments)
     assert status == 1
-    assert message == "kinaema replay: error: image of 4 x 4 pixels: it must be at least 8 x 8\n"
+    assert message == "kinaema replay: error: image of 4 x 4 pixels: it must be at least 32 x 32\n"
 
 
 @pytest.mark.parametrize("fault", [ValueError("lost"), RuntimeError("lost"), KeyError("lost")])
