@@ -58,8 +58,8 @@ def recorded(toured):
             visit.message = "the photo's place is probably not in memory"
         else:
             visit.estimates = [
-                (started + 0.5, Estimate(as_pose(true + (0.0, 0.4, -0.2)), covariance, 0.9)),
-                (started + 3.0, Estimate(as_pose(true), covariance / 4, 0.95)),
+                (started + 0.5, Estimate(as_pose(true + (0.0, 0.4, -0.2)), covariance, 0.9, 0.7)),
+                (started + 3.0, Estimate(as_pose(true), covariance / 4, 0.95, 0.9)),
             ]
         result.visits.append(visit)
     return result

@@ -105,13 +105,13 @@ def colours(scene: Scene) -> np.ndarray:
 
 
 CAMERAS = [
-    Camera(),
+    Camera(160, 120),  # the default's field of view and height
     Camera(96, 72, math.radians(60), z=1.1),
     Camera(120, 60, math.radians(110), z=0.2, x=0.2, y=-0.1, yaw=0.6),
 ]
 
 
-@pytest.mark.parametrize("camera", CAMERAS, ids=["default", "narrow", "mounted"])
+@pytest.mark.parametrize("camera", CAMERAS, ids=["usual", "narrow", "mounted"])
 def test_images_match_a_ray_caster_pixel_by_pixel(camera):
     for seed in (0, 1, 2):
         scene = painted(generate_scene(seed, SceneConfig(size_max=10.0)))
@@ -162,9 +162,9 @@ def test_tops_are_seen_from_above_and_undersides_from_below():
     def count(colour: np.ndarray) -> int:
         return int((image == colour).all(axis=-1).sum())
 
-    assert count(low[4]) > 100
+    assert count(low[4]) > 400
     assert count(low[5]) == 0
-    assert count(high[5]) > 50
+    assert count(high[5]) > 200
     assert count(high[4]) == 0
 
 
@@ -202,7 +202,7 @@ def test_fine_textures_far_away_fade_to_their_mean_instead_of_aliasing():
     materials[0] = (checks, 40.0, 40.0, 0.0, 0.0, 0.8, 0.8, 0.8, 1.0, 1.0)  # 2.5 cm a repeat
     scene = replace(scene, materials=materials)
     image = render(scene, np.array([[1.0, 5.0, 0.0]]), Camera(hfov=math.radians(60)))[0].astype(float)
-    assert image[50:70, 60:100].mean(axis=-1).std() < 0.15 * scene.pool.image(checks).astype(float).std()
+    assert image[100:140, 120:200].mean(axis=-1).std() < 0.15 * scene.pool.image(checks).astype(float).std()
 
 
 def test_windows_and_lamps_outshine_dim_rooms():
@@ -217,7 +217,7 @@ def test_windows_and_lamps_outshine_dim_rooms():
     view = np.array([[3.0, 5.0, 0.0]])
     bright, dark = render(lit, view)[0].mean(), render(replace(lit, lights=dim), view)[0].mean()
     assert dark < 0.75 * bright
-    box = np.s_[0, 55:65, 70:90]
+    box = np.s_[0, 110:130, 140:180]
     assert np.array_equal(render(lit, view)[box], render(replace(lit, lights=dim), view)[box])
 
 
@@ -265,7 +265,7 @@ def test_images_of_different_places_differ_and_are_never_blank():
     poses = explore(scene, np.random.default_rng(0), 200)[::10]
     images = render(scene, poses).astype(float)
     assert (images.std(axis=(1, 2)).max(axis=-1) > 2).all()
-    small = images.reshape(len(images), 12, 10, 16, 10, 3).mean((2, 4)).reshape(len(images), -1)
+    small = images.reshape(len(images), 12, 20, 16, 20, 3).mean((2, 4)).reshape(len(images), -1)
     gaps = np.abs(small[:, None] - small[None]).mean(axis=-1) + 1e3 * np.eye(len(images))
     assert gaps.min() > 1.0
 
