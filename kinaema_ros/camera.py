@@ -226,4 +226,5 @@ def photo_hfov(width: int, height: int, long_side: float) -> float:
 
 def is_rectified_topic(image_topic: str) -> bool:
     """Whether images of this topic are rectified by the convention of image_proc, such as image_rect_color."""
-    return "rect" in image_topic.removesuffix("/compressed").rpartition("/")[2]
+    name = image_topic.removesuffix("/compressed").rpartition("/")[2]
+    return any(word.startswith("rect") for word in name.split("_"))

@@ -164,13 +164,16 @@ def write_image(folder, info, topic="/camera/image_raw"):
         recorder.write("/camera/camera_info", info, ns(0))
 
 
-def test_raw_images_have_the_lens_of_camera_info(tmp_path):
-    write_image(tmp_path / "bag", camera_info(ns(0), lens=LENS, rectified_focal=95.0))
+@pytest.mark.parametrize("topic", ["/camera/image_raw", "/rectified/image", "/camera/image_colour_corrected"])
+def test_raw_images_have_the_lens_of_camera_info(tmp_path, topic):
+    write_image(tmp_path / "bag", camera_info(ns(0), lens=LENS, rectified_focal=95.0), topic)
     with open_recording(tmp_path / "bag") as drive:
         assert drive.camera == Intrinsics(160, 120, 80.0, 80.0, 79.5, 59.5, "plumb_bob", LENS)
 
 
-@pytest.mark.parametrize("topic", ["/camera/image_rect", "/camera/image_rect_color"])
+@pytest.mark.parametrize(
+    "topic", ["/camera/image_rect", "/camera/image_rect_color", "/infra1/image_rect_raw"]
+)
 def test_rectified_images_are_a_pinhole_s_as_p_has_it(tmp_path, topic):
     write_image(tmp_path / "bag", camera_info(ns(0), lens=LENS, rectified_focal=95.0), topic)
     with open_recording(tmp_path / "bag") as drive:

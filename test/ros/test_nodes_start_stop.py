@@ -28,12 +28,15 @@ from kinaema_ros.nodes.support.spinning import Spinner, SpinningNode, action_cli
 from kinaema_ros.paths import default_checkpoint, shipped
 
 REFUSED = [
-    ("memory_node", "hfov_deg:=170.0", ("hfov_deg", "170.0", "[60.0, 110.0]")),
+    ("memory_node", "hfov_deg:=170.0", ("hfov_deg", "170.0", "[20.0, 150.0]")),
+    ("memory_node", "query_hfov_deg:=5.0", ("query_hfov_deg", "5.0", "0 or at least 20.0")),
+    ("memory_node", "image_is_rectified:=maybe", ("image_is_rectified", "maybe", "auto, always, never")),
     ("memory_node", "threads:=0", ("threads", "[1, 64]")),
     ("memory_node", "odometry.on_jump:=panic", ("odometry.on_jump", "panic", "hold", "reanchor")),
     ("memory_node", "keyframes.max_rate_hz:=often", ("keyframes.max_rate_hz", "float")),
     ("memory_node", "keyframes.min_distanze:=0.1", ("keyframes.min_distanze", "keyframes.min_distance")),
     ("navigator_node", "drive.requery_period:=0.0", ("drive.requery_period", "[0.2, 60.0]")),
+    ("navigator_node", "drive.min_confidence:=1.2", ("drive.min_confidence", "[0.0, 1.0]")),
     ("navigator_node", "min_seen:=0.3", ("'min_seen'", "drive.min_seen")),
     ("simulator_node", "real_time_factor:=4.0", ("real_time_factor", "publish_clock")),
     ("simulator_node", "camera_z:=0.4", ("'camera_z'", "camera.z")),

@@ -200,7 +200,7 @@ class MemoryInputs:
         """Whether the images are: by the parameter, or by what image_proc calls its topics."""
         said = self.parameters.image_is_rectified
         if said != "auto":
-            return said == "true"
+            return said == "always"
         return is_rectified_topic(self._node.resolve_topic_name("image"))
 
     def _on_compressed(self, message: CompressedImage) -> None:

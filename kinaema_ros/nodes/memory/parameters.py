@@ -37,9 +37,9 @@ class MemoryParameters:
     )
     image_is_rectified: str = setting(
         "auto",
-        "Whether the images are rectified: 'auto' takes those of a topic with 'rect' in its name for it; of others the "
+        "Whether the images are rectified: 'auto' takes those of a topic such as image_rect for it; of others the "
         "distortion in camera_info is used",
-        choices=("auto", "true", "false"),
+        choices=("auto", "always", "never"),
         when=READ_ONLY,
     )
     hfov_deg: float = setting(
