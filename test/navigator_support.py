@@ -23,6 +23,7 @@ from ros_support import DISCOVERY, NodeProcess, Ros, frame, image_msg, odometry_
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.spinning import action_client
@@ -57,6 +58,8 @@ class World(Ros):
     def begin(self) -> None:
         """The memory knows PLACE; Nav2 accepts, drives and says so, until ``arrive`` is set."""
         self.place, self.seen, self.sigma, self.refusal = PLACE.copy(), 0.9, 0.2, ""
+        self.confidence = 0.8
+        self.alternatives: list[Alternative] = []
         self.queries: list[QueryPose.Request] = []
         self.accepts, self.aborts, self.talks = True, False, True
         self.arrive = threading.Event()
@@ -84,12 +87,20 @@ class World(Ros):
     def on_query(self, request: QueryPose.Request, response: QueryPose.Response) -> QueryPose.Response:
         self.queries.append(request)
         self.memory_answers.wait(DISCOVERY)
-        response.success, response.message = not self.refusal, self.refusal
-        covariance = np.diag([self.sigma**2, self.sigma**2, (0.3 * self.sigma) ** 2])
-        response.pose = messages.pose_with_covariance(
-            self.place, covariance, request.frame_id, self.node.get_clock().now().to_msg()
+        if self.refusal:
+            response.message = self.refusal
+            return response
+        estimate = Estimate(
+            as_pose(self.place),
+            np.diag([self.sigma**2, self.sigma**2, (0.3 * self.sigma) ** 2]),
+            self.seen,
+            self.confidence,
+            tuple(self.alternatives),
+            num_updates=100,
+            frame_id=request.frame_id,
+            stamp_ns=self.node.get_clock().now().nanoseconds,
         )
-        response.seen, response.num_updates = self.seen, 100
+        messages.fill_response(response, estimate)
         return response
 
     def on_offer(self, _: NavigateToPose.Goal) -> GoalResponse:

@@ -16,6 +16,7 @@ from navigator_support import PHOTO, PLACE, Code, World, navigator, second_navig
 from ros_support import wait_until
 
 from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.estimate import Alternative
 from kinaema_ros.nodes.support import messages
 
 
@@ -44,7 +45,7 @@ def test_a_photo_becomes_a_goal_and_the_robot_arrives(world: World) -> None:
     assert result.num_queries == len(world.queries)
     assert world.queries[0].frame_id == "odom"
     last = feedback[-1].feedback
-    assert last.seen == pytest.approx(0.9)
+    assert (last.seen, last.confidence) == pytest.approx((0.9, 0.8))
     assert last.distance_remaining == pytest.approx(2.5)
     assert last.current_goal.header.frame_id == "odom"
 
@@ -71,7 +72,10 @@ def test_a_single_outlier_and_an_unrecognised_view_move_nothing(world: World) ->
     world.seen, world.place = 0.1, PLACE + [5.0, 0.0, 0.0]
     asked = len(world.queries)
     wait_until(lambda: len(world.queries) > asked + 3)
-    world.place, world.seen = PLACE, 0.9
+    world.seen, world.confidence = 0.9, 0.3  # a place that looks like others
+    asked = len(world.queries)
+    wait_until(lambda: len(world.queries) > asked + 3)
+    world.place, world.confidence = PLACE, 0.8
     world.arrive.set()
     status, _ = world.end_of(handle)
     assert status == GoalStatus.STATUS_SUCCEEDED
@@ -96,6 +100,43 @@ def test_a_place_never_seen_is_refused_without_moving(world: World) -> None:
     assert world.goals == []
     world.arrive.set()
     assert world.end_of(world.go(min_seen=0.2))[1].error_code == Code.NONE
+
+
+def test_a_photo_of_one_of_two_places_that_look_alike_is_refused_and_both_are_named(world: World) -> None:
+    world.confidence, world.alternatives = 0.45, [Alternative((-6.0, 2.0, -1.5), np.eye(3), 0.4)]
+    status, result = world.end_of(world.go())
+    assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Code.NOT_SURE)
+    assert Code.NOT_SURE == 116
+    for words in (
+        "(3.00 m, -1.00 m, 29 deg) with probability 0.45",
+        "or else (-6.00 m, 2.00 m, -86 deg) with probability 0.40",
+        "at least 0.50 is asked for",
+    ):
+        assert words in result.error_msg
+    refused = world.call(world.send_goal, QueryPose.Request(image=PHOTO))
+    assert not refused.success
+    assert f"error {Code.NOT_SURE}" in refused.message
+    assert world.goals == []
+    world.arrive.set()
+    assert world.end_of(world.go(min_confidence=0.4))[1].error_code == Code.NONE
+    np.testing.assert_allclose(world.goals, [PLACE], atol=1e-6)
+
+
+def test_how_sure_the_memory_must_be_is_the_node_s_parameter_where_the_goal_does_not_say(
+    world: World,
+) -> None:
+    world.arrive.set()
+    with world.patience(**{"drive.min_confidence": 0.85}):
+        assert world.end_of(world.go())[1].error_code == Code.NOT_SURE
+        assert world.end_of(world.go(min_confidence=0.7))[1].error_code == Code.NONE
+
+
+def test_the_field_of_view_of_a_goal_s_photo_is_told_to_the_memory(world: World) -> None:
+    world.arrive.set()
+    assert world.end_of(world.go(hfov_deg=69.0))[1].error_code == Code.NONE
+    assert world.call(world.send_goal, QueryPose.Request(image=PHOTO, hfov_deg=50.0)).success
+    *asked, last = [request.hfov_deg for request in world.queries]
+    assert (set(asked), last) == ({69.0}, 50.0)
 
 
 def test_cancelling_stops_nav2(world: World) -> None:

@@ -33,6 +33,7 @@ def world(shared_world: World) -> Iterator[World]:
     [
         ("query_before_update: nothing is remembered yet", Code.MEMORY_EMPTY),
         ("query_undecodable: no jpeg", Code.INVALID_IMAGE),
+        ("query_hfov: hfov_deg is nan; it must be 0 or between 20 and 150", Code.INVALID_GOAL),
         ("frame_unknown: no way", Code.TF_ERROR),
         ("query_on_hold: the odometry jumped", Code.QUERY_FAILED),
     ],
@@ -45,7 +46,14 @@ def test_what_the_memory_refuses_has_its_own_code(world: World, refusal: str, co
 
 
 @pytest.mark.parametrize(
-    "fields", [{"min_seen": 1.5}, {"position_tolerance": -1.0}, {"yaw_tolerance": float("nan")}]
+    "fields",
+    [
+        {"min_seen": 1.5},
+        {"min_confidence": 1.5},
+        {"min_confidence": float("nan")},
+        {"position_tolerance": -1.0},
+        {"yaw_tolerance": float("nan")},
+    ],
 )
 def test_a_goal_that_cannot_be_meant_is_refused(world: World, fields: dict[str, float]) -> None:
     _, result = world.end_of(world.go(**fields))
