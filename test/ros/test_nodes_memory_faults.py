@@ -5,22 +5,19 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import Mock
 
-import numpy as np
 import pytest
+from memory_node_support import a_memory, inputs_of, log_of, ros_node
 from ros_support import frame, image_msg
 
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 from kinaema_ros.camera import Mount
 from kinaema_ros.errors import BadInput, InputError, KinaemaError
-from kinaema_ros.estimate import Estimate
 from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.node import MemoryNode
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
-
-SECOND = 1_000_000_000
 
 
 class EmptiedAfterOneRead:
@@ -39,40 +36,6 @@ class EmptiedAfterOneRead:
 def emptied(owner: type, **attributes: Any) -> type:
     """A subclass in which these attributes can be read once."""
     return type(f"Emptied{owner.__name__}", (owner,), attributes)
-
-
-def ros_node() -> Mock:
-    node = Mock()
-    node.get_clock().now().nanoseconds = 100 * SECOND
-    node.resolve_topic_name = str
-    return node
-
-
-def a_memory() -> Mock:
-    """A SpatialMemory that holds one image, seen from (2, 1, 0) in its frame."""
-    memory = Mock(num_updates=1, state_bytes=7)
-    memory.locate.return_value = Estimate(
-        (1.0, 1.0, 0.0), np.eye(3), seen=0.9, num_updates=1, odom_pose=(2.0, 1.0, 0.0)
-    )
-    return memory
-
-
-def inputs_of(
-    memory: Mock | None, kind: type = MemoryInputs, parameters: MemoryParameters | None = None
-) -> MemoryInputs:
-    """Inputs at work, of a robot that stands at (1, 0, 0) of its odometry's frame."""
-    node = ros_node()
-    inputs = kind(node, parameters or MemoryParameters(), MemoryMonitor(node))
-    inputs.use(memory)
-    inputs._worker = Mock()
-    inputs.odom_frame, inputs.base_frame = "odom", "base_link"
-    for stamp in (99 * SECOND, 100 * SECOND):
-        inputs.tracker.add(stamp, (1.0, 0.0, 0.0))
-    return inputs
-
-
-def log_of(inputs: MemoryInputs) -> list[str]:
-    return [call.args[0] for call in inputs._node.get_logger().warning.call_args_list]
 
 
 QUERY = QueryPose.Request(image=image_msg(frame(1)))
@@ -163,8 +126,8 @@ def test_a_fault_of_the_program_is_counted_and_its_traceback_logged_once_a_kind(
 
 def test_what_a_user_can_cause_is_told_without_a_traceback() -> None:
     inputs = inputs_of(a_memory())
-    remember(inputs, InputError("image of 4 x 4 pixels: it must be at least 8 x 8"))
-    assert log_of(inputs)[-1] == "image_refused: image of 4 x 4 pixels: it must be at least 8 x 8"
+    remember(inputs, InputError("image of 4 x 4 pixels: it must be at least 32 x 32"))
+    assert log_of(inputs)[-1] == "image_refused: image of 4 x 4 pixels: it must be at least 32 x 32"
     assert inputs._monitor.tally.dropped == 1
 
 
