@@ -12,12 +12,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "kinaema_ros"
 PAGE = ROOT / "docs/architecture.md"
-CITED_LINE = re.compile(r"`([\w.]+)`(\s)\(`([\w/]+\.py):\d+`\)")  # `MemoryCell.address` (`model/cell.py:137`)
-CITED_NAME = re.compile(r"`([\w/]+\.py)`, `([\w.]+)`")  # `model/cell.py`, `MemoryCell.forward`
+CITED_LINE = re.compile(
+    r"`([\w.]+)`(\s)\(`([\w/]+\.py):\d+`\)"
+)  # `FoldConfig.max_angle` (`model/config.py:94`)
+CITED_NAME = re.compile(r"`([\w/]+\.py)`, `([\w.]+)`")  # `model/judge.py`, `Judge.seen`
 
 
 def line_of(file: str, name: str) -> int:
-    """The line on which a module of kinaema_ros defines a name, such as "allocate" or "MemoryCell.address"."""
+    """The line on which a module of kinaema_ros defines a name, such as "keep" or "FoldConfig.max_angle"."""
     body = ast.parse((PACKAGE / file).read_text()).body
     for part in name.split("."):
         found = [node for node in body if part in names(node)]
