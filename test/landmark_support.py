@@ -9,10 +9,10 @@ from torch import Tensor
 
 from kinaema_ros.model.camera_pose import planar_rotation, tilt_rotation
 from kinaema_ros.model.config import (
+    KinaemaConfig,
     PoseGraphConfig,
     RevisitConfig,
     SearchConfig,
-    KinaemaConfig,
     TokensConfig,
     WindowConfig,
 )

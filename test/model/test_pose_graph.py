@@ -208,3 +208,23 @@ def test_tensors_compose_as_arrays_do(a: np.ndarray, b: np.ndarray):
     distance, angle = se2.apart(ta, tb)
     assert float(distance) == pytest.approx(np.hypot(*(b - a)[:2]))
     assert float(angle) == pytest.approx(abs(float(geometry.wrap_angle(b[2] - a[2]))), abs=1e-9)
+
+
+@pytest.mark.parametrize("truth", [0.1, 1.0, 6.0])
+def test_loops_teach_how_noisy_the_odometry_is(truth: float):
+    """Innovations of an odometry whose variances are ``truth`` times the configured ones, a tenth of them false."""
+    rng = np.random.default_rng(0)
+    graph = PoseGraph.empty(CONFIG, 2, 1, "cpu")
+    configured = torch.tensor([0.3**2, 0.05**2], dtype=torch.float64)
+    measured = torch.tensor([0.01**2, 0.002**2], dtype=torch.float64)
+    learned = []
+    for _ in range(600):
+        deviation = (truth * configured + measured).sqrt().numpy()
+        x, y, yaw = rng.normal(size=3) * deviation[[0, 0, 1]]
+        innovation = torch.tensor([x**2 + y**2, yaw**2], dtype=torch.float64)
+        if rng.random() < 0.1:
+            innovation = innovation + 25.0
+        graph = pose_graph.learn_noise(CONFIG, graph, innovation, graph.noise[0] * configured, measured)
+        learned.append(graph.noise[0].log())
+    settled = torch.stack(learned[200:]).mean(0).exp()
+    assert ((settled > 0.6 * truth) & (settled < 1.9 * truth)).all()

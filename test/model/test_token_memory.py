@@ -11,7 +11,7 @@ from landmark_support import CONFIG, Landmarks, as_pose, circle
 
 from kinaema_ros import geometry
 from kinaema_ros.model import cell
-from kinaema_ros.model.config import RevisitConfig, KinaemaConfig
+from kinaema_ros.model.config import KinaemaConfig, RevisitConfig
 from kinaema_ros.model.localise import Hypothesis, distinct, hypotheses
 from kinaema_ros.model.token_memory import NONE, TokenMemory
 
