@@ -128,10 +128,11 @@ def odometry_noise(text: str) -> tuple[float, float]:
 
 def field_of_view(text: str) -> tuple[float, float | None]:
     """DEG or DEGxDEG, across and down, as radians."""
-    parts = [math.radians(between(10, 150, "degrees")(part)) for part in text.split("x")]
-    if len(parts) > 2:
+    across, x, down = text.partition("x")
+    if "x" in down or (x and not (across and down)):
         raise argparse.ArgumentTypeError(f"{text} is not DEG or DEGxDEG, such as 69 or 69x42")
-    return parts[0], parts[1] if len(parts) == 2 else None
+    degrees = between(10, 150, "degrees")
+    return math.radians(degrees(across)), math.radians(degrees(down)) if x else None
 
 
 def camera_mount(text: str) -> Mount | str:

@@ -73,7 +73,8 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         metavar="MOUNT",
         type=camera_mount,
         help="where the camera is on the robot: tf, from the bag's /tf_static, or X,Y,Z,ROLL,PITCH,YAW in metres and degrees,\n"
-        "pitch positive downwards (default: level, at the origin)",
+        "pitch positive downwards; where X is negative, with =, as --camera-mount=-0.1,0,0.5,0,20,0 (default: level, at\n"
+        "the origin)",
     )
     cameras.add_argument(
         "--query-hfov-deg",

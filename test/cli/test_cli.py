@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import subprocess
@@ -16,7 +17,9 @@ import pytest
 from bag_support import image, ns, odometry, picture, recording, write_drive, write_queries
 
 from kinaema_ros import cli, reporting
+from kinaema_ros.camera import Mount
 from kinaema_ros.errors import KinaemaError
+from kinaema_ros.replay.replay import Cut, ReplayOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -135,6 +138,43 @@ def test_version(capsys):
             "--hfov: wide is not a number of 10 to 150 degrees",
         ),
         (["replay", "BAG", "--queries", "CSV", "--hfov", "nan"], "nan is not a number"),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--query-hfov-deg", "5"],
+            "--query-hfov-deg: 5 is not a number of 20 to 150 degrees",
+        ),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--crop-hfov-deg", "wide"],
+            "--crop-hfov-deg: wide is not a number of 10 to 150 degrees",
+        ),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--crop-hfov-deg", "69x"],
+            "--crop-hfov-deg: 69x is not DEG or DEGxDEG, such as 69 or 69x42",
+        ),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--crop-queries-hfov-deg", "69x2"],
+            "--crop-queries-hfov-deg: 2 is not a number of 10 to 150 degrees",
+        ),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--crop-queries-hfov-deg", "69x42x3"],
+            "69x42x3 is not DEG or DEGxDEG, such as 69 or 69x42",
+        ),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--camera-mount", "urdf"],
+            "urdf is neither tf nor X,Y,Z,ROLL,PITCH,YAW, such as 0.1,0,0.5,0,20,0",
+        ),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--camera-mount", "0.1,0,0.5,0,20"],
+            "0.1,0,0.5,0,20 is neither",
+        ),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--camera-mount", "0.1,0,0.5,0,down,0"],
+            "--camera-mount: down is not a number of -180 to 180 degrees",
+        ),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--camera-mount", "30,0,0.5,0,0,0"],
+            "--camera-mount: 30 is not a number of -10 to 10 metres",
+        ),
+        (["replay", "BAG", "--queries", "CSV", "--stop-after", "-1"], "-1 is not a number of 0 or more"),
         (["replay", "BAG", "--queries", "CSV", "--min-distance", "-1"], "-1 is not a number of 0 or more"),
         (["replay", "BAG", "--queries", "CSV", "--max-rate", "inf"], "inf is not a number of 0 or more"),
         (
@@ -151,6 +191,17 @@ def test_version(capsys):
             ["replay", "BAG", "--queries", "CSV", "--through-ros", "--min-distance", "1"],
             "the node's own parameters",
         ),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--through-ros", "--camera-mount", "tf"],
+            "the node's own param",
+        ),
+        (
+            ["replay", "BAG", "--queries", "CSV", "--through-ros", "--crop-hfov-deg", "69"],
+            "the node's own param",
+        ),
+        (["query", "CSV", "--hfov-deg", "0"], "--hfov-deg: 0 is not a number of 20 to 150 degrees"),
+        (["goto", "CSV", "--hfov-deg", "nan"], "--hfov-deg: nan is not a number of 20 to 150 degrees"),
+        (["goto", "CSV", "--min-confidence", "1.5"], "--min-confidence: 1.5 is not a number of 0 to 1"),
         (["replay", "BAG", "--queries", "CSV", "--map", "CSV"], "--map is drawn into the folder of --out"),
         (["query", "nowhere.jpg"], "argument IMAGE: nowhere.jpg does not exist"),
         (["query", "CSV", "--namespace", "a b"], "'a b' is not a name in ROS"),
@@ -337,21 +388,67 @@ def test_replay_prints_plots_and_writes_what_the_contract_says(recorded, tmp_pat
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert process.returncode == 0, process.stderr
-    for words in ("odometry  /odom", "all seen queries", "AUROC", "6 used, 0 passed over", "wrote "):
+    printed = ("odometry  /odom", "all seen queries", "AUROC", "6 used, 0 passed over", "wrote ")
+    for words in (*printed, "0.25 m & 5 deg", "of the unseen", "are right"):
         assert words in process.stdout
     pictures = {path.name for path in (tmp_path / "new" / "pictures").iterdir()}
     assert pictures == {"map.png", "errors.png", "calibration.png", "seen.png"}
     result = json.loads((tmp_path / "result.json").read_text())
     assert set(result) == {"summary", "queries"}
     wanted = {"median_position_m", "median_yaw_deg", "acc_0.5m_10deg", "acc_1m_20deg", "acc_2m_30deg"}
-    wanted |= {"seen_auroc", "ece", "frames_used", "update_ms", "query_ms", "state_bytes"}
+    wanted |= {"acc_0.25m_5deg", "seen_auroc", "accepted_seen", "accepted_unseen"}
+    wanted |= {"confident_share", "confident_right", "inside_50_ellipse", "inside_90_ellipse"}
+    wanted |= {"ece", "frames_used", "update_ms", "query_ms", "state_bytes"}
     assert wanted <= set(result["summary"])
     assert result["summary"]["frames_used"] == 6
     assert [q["file"] for q in result["queries"]] == ["0.png", "2.png", "5.png", "100.png"]
     for query in result["queries"]:
-        assert {"file", "x", "y", "yaw", "seen", "error_m", "error_deg"} <= set(query)
-        assert 0 <= query["seen"] <= 1
+        assert {"file", "x", "y", "yaw", "seen", "confidence", "error_m", "error_deg"} <= set(query)
+        assert 0 <= query["confidence"] <= query["seen"] <= 1
     assert result["queries"][3]["error_m"] is None
+
+
+def options_of(monkeypatch, recorded, *arguments):
+    """ReplayOptions that the command makes of its arguments."""
+    given = []
+
+    def remember_and_ask(recording, queries, memory, options, progress):
+        given.append(options)
+        raise KinaemaError("enough")
+
+    monkeypatch.setattr("kinaema_ros.replay.replay.remember_and_ask", remember_and_ask)
+    monkeypatch.setattr("kinaema_ros.memory.SpatialMemory.from_checkpoint", lambda *_: None)
+    command = ["replay", recorded / "bag", "--queries", recorded / "queries.csv", *arguments]
+    assert cli.main(list(map(str, command))) == 1
+    (options,) = given
+    return options
+
+
+def test_replay_s_options_are_degrees_and_metres(monkeypatch, recorded):
+    assert options_of(monkeypatch, recorded) == ReplayOptions()
+    arguments = ["--hfov", "60", "--query-hfov-deg", "69", "--stop-after", "12.5", "--min-angle", "45"]
+    arguments += ["--crop-hfov-deg", "69", "--crop-queries-hfov-deg", "69x42"]
+    options = options_of(monkeypatch, recorded, *arguments, "--camera-mount=-0.1,-0.2,0.5,180,20,-90")
+    assert math.degrees(options.hfov) == pytest.approx(60)
+    assert math.degrees(options.query_hfov) == pytest.approx(69)
+    assert (options.cut, options.stop_after) == (Cut(math.radians(69)), 12.5)
+    assert options.cut_queries == Cut(math.radians(69), math.radians(42))
+    assert options.keyframes.min_angle == pytest.approx(math.pi / 4)
+    assert options.mount == Mount(-0.1, -0.2, 0.5, math.radians(-90), math.radians(20), math.pi)
+
+
+def test_replay_takes_the_mount_from_tf_only_where_the_bag_tells_it(capsys, monkeypatch, recorded, tmp_path):
+    status, message = refused(
+        capsys, "replay", recorded / "bag", "--queries", recorded / "queries.csv", "--camera-mount", "tf"
+    )
+    assert status == 1
+    assert "/tf_static leads from the camera's frame 'camera_optical_frame'" in message
+    assert message.count("\n") == 1
+    write_drive(tmp_path / "bag", frames=6)
+    (tmp_path / "queries.csv").write_bytes((recorded / "queries.csv").read_bytes())
+    (tmp_path / "queries").symlink_to(recorded / "queries")
+    monkeypatch.setattr("kinaema_ros.replay.bag.Recording.mount", lambda _: Mount(x=0.25))
+    assert options_of(monkeypatch, tmp_path, "--camera-mount", "tf").mount == Mount(x=0.25)
 
 
 def test_json_has_no_nan_and_replaces_a_file_whole(tmp_path):
