@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 from bag_support import write_drive, write_queries
 
@@ -19,10 +20,12 @@ pytest.importorskip("rclpy")
 import rclpy
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from ros_support import NodeProcess, wait_until
 
 from kinaema_interfaces.action import NavigateToImage
+from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.estimate import Alternative, Estimate
 from kinaema_ros.nodes.client import client
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.spinning import Spinner
@@ -66,8 +69,9 @@ def test_query_says_what_the_replay_said(recorded, tmp_path, monkeypatch):
         assert status == 0, err
         (answer,) = json.loads((tmp_path / "answer.json").read_text())
         assert (answer["file"], answer["frame_id"], answer["num_updates"]) == (str(photo), "base_link", used)
-        for key in ("x", "y", "yaw", "seen"):
+        for key in ("x", "y", "yaw", "seen", "confidence"):
             assert answer[key] == pytest.approx(expected[key], abs=1e-3)
+        assert len(answer["alternatives"]) == len(expected["alternatives"])
         assert f"x {answer['x']:.2f} m" in out
         assert f"{used} updates" in out
         status, _, err = kinaema("query", photo, "--frame", "moon")
@@ -75,6 +79,71 @@ def test_query_says_what_the_replay_said(recorded, tmp_path, monkeypatch):
         assert "moon" in err
     finally:
         assert node.stop() == 0, node.log
+
+
+class Memory:
+    """A memory_node that hesitates between three places."""
+
+    answer = Estimate(
+        (1.0, 2.0, 0.5),
+        np.diag([0.04, 0.01, 0.0081]),
+        seen=0.875,
+        confidence=0.5,
+        alternatives=(
+            Alternative((-3.0, 0.25, -1.5), np.diag([0.25, 0.01, 0.0324]), 0.25),
+            Alternative((8.0, 0.0, 3.0), np.diag([1.0, 0.01, 0.09]), 0.125),
+        ),
+        num_updates=40,
+        frame_id="base_link",
+    )
+
+    def __init__(self):
+        self.asked = []
+        self._context = rclpy.Context()
+        rclpy.init(args=[], context=self._context)
+        self.node = rclpy.create_node("memory_double", context=self._context)
+        self.node.create_service(QueryPose, "kinaema_memory/query_pose", self._on_query)
+        self._spinner = Spinner(SingleThreadedExecutor(context=self._context), self.node)
+
+    def _on_query(self, request, response):
+        self.asked.append(request)
+        messages.fill_response(response, self.answer)
+        return response
+
+    def close(self):
+        self._spinner.end()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+def test_query_tells_how_sure_it_is_and_where_else_the_photo_may_be_from(recorded, tmp_path):
+    memory = Memory()
+    try:
+        photo = recorded / "queries" / "0.png"
+        arguments = ("--hfov-deg", "69", "--json", tmp_path / "answer.json")
+        status, out, err = kinaema("query", photo, *arguments)
+        with client.KinaemaClient() as asking:
+            estimate = asking.query(photo)
+    finally:
+        memory.close()
+    assert status == 0, err
+    assert out.splitlines() == [
+        "x 1.00 m, y 2.00 m, yaw 29 deg in base_link, give or take 0.20 m and 5 deg",
+        "seen with probability 0.88, pose right with 0.50, from 40 updates of the memory",
+        "or with 0.25 x -3.00 m, y 0.25 m, yaw -86 deg, give or take 0.50 m and 10 deg",
+        "or with 0.12 x 8.00 m, y 0.00 m, yaw 172 deg, give or take 1.00 m and 17 deg",
+    ]
+    assert [request.hfov_deg for request in memory.asked] == [69.0, 0.0]
+    (record,) = json.loads((tmp_path / "answer.json").read_text())
+    assert (record["seen"], record["confidence"]) == (0.875, 0.5)
+    first, second = record["alternatives"]
+    assert (first["x"], first["y"], first["yaw"]) == pytest.approx((-3.0, 0.25, -1.5))
+    assert (first["confidence"], second["confidence"]) == (0.25, 0.125)
+    np.testing.assert_allclose(first["covariance"], np.diag([0.25, 0.01, 0.0324]))
+    assert (estimate.confidence, [other.confidence for other in estimate.alternatives]) == (
+        0.5,
+        [0.25, 0.125],
+    )
 
 
 class Navigator:
@@ -113,7 +182,9 @@ class Navigator:
 
     def _drive(self, goal):
         self.goals.append(goal.request)
-        feedback = NavigateToImage.Feedback(seen=0.9, distance_remaining=2.0, num_queries=1)
+        feedback = NavigateToImage.Feedback(
+            seen=0.875, confidence=0.75, distance_remaining=2.0, num_queries=1
+        )
         feedback.current_goal.header.frame_id = "odom"
         goal.publish_feedback(feedback)
         if self.error_code is None:
@@ -146,19 +217,34 @@ def navigator():
 
 def test_goto_is_done_when_the_robot_arrived(recorded, tmp_path, navigator):
     server = navigator(NavigateToImage.Result.NONE)
-    arguments = ("--min-seen", "0.25", "--position-tolerance", "0.5", "--yaw-tolerance", "90")
+    arguments = ("--min-seen", "0.25", "--min-confidence", "0.125", "--hfov-deg", "69")
+    arguments += ("--position-tolerance", "0.5", "--yaw-tolerance", "90")
     photo = recorded / "queries" / "0.png"
     status, out, err = kinaema("goto", photo, *arguments, "--json", tmp_path / "result.json")
     assert status == 0, err
     assert "reached x 1.00 m, y 2.00 m, yaw 29 deg in odom after 3 queries" in out
     (goal,) = server.goals
     assert bytes(goal.compressed_image.data) == photo.read_bytes()
-    assert (goal.min_seen, goal.position_tolerance) == (0.25, 0.5)
+    assert (goal.min_seen, goal.min_confidence, goal.hfov_deg, goal.position_tolerance) == (
+        0.25,
+        0.125,
+        69,
+        0.5,
+    )
     assert goal.yaw_tolerance == pytest.approx(1.5708, abs=1e-4)
     (record,) = json.loads((tmp_path / "result.json").read_text())
     assert record["reached"] is True
     assert (record["x"], record["y"], record["yaw"]) == pytest.approx((1.0, 2.0, 0.5))
     assert (record["frame_id"], record["num_queries"], record["error_code"]) == ("odom", 3, 0)
+
+
+def test_a_drive_s_feedback_tells_how_sure_the_memory_is(recorded, navigator):
+    navigator(NavigateToImage.Result.NONE)
+    heard = []
+    with client.KinaemaClient() as kinaema:
+        kinaema.go_to(recorded / "queries" / "0.png", on_feedback=heard.append)
+    wait_until(lambda: heard, 10.0, "feedback")
+    assert (heard[0].seen, heard[0].confidence) == (0.875, 0.75)
 
 
 def test_goto_fails_with_the_navigator_s_reason(recorded, tmp_path, navigator):

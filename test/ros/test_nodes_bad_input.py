@@ -252,6 +252,7 @@ QUERIES = {
     "query_two_images": QueryPose.Request(image=PHOTO, compressed_image=JPEG),
     "query_undecodable": QueryPose.Request(compressed_image=JPEG),
     "query_encoding": QueryPose.Request(image=Image(height=2, width=2, step=2, encoding="x", data=b"1234")),
+    "query_hfov": QueryPose.Request(image=PHOTO, hfov_deg=math.nan),
     "frame_unknown": QueryPose.Request(image=PHOTO, frame_id="atlantis"),
 }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import Pose, PoseWithCovarianceStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.parameter import Parameter
@@ -18,11 +19,13 @@ from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_support import DISCOVERY, NodeProcess, Robot, counts, frame, image_msg, odometry_msg, wait_until
 from sensor_msgs.msg import CameraInfo, CompressedImage
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import Marker, MarkerArray
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 from kinaema_ros import SpatialMemory, geometry
+from kinaema_ros.camera import Intrinsics
+from kinaema_ros.estimate import Estimate
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.paths import default_checkpoint
 
@@ -53,18 +56,44 @@ def answer_of(response: QueryPose.Response) -> np.ndarray:
     return messages.planar_pose(response.pose.pose.pose)
 
 
+def look_at(robot: Robot, *seeds: int) -> list[tuple[np.ndarray, tuple[float, float, float]]]:
+    """Drives 0.9 m before each of these frames; returns them with the poses in between, as the node pairs them."""
+    robot.connected(robot.image)
+    seen = []
+    for seed in seeds:
+        robot.show(image_msg(frame(seed), robot.drive(metres=0.9)))
+        seen.append((frame(seed), (robot.x - 0.45, 0.0, 0.0)))  # the stamp is half-way
+    return seen
+
+
+def same_answer(response: QueryPose.Response, estimate: Estimate) -> None:
+    """In the odometry's frame, in which the robot looked along x all the time."""
+    np.testing.assert_allclose(answer_of(response), estimate.odom_pose, atol=1e-4)
+    assert response.seen == pytest.approx(estimate.seen, abs=1e-4)
+    assert response.confidence == pytest.approx(estimate.confidence, abs=1e-4)
+    ahead = geometry.compose(estimate.odom_pose, geometry.inverse(estimate.pose))
+    for found, other in zip(response.alternatives, estimate.alternatives, strict=True):
+        expected = geometry.compose(ahead, other.pose)
+        np.testing.assert_allclose(messages.planar_pose(found.pose), expected, atol=1e-3)
+    confidences = [other.confidence for other in estimate.alternatives]
+    np.testing.assert_allclose(response.alternative_confidences, confidences, atol=1e-4)
+
+
 def test_the_node_answers_what_the_library_answers(robot: Robot) -> None:
     """Odometry interpolated at the image's stamp, images unchanged on the way: the same numbers."""
     memory = SpatialMemory.from_checkpoint(default_checkpoint())
-    for n, seed in enumerate((1, 2, 3)):
-        robot.remember(seed)
-        memory.update(frame(seed), (0.3 * n + 0.15, 0.0, 0.0))  # drive() steps 0.3 m, the stamp is half-way
+    for rgb, pose in look_at(robot, 1, 2, 3, 1):
+        memory.update(rgb, pose)
     estimate, response = memory.locate(frame(2)), robot.where(2, "odom")
-    np.testing.assert_allclose(answer_of(response), estimate.odom_pose, atol=1e-4)
-    assert response.seen == pytest.approx(estimate.seen, abs=1e-4)
-    assert response.num_updates == 3
-    variances = np.diag(messages.planar_covariance(response.pose))
+    same_answer(response, estimate)
+    assert response.num_updates == 4
+    variances = np.diag(messages.planar_covariance(response.pose.pose))
     np.testing.assert_allclose(variances, np.diag(estimate.covariance), rtol=1e-3)
+    twice = memory.locate(frame(1))
+    assert twice.alternatives, "a frame that was seen at two places"
+    same_answer(robot.where(1, "odom"), twice)
+    narrower = QueryPose.Request(image=image_msg(frame(2)), frame_id="odom", hfov_deg=80.0)
+    same_answer(robot.ask(narrower), memory.locate(frame(2), hfov=math.radians(80)))
 
 
 def test_an_answer_in_the_base_frame_is_relative_to_where_the_robot_is_now(robot: Robot) -> None:
@@ -173,17 +202,44 @@ def test_camera_info_gives_the_field_of_view(node: NodeProcess, robot: Robot) ->
     assert status.hfov_deg == pytest.approx(70.0, abs=0.01)
 
 
+def test_raw_images_are_used_as_their_lens_bends_them(robot: Robot) -> None:
+    lens = (-0.25, 0.0625, 0.0, 0.0, 0.0)
+    k = [80.0, 0.0, 79.5, 0.0, 80.0, 59.5, 0.0, 0.0, 1.0]
+    info = CameraInfo(width=160, height=120, k=k, distortion_model="plumb_bob", d=lens)
+    robot.connected(robot.camera_info)
+    robot.camera_info.publish(info)
+    memories = [SpatialMemory.from_checkpoint(default_checkpoint()) for _ in range(2)]
+    bent = Intrinsics(160, 120, 80.0, 80.0, 79.5, 59.5, "plumb_bob", lens)
+    for memory, camera in zip(
+        memories, (bent, replace(bent, distortion_model="none", distortion=())), strict=True
+    ):
+        memory.set_camera(camera)
+    for rgb, pose in look_at(robot, 1, 2, 3):
+        for memory in memories:
+            memory.update(rgb, pose)
+    with_lens, without = (memory.locate(frame(2)) for memory in memories)
+    same_answer(robot.where(2, "odom"), with_lens)
+    assert np.abs(with_lens.covariance - without.covariance).max() > 1e-6  # it makes a difference
+
+
 def test_rviz_gets_the_last_estimate(robot: Robot) -> None:
     estimates: list[PoseWithCovarianceStamped] = []
     markers: list[MarkerArray] = []
-    robot.remember(1)
-    answer = robot.where(1, "odom")
+    look_at(robot, 1, 2, 1)
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     node = robot.node
-    node.create_subscription(PoseWithCovarianceStamped, "kinaema_memory/estimate", estimates.append, latched)
     node.create_subscription(MarkerArray, "kinaema_memory/markers", markers.append, latched)
-    wait_until(lambda: bool(estimates and markers), what="estimate and markers")
+    wait_until(lambda: bool(markers), what="markers of the status")
+    answer = robot.where(1, "odom")
+    node.create_subscription(PoseWithCovarianceStamped, "kinaema_memory/estimate", estimates.append, latched)
+    wait_until(lambda: bool(estimates), what="the estimate, though it was published before")
     assert estimates[-1] == answer.pose
+    places = [answer.pose.pose.pose, *(other.pose for other in answer.alternatives)]
+
+    def arrows(array: MarkerArray) -> list[Pose]:
+        return [m.pose for m in array.markers if m.type == Marker.ARROW and m.action == Marker.ADD]
+
+    wait_until(lambda: places in map(arrows, markers), what="an arrow at each of the places")
 
 
 def test_a_best_effort_camera_in_a_namespace_is_heard() -> None:

@@ -112,8 +112,10 @@ def test_answers_come_in_any_frame_that_tf_reaches(robot: Robot) -> None:
         np.testing.assert_allclose(
             geometry.between(geometry.compose(frame_T_odom, odom_T_query), pose), 0, atol=1e-5
         )
-        expected = geometry.rotate_covariance(messages.planar_covariance(in_odom.pose), frame_T_odom[2])
-        np.testing.assert_allclose(messages.planar_covariance(answer.pose), expected, rtol=1e-4, atol=1e-7)
+        expected = geometry.rotate_covariance(messages.planar_covariance(in_odom.pose.pose), frame_T_odom[2])
+        np.testing.assert_allclose(
+            messages.planar_covariance(answer.pose.pose), expected, rtol=1e-4, atol=1e-7
+        )
 
 
 def test_a_frame_that_tf_does_not_know_is_named(robot: Robot) -> None:

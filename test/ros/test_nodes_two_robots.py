@@ -29,6 +29,7 @@ CAMERAS = {
     "bee": ("camera.x:=-0.1", "camera.y:=0.08", "camera.yaw:=-0.5", "camera.pitch:=-0.1"),
 }
 MOUNTS = {"ant": Mount(x=0.15, y=-0.05, yaw=1.2), "bee": Mount(x=-0.1, y=0.08, yaw=-0.5)}
+STOPS_SHOWN = {"ant": 1, "bee": 2}
 PHONE_HFOV = math.radians(80.0)  # across its longer side
 
 
@@ -59,11 +60,11 @@ def robots() -> Iterator[dict[str, SimulatedRobot]]:
     stop_nodes(nodes)
 
 
-def upright(name: str, base: np.ndarray, long_side: float) -> np.ndarray:
-    """A photo (H, W, 3) taken upright from where the robot's camera is when the robot is at ``base``."""
+def upright(pose: np.ndarray, long_side: float) -> np.ndarray:
+    """A photo (H, W, 3) that a phone took upright, held at ``pose``."""
     width, height = 240, 320
     camera = Camera(width, height, photo_hfov(width, height, long_side), z=0.6)
-    return render(generate_scene(WORLD), MOUNTS[name].camera_pose(base)[None], camera)[0]
+    return render(generate_scene(WORLD), pose[None], camera)[0]
 
 
 def assert_there(name: str, place: np.ndarray, pose: np.ndarray) -> None:
@@ -83,12 +84,18 @@ def test_two_unlike_robots_return_to_their_photos_side_by_side(robots: dict[str,
         for robot in robots.values():
             robot.remembering()
         photos = dict(zip(robots, both.map(SimulatedRobot.look_around, robots.values()), strict=True))
-        places = {"ant": photos["ant"][1][0], "bee": photos["bee"][2][0]}
-        shown = {"ant": photos["ant"][1][1], "bee": upright("bee", places["bee"], PHONE_HFOV)}
+        # A photo by the robot's camera is of where the robot was, one by a phone of where the phone was: here
+        # where the robots' cameras were.
+        held = {name: MOUNTS[name].camera_pose(photos[name][stop][0]) for name, stop in STOPS_SHOWN.items()}
+        places = {"ant": photos["ant"][1][0], "bee": held["bee"]}
+        shown = {"ant": photos["ant"][1][1], "bee": upright(held["bee"], PHONE_HFOV)}
         with KinaemaClient("/ant") as kinaema:
             # Without query_hfov_deg, a photo of another shape sees as far across its longer side as we do.
-            photo = upright("ant", places["ant"], math.radians(90.0))
-            assert_there("ant", places["ant"], kinaema.query(photo, "map", DISCOVERY).pose)
+            photo = upright(held["ant"], math.radians(90.0))
+            assert_there("ant", held["ant"], kinaema.query(photo, "map", DISCOVERY).pose)
+            photo = upright(held["ant"], PHONE_HFOV)
+            answer = kinaema.query(photo, "map", DISCOVERY, hfov_deg=math.degrees(PHONE_HFOV))
+            assert_there("ant", held["ant"], answer.pose)
         arrivals = dict(zip(robots, both.map(go, robots, [shown[name] for name in robots]), strict=True))
     for name, arrival in arrivals.items():
         assert arrival.reached, arrival.message

@@ -23,7 +23,9 @@ FRAMES = 10
 def recorded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drive")
     write_drive(folder / "bag", frames=FRAMES)
-    write_queries(folder, FRAMES, wanted=[0, 2, 5, 9], unseen=[100])
+    table = write_queries(folder, FRAMES, wanted=[0, 2, 5, 9], unseen=[100])
+    head, first, *rows = table.read_text().splitlines()  # another camera took the first photo
+    table.write_text("\n".join([head + ",hfov_deg", first + ",80", *(row + "," for row in rows)]) + "\n")
     return folder
 
 
@@ -47,7 +49,11 @@ def assert_same_answers(first, second):
     for a, b in zip(first["queries"], second["queries"], strict=True):
         assert math.hypot(a["x"] - b["x"], a["y"] - b["y"]) < 0.01
         assert abs(math.degrees(math.remainder(a["yaw"] - b["yaw"], 2 * math.pi))) < 0.1
-        assert a["seen"] == pytest.approx(b["seen"], abs=1e-3)
+        for key in ("seen", "confidence"):
+            assert a[key] == pytest.approx(b[key], abs=1e-3)
+        for one, other in zip(a["alternatives"], b["alternatives"], strict=True):
+            assert math.hypot(one["x"] - other["x"], one["y"] - other["y"]) < 0.01
+            assert one["confidence"] == pytest.approx(other["confidence"], abs=1e-3)
         np.testing.assert_allclose(a["covariance"], b["covariance"], rtol=1e-3, atol=1e-4)
 
 
