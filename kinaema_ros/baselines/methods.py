@@ -21,6 +21,7 @@ from kinaema_ros.baselines.encoder import Trunk, resample
 from kinaema_ros.baselines.learned import Baseline
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.images import RGB
+from kinaema_ros.model import pose_graph
 from kinaema_ros.model.answer import Answer
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.localise import vote
@@ -137,6 +138,19 @@ class LastViews(KinaemaMethod):
         self.network = with_config(self.network, few)
         return super().start(capacity)
 
+    def update(self, state: TokenMemory, observation: Tokens, odometry: Tensor) -> TokenMemory:
+        """Look at one more view; the one that leaves the window is forgotten."""
+        state = super().update(state, observation, odometry)
+        left = state.closed.nonzero()[:, 0]
+        if not len(left):
+            return state
+        slots = state.window_slot[state.viewed]
+        oldest = slots[state.written[slots].argmin()][None]
+        oldest_T_left = between(state.pose[oldest], state.pose[left])
+        yes = torch.ones(1, dtype=torch.bool, device=left.device)
+        graph = pose_graph.absorb(state.graph, left, oldest, oldest_T_left, yes)
+        return replace(state, count=state.count.index_fill(0, left, 0.0), graph=graph)
+
 
 class OwnPose:
     """Answers that the photo was taken where the robot stands."""
@@ -222,6 +236,6 @@ def keeps_all(config: KinaemaConfig, capacity: int) -> KinaemaConfig:
         config,
         num_embeddings=capacity + config.window.size,
         tokens=replace(config.tokens, tokens=config.tokens.view_tokens),
-        fold=replace(config.fold, max_distance=1e-6, max_angle=1e-6),
+        fold=replace(config.fold, max_distance=1e-6, max_angle=1e-6, min_matches=10**6),
         revisit=replace(config.revisit, enabled=False),
     )
