@@ -118,6 +118,23 @@ def test_nodes_end_in_whatever_way_their_block_is_left(tmp_path, own_children):
     assert gone(node)
 
 
+def test_an_interrupt_while_a_node_is_started_ends_it_too(tmp_path, own_children, monkeypatch):
+    start, nodes = subprocess.Popen, []
+
+    def interrupted(*arguments, **options):
+        process = start(*arguments, **options)
+        nodes.append(process.pid)
+        signal.raise_signal(signal.SIGINT)  # before its owner knows it
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt), NodeProcesses(tmp_path, {"navigator_node": [], "memory_node": []}):
+        pytest.fail("started")
+    (node,) = nodes
+    assert gone(node)
+    assert not own_children()
+
+
 def test_a_domain_that_is_in_use_is_left_alone(monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "5")
     monkeypatch.setattr("random.sample", lambda values, count: [61, 62, *values][:count])

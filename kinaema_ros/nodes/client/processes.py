@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -80,7 +81,8 @@ class NodeProcesses:
         self._logs.mkdir(parents=True, exist_ok=True)
         try:
             for name, parameters in self._nodes.items():
-                self._processes[name] = self._start(name, parameters)
+                with _interrupts_wait():
+                    self._processes[name] = self._start(name, parameters)
         except BaseException:
             self._stop()
             raise
@@ -127,6 +129,30 @@ class NodeProcesses:
                 process.kill()
                 process.wait()
         self._processes.clear()
+
+
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """SIGINT and SIGTERM take effect when the block has ended.
+
+    Python drops an exception that a signal raises amid a fork, and one a little later would leave a process that nobody
+    knows.
+    """
+    if threading.current_thread() is not threading.main_thread():  # where no signal is handled
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda arrived, _: came.append(arrived))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for arrived in came[:1]:
+            signal.raise_signal(arrived)
 
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
