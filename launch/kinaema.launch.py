@@ -17,7 +17,10 @@ from lifecycle_msgs.msg import Transition
 
 ARGUMENTS = {
     "namespace": ("", "Namespace of both nodes; Nav2's navigate_to_pose and TF are expected in it"),
-    "image": ("image", "Camera topic; its name + /compressed is used where only that is published"),
+    "image": (
+        "image",
+        "Camera topic, raw or rectified (image_rect); + /compressed is used where only that is published",
+    ),
     "camera_info": ("camera_info", "Calibration of that camera"),
     "odom": ("odom", "Odometry, best the one that Nav2 uses"),
     "model": ("", "Network weights (.safetensors); empty: what the parameter file says"),
