@@ -178,7 +178,11 @@ def drive_poses(count: int) -> np.ndarray:
 
 
 def write_drive(
-    folder: Path, storage: str = "mcap", frames: int = 12, map_T_odom: Any = (4.0, 3.0, 1.0)
+    folder: Path,
+    storage: str = "mcap",
+    frames: int = 12,
+    map_T_odom: Any = (4.0, 3.0, 1.0),
+    lens: Sequence[float] = (0.0,) * 5,
 ) -> None:
     """A drive with the topics of a usual robot: images at 1 Hz, odometry and truth at 10 Hz in two frames.
 
@@ -192,7 +196,7 @@ def write_drive(
             recorder.write("/odom", odometry(stamp_ns, geometry.between(map_T_odom, here)), stamp_ns)
             recorder.write("/ground_truth/pose", pose_stamped(stamp_ns, here), stamp_ns)
             if tick % 10 == 0:
-                recorder.write("/camera/camera_info", camera_info(stamp_ns), stamp_ns)
+                recorder.write("/camera/camera_info", camera_info(stamp_ns, lens=lens), stamp_ns)
                 rgb = picture(tick // 10)
                 recorder.write("/camera/image_raw/compressed", compressed(stamp_ns, rgb), stamp_ns)
 

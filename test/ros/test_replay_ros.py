@@ -22,7 +22,7 @@ FRAMES = 10
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drive")
-    write_drive(folder / "bag", frames=FRAMES)
+    write_drive(folder / "bag", frames=FRAMES, lens=(-0.25, 0.0625, 0.0, 0.0, 0.0))
     table = write_queries(folder, FRAMES, wanted=[0, 2, 5, 9], unseen=[100])
     head, first, *rows = table.read_text().splitlines()  # another camera took the first photo
     table.write_text("\n".join([head + ",hfov_deg", first + ",80", *(row + "," for row in rows)]) + "\n")
