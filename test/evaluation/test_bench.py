@@ -17,8 +17,8 @@ from kinaema_ros.evaluation import bench as bench_module
 from kinaema_ros.evaluation.bench import Drive, _driven, _operations, bench, matrix_rate, operations_of
 from kinaema_ros.model.checkpoint import save_network
 
-LENGTHS = (25, 50, 100)  # the small memory holds 24 embeddings: it is full from the start
-VIEWS = 15
+LENGTHS = (15, 30, 60)  # the memory holds 12 embeddings: it is full from the start
+VIEWS = 10
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def few_views(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ours() -> KinaemaMethod:
-    network = small_network()
+    network = small_network(num_embeddings=12)
     return KinaemaMethod(network, TokenEncoder(network))
 
 
@@ -96,7 +96,7 @@ def test_the_machines_rate_is_that_of_a_machine() -> None:
 def test_the_command_prints_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench_module, "bench", functools.partial(bench, lengths=(10, 20)))
+    monkeypatch.setattr(bench_module, "bench", functools.partial(bench, lengths=(3, 6)))
     save_network(tmp_path / "small.safetensors", small_network(), {})
     arguments = ["bench", "--rounds", "10", "--checkpoint", str(tmp_path / "small.safetensors")]
     assert cli.main([*arguments, "--json", str(tmp_path / "bench.json")]) == 0

@@ -1,46 +1,80 @@
-"""Mem-Nav without ROS: what is counted, who drives, and that driving together changes nothing."""
+"""Mem-Nav without ROS: what is counted, who drives, and what a robot is told on its way."""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from evaluation_support import small_network
+from evaluation_support import shipped_network, small_network
 
 from kinaema_ros import cli, geometry, metrics
-from kinaema_ros.baselines.methods import KinaemaMethod, Retrieval
+from kinaema_ros.baselines.methods import KinaemaMethod, LastViews, OwnPose, Retrieval, TokenEncoder
+from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.evaluation.episodes import intrinsics, mounted
+from kinaema_ros.evaluation.memnav import episodes as episodes_module
 from kinaema_ros.evaluation.memnav import evaluate as memnav
 from kinaema_ros.evaluation.memnav import rollout
-from kinaema_ros.evaluation.memnav.agents import Memories, rows
+from kinaema_ros.evaluation.memnav.agents import TYPICAL_STD, RobotMemory
 from kinaema_ros.evaluation.memnav.episodes import Episode, MemnavConfig, Result, plan_building
 from kinaema_ros.evaluation.memnav.pictures import HEIGHT, WIDTH, episode_picture, outcome, sheet
-from kinaema_ros.evaluation.memnav.rollout import ObservationEncoder, by_memory, no_memory
-from kinaema_ros.model.checkpoint import load_network
-from kinaema_ros.model.encoder import FEATURE_DIM
+from kinaema_ros.evaluation.memnav.rollout import Exploration, by_memory, no_memory, observe
+from kinaema_ros.images import RGB
+from kinaema_ros.model.answer import Answer
 from kinaema_ros.navigation.photo_drive import DriveLimits
-from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.sim import OdometryNoise, explore, generate_scene
+from kinaema_ros.sim import OdometryNoise, explore, generate_scene, render
 from kinaema_ros.sim.simulated_robot import SimulatedRobot
 
 NOISE = OdometryNoise(0.02, 0.2)
 CONFIG = MemnavConfig(seed=3, frames=100, goals=3)
 
 
-@pytest.fixture(scope="module")
-def network():
+@pytest.fixture(scope="module", autouse=True)
+def fast() -> Iterator[None]:
     torch.set_num_threads(1)
-    return load_network(default_checkpoint(), "cpu")[0]
+    with torch.inference_mode():
+        yield
 
 
 @pytest.fixture(scope="module")
-def explored(network):
+def ours() -> KinaemaMethod:
+    network = shipped_network()
+    return KinaemaMethod(network, TokenEncoder(network))
+
+
+@pytest.fixture(scope="module")
+def explored(ours: KinaemaMethod) -> Exploration:
     plan = plan_building(CONFIG, 0)
-    with torch.inference_mode():
-        return ObservationEncoder(network).explored(plan, plan.odometry(NOISE, CONFIG.seed, 0), [1, 2, 3])
+    return rollout.explore(ours, plan, plan.odometry(NOISE, CONFIG.seed, 0), [1, 2, 3])
+
+
+class Told:
+    """A method that answers ``answer``, whatever it is asked, and keeps what it was shown."""
+
+    def __init__(self, answer: Answer):
+        self.answer = answer
+
+    def encoder(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> RGB:
+        return rgb
+
+    def start(self, capacity: int) -> list:
+        return []
+
+    def update(self, state: list, observation: Any, odometry: torch.Tensor) -> list:
+        return [*state, (observation, odometry)]
+
+    def query(self, state: list, observation: Any, same_camera: bool) -> Answer:
+        self.asked = state, observation, same_camera
+        return self.answer
+
+    def num_bytes(self, state: list) -> int:
+        return 0
 
 
 def episode(goal_x: float = 5.0, stopped_x: float = 5.0, **changes: object) -> Episode:
@@ -110,8 +144,7 @@ def test_a_record_says_what_happened(explored):
 
 
 def test_the_oracle_reaches_every_goal_by_nearly_the_shortest_way(explored):
-    with torch.inference_mode():
-        (result,) = rollout.oracle([explored], DriveLimits())
+    result = rollout.oracle(explored, DriveLimits())
     assert all(t.success and t.stop_distance < 0.6 and t.collisions == 0 for t in result.episodes)
     record = memnav.record("oracle", [result], 0, NOISE)
     assert record["success_rate"] == 1.0
@@ -119,65 +152,148 @@ def test_the_oracle_reaches_every_goal_by_nearly_the_shortest_way(explored):
     assert record["unseen_refused"] is None
 
 
-def test_the_shipped_memory_finds_its_way_and_driving_together_is_driving_alone(network, explored):
-    encoder, method = ObservationEncoder(network), KinaemaMethod(network)
-    with torch.inference_mode():
-        (together,) = by_memory(method, [explored], NOISE, DriveLimits(), encoder)
-        alone = replace(
-            explored,
-            building=replace(explored.building, goals=explored.building.goals[1:2]),
-            photos=explored.photos[1:2],
-            seeds=explored.seeds[1:2],
-        )
-        (single,) = by_memory(method, [alone], NOISE, DriveLimits(), encoder)
-    assert sum(t.success for t in together.episodes) >= 2
-    assert len(together.unseen) == 3
-    a, b = together.episodes[1], single.episodes[0]
-    assert a.queries == b.queries
-    assert a.arrived == b.arrived
-    np.testing.assert_allclose(a.path[-1], b.path[-1], atol=0.02)
-    assert a.length == pytest.approx(b.length, abs=0.05)
-    picture = episode_picture(explored.building, a)
+def test_the_shipped_memory_finds_its_way(ours, explored):
+    one = replace(explored, photos=explored.photos[:1], unseen=explored.unseen[:2])
+    result = by_memory(ours, one, NOISE, DriveLimits())
+    assert len(result.unseen) == 2
+    (driven,) = result.episodes
+    assert driven.success
+    assert driven.queries >= 2
+    assert driven.seen > 0.5
+    assert driven.first_error[0] < 1.0
+    picture = episode_picture(explored.building, driven)
     assert picture.shape == (HEIGHT, WIDTH, 3)
     assert picture.std() > 20
-    assert f"stopped {a.stop_distance:.2f} m" in outcome(a)
+    assert f"stopped {driven.stop_distance:.2f} m" in outcome(driven)
 
 
-def test_without_a_memory_the_robot_looks_until_it_gives_up(network, explored, monkeypatch):
+def test_each_photo_is_asked_of_the_memory_as_it_was_after_the_exploration(explored):
+    """What one drive saw on its way the next one does not know."""
+    sure = Answer(torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64) / 100, 0.9, 0.9)
+    told = Told(sure)
+    few = replace(explored, odometry=explored.odometry[-5:], frames=explored.frames[-5:])
+    known = []
+
+    def noted(state: list, observation: Any, same_camera: bool) -> Answer:
+        known.append(len(state))
+        assert same_camera
+        return sure
+
+    told.query = noted  # type: ignore[method-assign]
+    result = by_memory(told, few, NOISE, DriveLimits(goal_timeout=20.0))
+    unseen, goals = known[: len(few.unseen)], known[len(few.unseen) :]
+    assert set(unseen) == {5}
+    assert goals.count(5) >= len(few.photos)
+    assert result.unseen == [0.9] * 3
+    assert all(t.arrived and not t.success for t in result.episodes), "it was told that it is there already"
+
+
+def test_a_memory_that_does_not_know_a_photo_refuses_it(explored):
+    unsure = Answer(torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64), 0.2, 0.1)
+    few = replace(explored, odometry=explored.odometry[-2:], frames=explored.frames[-2:])
+    result = by_memory(Told(unsure), few, NOISE, DriveLimits())
+    assert all(t.refused and not t.arrived and t.length == 0.0 for t in result.episodes)
+
+
+def test_without_a_memory_the_robot_looks_until_it_gives_up(explored, monkeypatch):
     monkeypatch.setattr(rollout, "TOUR_METRES", 3.0)
-    monkeypatch.setattr(rollout, "FOUND", 0.999)
-    with torch.inference_mode():
-        (result,) = no_memory(network, [explored], NOISE, DriveLimits(), ObservationEncoder(network))
+    network = small_network()
+    method = LastViews(network, TokenEncoder(network))
+    seen_by_it = rollout.explore(method, explored.building, explored.odometry, explored.seeds)
+    strict = DriveLimits(min_seen=1.0, min_confidence=1.0)
+    result = no_memory(method, seen_by_it, NOISE, strict)
     assert all(t.message == "not found within 3 m" and not t.success for t in result.episodes)
     assert all(2.85 <= t.length < 3.0 and len(t.path) > 10 for t in result.episodes)
-    monkeypatch.setattr(rollout, "FOUND", 0.0)  # whatever it sees is what it looks for
-    with torch.inference_mode():
-        (result,) = no_memory(
-            network, [explored], NOISE, DriveLimits(goal_timeout=20.0), ObservationEncoder(network)
-        )
-    assert all(t.queries > 0 for t in result.episodes)
+    assert all(0.0 <= score < 1.0 for score in result.unseen)
 
 
-@pytest.mark.parametrize("make", [KinaemaMethod, Retrieval])
-def test_memories_side_by_side_keep_to_themselves_when_others_arrive(make):
-    method, generator = make(small_network()), torch.Generator().manual_seed(0)
-    features = torch.randn(8, 3, FEATURE_DIM, generator=generator)
-    odometry = np.cumsum(np.full((8, 3, 3), [0.3, 0.0, 0.0]), axis=0)
-    photos = torch.randn(3, FEATURE_DIM, generator=generator)
+def test_what_is_found_on_the_tour_is_driven_to(explored, monkeypatch):
+    """Whatever it sees is what it looks for: it is told to go half a metre ahead at once."""
+    monkeypatch.setattr(rollout, "TOUR_METRES", 1.0)
+    ahead = torch.tensor([0.5, 0.0, 0.0], dtype=torch.float64)
+    told = Told(Answer(ahead, torch.eye(3, dtype=torch.float64) / 100, 0.9, 0.9))
+    result = no_memory(told, explored, NOISE, DriveLimits(goal_timeout=20.0))  # type: ignore[arg-type]
+    for t in result.episodes:
+        assert t.queries > 0
+        assert t.seen == 0.9
+        assert t.believed_goals
+        assert not t.message or "20 s" in t.message or "path" in t.message
+    assert result.unseen == [0.9] * 3
 
-    def answers(numbers: list[int]) -> list[object]:
-        state = rows(method.start(1, 20), torch.zeros(3, dtype=torch.int64))
-        memories = Memories(method, state, photos, np.zeros((3, 3)))
-        for t in range(4):
-            memories.update([0, 1, 2], features[t], odometry[t])
-        for t in range(4, 8):
-            memories.update(numbers, features[t][numbers], odometry[t][numbers])
-        return [memories.ask(n) for n in numbers]
 
-    everyone, two = answers([0, 1, 2]), answers([0, 2])
-    for a, b in ((everyone[0], two[0]), (everyone[2], two[1])):
-        np.testing.assert_allclose(a.pose, b.pose, atol=1e-4)
-        assert a.seen == pytest.approx(b.seen, abs=1e-5)
+def test_retrieval_drives_on_its_own_word_and_is_judged_in_hindsight(explored):
+    network = small_network()
+    method = Retrieval(network, TokenEncoder(network))
+    few = replace(explored.building, walk=explored.building.walk[-20:], goals=explored.building.goals[:1])
+    seen_by_it = rollout.explore(method, few, explored.odometry[-20:], explored.seeds)
+    anything = DriveLimits(min_seen=0.0, min_confidence=0.0, goal_timeout=30.0)
+    result = by_memory(method, seen_by_it, NOISE, anything)
+    assert not any(t.refused for t in result.episodes)
+    assert all(0.0 <= t.seen <= 1.0 and t.queries > 0 for t in result.episodes)
+
+
+# -- what a robot is told ----------------------------------------------------------------------------------
+
+
+def test_an_answer_is_turned_into_the_odometrys_frame():
+    """The robot stands at (3, 1) and looks to the left; the photo was taken 2 m ahead of it."""
+    answer = Answer(
+        torch.tensor([2.0, 0.0, 0.1], dtype=torch.float64),
+        torch.diag(torch.tensor([0.04, 0.01, 0.002], dtype=torch.float64)),
+        0.9,
+        0.6,
+    )
+    memory = RobotMemory(Told(answer), [], "photo", np.array([3.0, 1.0, math.pi / 2]))
+    estimate = memory.ask()
+    np.testing.assert_allclose(estimate.pose, [3.0, 3.0, math.pi / 2 + 0.1], atol=1e-12)
+    np.testing.assert_allclose(estimate.covariance, np.diag([0.01, 0.04, 0.002]), atol=1e-12)
+    assert (estimate.seen, estimate.confidence) == (0.9, 0.6)
+
+
+def test_an_answer_after_an_update_is_about_where_the_robot_is_then():
+    answer = Answer(torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64), None, 0.9, 0.9)
+    memory = RobotMemory(told := Told(answer), [], "photo", np.zeros(3))
+    memory.update("frame", np.array([0.0, 4.0, math.pi]))
+    np.testing.assert_allclose(memory.ask().pose[:2], [-1.0, 4.0], atol=1e-12)
+    ((frame, odometry),), photo, same_camera = told.asked
+    assert (frame, photo, same_camera) == ("frame", "photo", True)
+    assert odometry.dtype == torch.float64
+
+
+def test_a_method_without_covariances_is_as_sure_as_places_usually_are():
+    estimate = RobotMemory(OwnPose(lambda *_: None), None, None, np.array([1.0, 2.0, 0.5])).ask()
+    position, yaw = TYPICAL_STD
+    np.testing.assert_allclose(estimate.covariance, np.diag([position**2, position**2, yaw**2]), atol=1e-12)
+    np.testing.assert_allclose(estimate.pose, [1.0, 2.0, 0.5])
+
+
+def test_drives_with_the_same_beginning_keep_to_themselves(ours, explored):
+    views, walk = explored.frames[:12], explored.building.walk
+    state = ours.start(12)
+    for view, pose in zip(views[:8], walk, strict=False):
+        state = ours.update(state, view, torch.from_numpy(pose))
+    alone, beside, other = (RobotMemory(ours, state, views[3], walk[7]) for _ in range(3))
+    for t in range(8, 12):
+        alone.update(views[t], walk[t])
+    for t in range(8, 12):
+        other.update(views[11 - t], walk[t])
+        beside.update(views[t], walk[t])
+    a, b = alone.ask(), beside.ask()
+    np.testing.assert_array_equal(a.pose, b.pose)
+    assert a.seen == b.seen
+
+
+def test_an_observation_is_what_the_buildings_camera_sees(explored):
+    plan = explored.building
+    told = Told(Answer(torch.zeros(3, dtype=torch.float64), None, 1.0, 1.0))
+    calls = []
+    told.encoder = lambda *call: calls.append(call)  # type: ignore[method-assign, assignment]
+    observe(told, plan, plan.walk[0])
+    observe(told, plan, plan.walk[0], elsewhere=True)
+    for (rgb, camera, mount), scene in zip(calls, (plan.scene, plan.elsewhere), strict=True):
+        np.testing.assert_array_equal(rgb, render(scene, plan.walk[:1], plan.camera, plan.lighting)[0])
+        assert camera == intrinsics(plan.camera)
+        assert mount == mounted(plan.camera)
 
 
 def test_a_robot_localised_by_odometry_is_right_again_when_told():
@@ -201,21 +317,11 @@ def test_a_robot_localised_by_odometry_is_right_again_when_told():
 
 
 def test_the_command_writes_records_and_pictures(tmp_path, monkeypatch, capsys):
+    short = functools.partial(MemnavConfig, frames=100, goals=3)
+    monkeypatch.setattr(episodes_module, "MemnavConfig", short)
     out, result = tmp_path / "out", tmp_path / "memnav.json"
-    status = cli.main(
-        [
-            "evaluate",
-            "memnav",
-            "--method",
-            "oracle",
-            "--episodes",
-            "1",
-            "--json",
-            str(result),
-            "--out",
-            str(out),
-        ]
-    )
+    arguments = ["evaluate", "memnav", "--method", "oracle", "--episodes", "1", "--json", str(result)]
+    status = cli.main([*arguments, "--out", str(out)])
     assert status == 0
     (record,) = json.loads(result.read_text())
     contract = {"method", "episodes", "seed", "success_rate", "spl", "mean_path_m", "refused", "collisions"}
