@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from kinaema_ros import cli, geometry, metrics
 from kinaema_ros.baselines.methods import KinaemaMethod, LastViews, OwnPose, Retrieval, TokenEncoder
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.evaluation.episodes import intrinsics, mounted
-from kinaema_ros.evaluation.memnav import episodes as episodes_module
 from kinaema_ros.evaluation.memnav import evaluate as memnav
 from kinaema_ros.evaluation.memnav import rollout
 from kinaema_ros.evaluation.memnav.agents import TYPICAL_STD, RobotMemory
@@ -317,8 +315,9 @@ def test_a_robot_localised_by_odometry_is_right_again_when_told():
 
 
 def test_the_command_writes_records_and_pictures(tmp_path, monkeypatch, capsys):
-    short = functools.partial(MemnavConfig, frames=100, goals=3)
-    monkeypatch.setattr(episodes_module, "MemnavConfig", short)
+    whole = memnav.evaluate
+    short = {"frames": 100, "goals": 3}
+    monkeypatch.setattr(memnav, "evaluate", lambda config, *rest: whole(replace(config, **short), *rest))
     out, result = tmp_path / "out", tmp_path / "memnav.json"
     arguments = ["evaluate", "memnav", "--method", "oracle", "--episodes", "1", "--json", str(result)]
     status = cli.main([*arguments, "--out", str(out)])
