@@ -19,7 +19,7 @@ from kinaema_ros.model import pose_graph
 from kinaema_ros.model.camera_pose import Rays, refine, tilt_rotation
 from kinaema_ros.model.config import KinaemaConfig, WindowConfig
 from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays, transfer
-from kinaema_ros.model.pose_graph import NONE
+from kinaema_ros.model.pose_graph import NONE, LoopClosure
 from kinaema_ros.model.revisit import find_revisit
 from kinaema_ros.model.se2 import apart, between, compose, wrap_angle
 from kinaema_ros.model.token_memory import TokenMemory
@@ -40,7 +40,7 @@ def update(
     if config.revisit.enabled:
         loop = find_revisit(config, memory, view)
         if loop is not None:
-            memory = replace(memory, graph=pose_graph.add_loop(memory.graph, loop, loop.sure))
+            memory = believe(config, memory, loop)
         if int(memory.updates) % config.pose_graph.optimise_every == 0:
             memory = settle(config, memory)
     return memory
@@ -57,6 +57,19 @@ def follow(config: KinaemaConfig, memory: TokenMemory, odometry: Tensor) -> Toke
         updates=memory.updates + 1,
         graph=pose_graph.propagate(config.pose_graph, memory.graph, motion[None]),
     )
+
+
+def believe(config: KinaemaConfig, memory: TokenMemory, loop: LoopClosure) -> TokenMemory:
+    """Keep a loop, and learn from it how well the odometry does."""
+    frame_T_robot = between(
+        pose_graph.frames(memory.graph, memory.pose[None])[0, loop.place[0]], memory.robot
+    )
+    off, turn = apart(loop.frame_T_robot[0], frame_T_robot)
+    expected = pose_graph.drift(config.pose_graph, memory.graph, memory.pose[None], loop.place)[0]
+    graph = pose_graph.learn_noise(
+        config.pose_graph, memory.graph, torch.stack([off, turn]) ** 2, expected, loop.variance[0]
+    )
+    return replace(memory, graph=pose_graph.add_loop(graph, loop, loop.sure))
 
 
 def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:

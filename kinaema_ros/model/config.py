@@ -32,6 +32,11 @@ class PoseGraphConfig(Checked):
     yaw_variance_per_radian: float = setting(0.007**2, "rad^2 per radian turned", TINY, LARGE)
     min_position_variance: float = setting(0.02**2, "m^2, of a relation by odometry", TINY, LARGE)
     min_yaw_variance: float = setting(0.005**2, "rad^2, of a relation by odometry", TINY, LARGE)
+    noise_rate: float = setting(
+        0.1, "By how much a loop changes the logarithm of the odometry's noise", 0.0, 1.0
+    )
+    min_noise: float = setting(0.02, "Least factor on the odometry's variances", 1e-4, 1.0)
+    max_noise: float = setting(10.0, "Largest factor on them", 1.0, LARGE)
     kernel: float = setting(
         3.0, "Standard deviations beyond which a loop loses its say (Geman and McClure)", TINY, LARGE
     )

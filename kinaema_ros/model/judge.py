@@ -84,11 +84,18 @@ class Judge(nn.Module):
         return self.recognise(self._standard(candidates.terms))[..., 0]
 
     def right(self, candidates: Candidates, score: Tensor, distinct: Tensor) -> Tensor:
-        """(..., K) logit that a hypothesis is within 1 m and 20 degrees of the truth; see ``rivals``."""
+        """(..., K) logit that a hypothesis is within 1 m and 20 degrees of the truth; see ``rivals``.
+
+        However well it fits, it shares with its rivals: of two places that look alike one is wrong.
+        """
         variance = candidates.covariance.diagonal(dim1=-2, dim2=-1)[..., :2].sum(-1)
         exact = variance.clamp(1e-6, 1e2).log() / 4.0
         inputs = [self._standard(candidates.terms), margin(score, distinct)[..., None], exact[..., None]]
-        return self.trust(torch.cat([part.float() for part in inputs], dim=-1))[..., 0]
+        fits = F.logsigmoid(self.trust(torch.cat([part.float() for part in inputs], dim=-1))[..., 0])
+        against = torch.where(distinct, score[..., None, :], NEVER)
+        share = -F.softplus(against.logsumexp(-1) - score)
+        log_right = (fits + share).clamp(-20.0, -1e-6)
+        return log_right - torch.log(-torch.expm1(log_right))
 
     def covariance(self, candidates: Candidates, right: Tensor) -> Tensor:
         """(..., K, 3, 3) calibrated: the residuals' widened, and the drift's."""

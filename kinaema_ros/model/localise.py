@@ -43,7 +43,6 @@ class Hypothesis:
     memory_T_photo: Tensor  # (3,) float64
     covariance: Tensor  # (3, 3) of place_T_photo, by the residuals' own noise
     evidence: Evidence
-    score: float = 0.0
 
 
 def hypotheses(config: KinaemaConfig, memory: TokenMemory, photo: Tokens) -> list[Hypothesis]:
@@ -170,10 +169,9 @@ def verify(
             config.tokens.noise,
             iterations=4,
         )
-    fits = pose.chi2[0] < config.tokens.max_deviations**2
-    if int(fits.sum()) < limits.min_inliers:
+    found = found.nonzero()[pose.chi2[0] < config.tokens.max_deviations**2, 0]
+    if len(torch.unique(view[found])) < limits.min_inliers:
         return None
-    found = found.nonzero()[fits, 0]
     expected, _ = stored.directions_from(pose.position[0], pose.rotation[0])
     visible = inside(expected, low, high)
     gain = torch.zeros_like(photo.quality).scatter_reduce(
@@ -238,16 +236,3 @@ def evidence(
         pitch=pitch,
         height=height,
     )
-
-
-def distinct(limits: SearchConfig, ranked: list[Hypothesis]) -> list[Hypothesis]:
-    """Of hypotheses, the best first, those that are not nearly one of the better ones."""
-    kept: list[Hypothesis] = []
-    for hypothesis in ranked:
-        gaps = [apart(other.memory_T_photo, hypothesis.memory_T_photo) for other in kept]
-        if all(
-            float(distance) > limits.distinct_distance or float(turn) > limits.distinct_angle
-            for distance, turn in gaps
-        ):
-            kept.append(hypothesis)
-    return kept

@@ -118,7 +118,7 @@ def candidates(
     return Candidates(
         torch.tensor([terms(hypothesis.evidence, height) for hypothesis in found], device=device),
         compose(robot_T_place, place_T_photo),
-        turn @ covariance @ turn.mT,
+        (turn @ (covariance + covariance.mT) @ turn.mT) / 2.0,
         pose_graph.drift(config.pose_graph, memory.graph, memory.pose[None], place).float(),
         torch.ones(len(found), dtype=torch.bool, device=device),
     )

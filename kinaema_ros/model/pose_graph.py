@@ -19,6 +19,8 @@ from kinaema_ros.model.rows import pick, put
 from kinaema_ros.model.se2 import between, compose, difference, inverse, wrap_angle
 
 NONE = -1  # no embedding
+ANCHORED = 1e-6  # 1/m^2 and 1/rad^2: keeps a matrix regular where nothing is related, and adds nothing elsewhere
+MEDIAN_CHI2 = (1.386, 0.455)  # of chi squared with 2 degrees of freedom, of a position, and with 1, of a yaw
 
 
 @dataclass
@@ -40,6 +42,7 @@ class PoseGraph:
     anchor: Tensor  # (B,) int64, the embedding whose frame the robot's pose is kept relative to
     anchor_T_robot: Tensor  # (B, 3)
     variance: Tensor  # (B, 2) of anchor_T_robot, by odometry
+    noise: Tensor  # (B, 2) by how much odometry's variances are larger than the configured ones, learned from loops
 
     @staticmethod
     def empty(config: PoseGraphConfig, n: int, batch: int, device: torch.device | str) -> PoseGraph:
@@ -60,6 +63,7 @@ class PoseGraph:
             anchor=none[:, 0].clone(),
             anchor_T_robot=zeros(3),
             variance=zeros(2),
+            noise=zeros(2) + 1.0,
         )
 
     @property
@@ -152,6 +156,24 @@ def add_loop(graph: PoseGraph, loop: LoopClosure, where: Tensor) -> PoseGraph:
     return relate(graph, graph.next_loop, graph.anchor, loop.place, relation, information, where)
 
 
+def learn_noise(
+    config: PoseGraphConfig, graph: PoseGraph, innovation: Tensor, expected: Tensor, measured: Tensor
+) -> PoseGraph:
+    """What a sure loop says of the odometry's noise, in one memory.
+
+    innovation (2,): squared metres and radians between loop and expectation; expected (2,): the variances of that, by
+    ``drift``; measured (2,): those of the loop. The noise grows where the innovation is beyond the median of what they
+    allow, and shrinks where it is below, as far as the odometry has a share in it. So it settles where half are, whatever
+    a few wrong loops say.
+    """
+    total = expected + measured
+    median = innovation.new_tensor(MEDIAN_CHI2)
+    beyond = torch.where(innovation > median * total, 1.0, -1.0)
+    step = config.noise_rate * beyond * expected / total
+    noise = (graph.noise.log() + step).exp().clamp(config.min_noise, config.max_noise)
+    return replace(graph, noise=noise)
+
+
 def absorb(graph: PoseGraph, gone: Tensor, kept: Tensor, kept_T_gone: Tensor, where: Tensor) -> PoseGraph:
     """Embedding ``gone`` (B,) became part of ``kept`` (B,): what was related to it is now related to that one.
 
@@ -205,12 +227,6 @@ def descends_from(graph: PoseGraph, a: Tensor, b: Tensor) -> Tensor:
     return pick(up, a) == b
 
 
-def move(graph: PoseGraph, slot: Tensor, old_T_new: Tensor, where: Tensor) -> PoseGraph:
-    """The pose of embedding ``slot`` (B,) has changed by ``old_T_new`` (B, 3), its frame has not."""
-    moved = compose(pick(graph.frame_T_pose, slot), old_T_new)
-    return replace(graph, frame_T_pose=put(graph.frame_T_pose, slot, moved, where))
-
-
 def optimise(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor) -> Tensor:
     """New poses (B, N, 3) of all embeddings, nearer to agreement: first the yaws, then the positions.
 
@@ -239,12 +255,14 @@ def optimise(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor) -> Tensor:
 def believed(config: PoseGraphConfig, graph: PoseGraph, error: Tensor) -> Tensor:
     """The information (B, E, 2) of the relations that have this ``error`` (B, E, 3).
 
-    A robust kernel lets go of loops that contradict all others; odometry is always believed.
+    A robust kernel lets go of loops that contradict all others; odometry is always believed, as much as it has earned.
     """
     information = graph.information * (graph.tail != NONE)[..., None]
+    n = graph.frame_T_pose.shape[1]
+    information = torch.cat([information[:, :n] / graph.noise[:, None], information[:, n:]], dim=1)
     squared = torch.stack([(error[..., :2] ** 2).sum(-1), error[..., 2] ** 2], dim=-1)
     chi2 = (information * squared).sum(-1, keepdim=True)
-    is_loop = torch.arange(error.shape[1], device=error.device)[:, None] >= graph.frame_T_pose.shape[1]
+    is_loop = torch.arange(error.shape[1], device=error.device)[:, None] >= n
     return information * torch.where(is_loop, (1.0 + chi2 / config.kernel**2) ** -2, 1.0)
 
 
@@ -261,14 +279,14 @@ def drift(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, place: Tensor
     information = believed(config, graph, error[None])[0]
     anchor = graph.anchor[0].clamp_min(0)
     n, number = len(frame), torch.arange(len(place), device=place.device)
-    ends = torch.zeros(n, len(place), device=place.device)
+    ends = torch.zeros(n, len(place), dtype=torch.float64, device=place.device)
     ends[place, number] += 1.0
     ends[anchor, number] -= 1.0
     resistance = []
-    for axis, damping in enumerate((config.position_damping, config.yaw_damping)):
-        matrix = laplacian(tail[None], head[None], information[None, :, axis], damping, n)[0]
-        resistance.append((ends * torch.cholesky_solve(ends, torch.linalg.cholesky(matrix))).sum(0).double())
-    own = graph.variance[0]
+    for axis in range(2):
+        matrix = laplacian(tail[None], head[None], information[None, :, axis], ANCHORED, n)[0]
+        resistance.append((ends * torch.cholesky_solve(ends, torch.linalg.cholesky(matrix))).sum(0))
+    own = graph.variance[0] * graph.noise[0]
     position, yaw = resistance[0] + own[0], resistance[1] + own[1]
     distance = torch.linalg.vector_norm((frame[place] - robot(graph, pose)[0])[:, :2], dim=-1)
     return torch.stack([position + yaw * distance**2 / 3.0, yaw], dim=-1)
@@ -280,9 +298,8 @@ def relation_error(a: Tensor, b: Tensor, relation: Tensor) -> Tensor:
 
 
 def laplacian(tail: Tensor, head: Tensor, weight: Tensor, damping: float, n: int) -> Tensor:
-    """The matrix (B, n, n) of relations from ``tail`` to ``head`` of ``weight``, all (B, E); single precision."""
-    matrix = torch.zeros(len(tail), n * n, device=tail.device)
-    weight = weight.float()
+    """The matrix (B, n, n) of relations from ``tail`` to ``head`` of ``weight``, all (B, E); double precision, for weights differ by much."""
+    matrix = torch.zeros(len(tail), n * n, dtype=torch.float64, device=tail.device)
     for i, j, sign in ((tail, tail, 1.0), (head, head, 1.0), (tail, head, -1.0), (head, tail, -1.0)):
         matrix.scatter_add_(1, i * n + j, sign * weight)
     matrix = matrix.view(len(tail), n, n)
@@ -295,7 +312,7 @@ def solve_laplacian(
 ) -> Tensor:
     """The x (B, N, D) that minimises sum of weight |x[head] - x[tail] + error|^2 + damping |x|^2.
 
-    tail, head, weight (B, E), error (B, E, D). Solved in single precision: the next call starts from the result.
+    tail, head, weight (B, E), error (B, E, D).
     """
     batch = len(tail)
     matrix = laplacian(tail, head, weight, damping, n)
@@ -303,4 +320,4 @@ def solve_laplacian(
     right = torch.zeros(batch, n, error.shape[-1], dtype=error.dtype, device=tail.device)
     index = tail[..., None].expand_as(pull)
     right.scatter_add_(1, index, pull).scatter_add_(1, head[..., None].expand_as(pull), -pull)
-    return torch.cholesky_solve(right.float(), torch.linalg.cholesky(matrix)).to(error.dtype)
+    return torch.cholesky_solve(right, torch.linalg.cholesky(matrix))

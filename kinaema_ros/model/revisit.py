@@ -43,12 +43,12 @@ def find_revisit(config: KinaemaConfig, memory: TokenMemory, view: Tokens) -> Lo
     pose = refine(rotation[None], position[None], stored[None], seen[None], weight[None], config.tokens.noise)
     fits = pose.chi2[0] < config.tokens.max_deviations**2
     covariance = pose.planar_covariance[0].double()
-    variance = torch.stack([covariance[0, 0] + covariance[1, 1], covariance[2, 2]])
+    variance = torch.stack([(covariance[0, 0] + covariance[1, 1]) / 2.0, covariance[2, 2]])
     place_T_robot = pose.planar[0].double()
     off, turn = apart(between(memory.pose[place], memory.robot), place_T_robot)
     sure = (
         len(torch.unique(matches.view[fits])) >= limits.min_inliers
-        and float(variance[0]) < limits.max_std**2
+        and 2.0 * float(variance[0]) < limits.max_std**2
         and float(off) < limits.max_distance
         and float(turn) < limits.max_turn
     )

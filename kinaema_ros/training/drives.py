@@ -28,6 +28,7 @@ from kinaema_ros.sim import (
 )
 from kinaema_ros.training.photographs import photograph
 
+TWIN = np.array([40.0, 0.0, 0.0])  # from a building to its twin
 FIXED = ("wall", "door_frame")  # kinds of boxes that nobody moves
 PIXELS = 384 * 288  # of a picture
 SCENES_PER_TEXTURE_POOL = 8
@@ -52,6 +53,7 @@ class DriveConfig:
     odometry_noise: tuple[float, float] = (0.04, 0.4)  # at most: fraction and degrees, see OdometryNoise
     exact_odometry: float = 0.3  # share of the drives
     removed: float = 0.1  # share of the furniture's boxes that are gone when the photo is taken
+    twins: float = 0.15  # share of the drives whose building stands there twice
     distance: float = 1.0  # of a seen photo from a frame of the drive
     angle_deg: float = 40.0
 
@@ -93,11 +95,17 @@ def simulate(config: DriveConfig, index: int) -> Drive:
     camera = random_camera(rng, aspect, config.hfov_deg, config.height, config.pitch_deg)
     lighting = random_lighting(rng)
     frames = [_taken(frame, rng) for frame in render(scene, poses, camera, lighting)]
+    twin = rng.random() < config.twins
+    if twin:  # the second half of the drive leads along the way of the first through a building that looks the same
+        half = length // 2
+        poses, frames = poses[:half], frames[:half]
+        frames += [_taken(frame, rng) for frame in render(scene, poses, camera, lighting)]
+    way = np.concatenate([poses, poses + TWIN]) if twin else poses
 
     photos = []
     changed = without(scene, rng, config.removed)
     for share in config.moments:
-        moment = max(4, round(share * length))
+        moment = max(4, round(share * len(way)))
         for same in (True, False):
             seen, _ = sample_viewpoints(
                 scene, rng, poses[:moment], config.photos, config.distance, math.radians(config.angle_deg)
@@ -122,13 +130,16 @@ def simulate(config: DriveConfig, index: int) -> Drive:
                         )
                     picture = photograph(render(place, view[None], taker, light)[0], rng)
                     mount = mounted(camera) if same else None
-                    photos.append(Photo(picture, intrinsics(taker), mount, view, known, moment))
-    exact = rng.random() < config.exact_odometry
+                    other_one = twin and moment == len(way) and rng.random() < 0.5
+                    pose = view + TWIN if other_one else view
+                    photos.append(Photo(picture, intrinsics(taker), mount, pose, known, moment))
+    # Between twins there is no way that odometry could have measured
+    exact = twin or rng.random() < config.exact_odometry
     strength = 0.0 if exact else rng.random()
     fraction, degrees = config.odometry_noise
     noise = OdometryNoise(strength * fraction, strength * degrees)
-    odometry = integrate_odometry(poses, noise, rng)
-    return Drive(frames, intrinsics(camera), mounted(camera), poses, odometry, photos)
+    odometry = integrate_odometry(way, noise, rng)
+    return Drive(frames, intrinsics(camera), mounted(camera), way, odometry, photos)
 
 
 def random_camera(
