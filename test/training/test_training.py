@@ -250,9 +250,12 @@ def test_the_recipes_that_ship_name_every_field(name: str, kind: type) -> None:
 
 
 def test_the_command_trains_and_goes_on_where_it_stopped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config.yaml").write_text(json.dumps(TINY))
+    (tmp_path / "run" / "questions").mkdir(parents=True)
+    for name in ("state.pt", "questions/1.pt"):
+        (tmp_path / "run" / name).write_bytes((whole.parent / name).read_bytes())
     arguments = ["train", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "run")]
     assert cli.main([*arguments, "--minutes", "0"]) == 0
     assert "time is up; the same command continues" in capsys.readouterr().out
