@@ -35,8 +35,9 @@ def measure(scenes: int) -> list[dict[str, object]]:
     render(generate_scene(0), explore(generate_scene(0), np.random.default_rng(0), 2))  # compile
     cameras = {
         "64x48": Camera(64, 48),
-        "160x120": Camera(),
-        "160x120 pitched": Camera(pitch=0.2),
+        "160x120": Camera(160, 120),
+        "320x240": Camera(),
+        "320x240 pitched": Camera(pitch=0.2),
         "640x480": Camera(640, 480),
     }
     sums: dict[str, list[float]] = {}

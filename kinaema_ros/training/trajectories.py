@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from kinaema_ros.baselines.config import LearnedConfig
 from kinaema_ros.baselines.encoder import Trunk
 from kinaema_ros.baselines.learned import load_baseline
 from kinaema_ros.model.se2 import between, compose
@@ -90,7 +91,13 @@ def render_trajectory(config: DataConfig, index: int) -> tuple[np.ndarray, np.nd
     scene = generate_scene(int(rng.integers(2**31)), scene_config)
     poses = explore(scene, rng, config.frames)
     views, source = sample_viewpoints(scene, rng, poses, config.queries)
-    camera = Camera(z=float(rng.uniform(*config.camera_height)))
+    canonical = LearnedConfig()  # what evaluation resamples every image to
+    camera = Camera(
+        canonical.image_width,
+        canonical.image_height,
+        math.radians(canonical.hfov_deg),
+        z=float(rng.uniform(*config.camera_height)),
+    )
     lighting = random_lighting(rng)
     everything = np.concatenate([poses, views])
     images = render(scene, everything, camera, lighting)

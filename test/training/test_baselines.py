@@ -15,6 +15,7 @@ from evaluation_support import SMALL_BASELINE, random_trajectory, random_walk, s
 from torch import Tensor
 
 from kinaema_ros import cli
+from kinaema_ros.baselines.config import LearnedConfig
 from kinaema_ros.baselines.decoder import PoseEstimate
 from kinaema_ros.baselines.encoder import FEATURE_DIM
 from kinaema_ros.baselines.learned import KINDS, Baseline, load_baseline, save_baseline
@@ -287,7 +288,10 @@ def test_a_rendered_trajectory_depends_on_seed_and_index_alone() -> None:
     assert torch.equal(one.features, again.features)
     assert torch.equal(one.poses, again.poses)
     assert not torch.equal(one.poses, other.poses)
-    assert one.features.shape == (10, 3, 240, 320)
+    canonical = LearnedConfig()
+    assert one.features.shape == (10, 3, canonical.image_height, canonical.image_width), (
+        "as evaluation has it"
+    )
     assert one.source.shape == (4,)
     assert int(one.source.max()) < 6
 
