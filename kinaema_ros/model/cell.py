@@ -185,7 +185,7 @@ def triangulate(
 
 
 def _bounded(tokens: Tokens) -> Tokens:
-    """Qualities in (0, 1], without making a token where there is none."""
+    """Qualities in (0, 1]. A token that has lost all its worth is gone."""
     return replace(tokens, quality=torch.where(tokens.known, tokens.quality.clamp(MIN_QUALITY, 1.0), 0.0))
 
 

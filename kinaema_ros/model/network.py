@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +20,8 @@ from kinaema_ros.model.se2 import between, compose
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
+# Deviations that no simulator has: of calibration, mount, stamps and blur. Metres, radians, and of the distance.
+UNMODELLED_POSITION, UNMODELLED_YAW, UNMODELLED_SHARE = 0.05, math.radians(0.5), 0.005
 LOST_POSITION, LOST_YAW = (
     5.0,
     2.0,
@@ -86,7 +90,7 @@ class Kinaema(nn.Module):
         score = self.judge.score(of)
         distinct = rivals(self.config.search, of.pose, of.there)
         right = self.judge.right(of, score, distinct)
-        covariance = self.judge.covariance(of, right)
+        covariance = self.judge.covariance(of, right) + unmodelled(of.pose)
         confidence = right.sigmoid().tolist()
         kept: list[int] = []
         for index in score.argsort(descending=True, stable=True).tolist():
@@ -103,6 +107,15 @@ class Kinaema(nn.Module):
         variances = [LOST_POSITION**2, LOST_POSITION**2, LOST_YAW**2]
         covariance = torch.diag(torch.tensor(variances, dtype=torch.float64, device=used.device))
         return Answer(between(memory.robot, memory.pose[likeliest]), covariance, 0.0, 0.0)
+
+
+def unmodelled(robot_T_photo: Tensor) -> Tensor:
+    """The covariances (..., 3, 3) of what is not in the residuals, of poses (..., 3) as seen from the robot."""
+    distance2 = robot_T_photo[..., :2].square().sum(-1)
+    position = UNMODELLED_POSITION**2 + UNMODELLED_SHARE**2 * distance2
+    return torch.diag_embed(
+        torch.stack([position, position, torch.full_like(position, UNMODELLED_YAW**2)], dim=-1)
+    )
 
 
 def candidates(

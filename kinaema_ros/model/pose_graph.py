@@ -19,7 +19,9 @@ from kinaema_ros.model.rows import pick, put
 from kinaema_ros.model.se2 import between, compose, difference, inverse, wrap_angle
 
 NONE = -1  # no embedding
-ANCHORED = 1e-6  # 1/m^2 and 1/rad^2: keeps a matrix regular where nothing is related, and adds nothing elsewhere
+ANCHORED = (
+    1e-6  # 1/m^2 and 1/rad^2: keeps a matrix regular where nothing is related, and adds nothing elsewhere
+)
 MEDIAN_CHI2 = (1.386, 0.455)  # of chi squared with 2 degrees of freedom, of a position, and with 1, of a yaw
 
 

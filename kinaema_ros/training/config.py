@@ -31,8 +31,15 @@ class TrainConfig:
         for name in ("projection_scenes", "projection_views"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is out of range: it must be at least 1")
-        if not 0.0 < self.held_out < 1.0:
-            raise ValueError(f"held_out = {self.held_out} is out of range: it must be between 0 and 1")
+        if not 1 <= self.drives_held_out < self.data.drives:
+            raise ValueError(
+                f"held_out = {self.held_out} of {self.data.drives} drives: both for fitting and held out there must be one"
+            )
+
+    @property
+    def drives_held_out(self) -> int:
+        """Of data.drives, the last ones."""
+        return round(self.held_out * self.data.drives)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values."""

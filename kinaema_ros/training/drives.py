@@ -96,7 +96,9 @@ def simulate(config: DriveConfig, index: int) -> Drive:
     lighting = random_lighting(rng)
     frames = [_taken(frame, rng) for frame in render(scene, poses, camera, lighting)]
     twin = rng.random() < config.twins
-    if twin:  # the second half of the drive leads along the way of the first through a building that looks the same
+    if (
+        twin
+    ):  # the second half of the drive leads along the way of the first through a building that looks the same
         half = length // 2
         poses, frames = poses[:half], frames[:half]
         frames += [_taken(frame, rng) for frame in render(scene, poses, camera, lighting)]

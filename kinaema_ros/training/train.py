@@ -88,8 +88,8 @@ def finish(config: TrainConfig, folder: Path, network: Kinaema) -> Path:
         from_tensors(torch.load(folder / "questions" / f"{k}.pt", weights_only=True))
         for k in range(config.data.drives)
     ]
-    held_out = max(1, round(config.held_out * len(drives)))
-    fit, fresh = Questions.joined(drives[:-held_out]), Questions.joined(drives[-held_out:])
+    first = len(drives) - config.drives_held_out
+    fit, fresh = Questions.joined(drives[:first]), Questions.joined(drives[first:])
     limits = config.model.search
     fit_judge(network.judge, limits, fit)
     summary = {

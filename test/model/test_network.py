@@ -19,7 +19,7 @@ from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.judge import TERMS, Candidates
 from kinaema_ros.model.local_features import DESCRIPTOR_DIM, Keypoints
 from kinaema_ros.model.localise import hypotheses
-from kinaema_ros.model.network import LOST_POSITION, LOST_YAW, Kinaema
+from kinaema_ros.model.network import LOST_POSITION, LOST_YAW, Kinaema, unmodelled
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.paths import default_checkpoint
 
@@ -196,3 +196,9 @@ def test_judged_answers_are_distinct_and_the_best_comes_first(network: Kinaema):
         for left_out in set(range(12)) - set(index):
             gaps = [geometry.between(of.pose[left_out].numpy(), answer.pose.numpy()) for answer in answers]
             assert any(np.hypot(g[0], g[1]) <= 1.0 and abs(g[2]) <= math.radians(30) for g in gaps)
+
+
+def test_what_no_simulator_knows_grows_with_the_distance():
+    near, far = unmodelled(torch.tensor([[0.0, 0.0, 1.0], [12.0, 16.0, 0.0]], dtype=torch.float64))
+    assert near.diagonal().sqrt().tolist() == pytest.approx([0.05, 0.05, np.radians(0.5)])
+    assert far.diagonal().sqrt().tolist() == pytest.approx([0.1118, 0.1118, np.radians(0.5)], rel=1e-3)
