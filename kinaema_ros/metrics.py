@@ -16,7 +16,7 @@ from kinaema_ros.geometry import Array
 
 SUCCESS_DISTANCE = 1.0  # metres from a photo's viewpoint within which a robot that stopped has reached it
 # Below either of these an answer is refused, unless a caller says otherwise.
-MIN_SEEN, MIN_CONFIDENCE = 0.5, 0.4
+MIN_SEEN, MIN_CONFIDENCE = 0.5, 0.5
 CONFIDENT, RIGHT = 0.8, (1.0, math.radians(20.0))  # of a confidence; of an answer: metres and radians
 # The levels of accuracy that are reported everywhere: key -> (metres, radians), both to be met.
 ACCURACY_LEVELS = {
