@@ -119,7 +119,7 @@ class Retrieval(RetrievalPair):
         """``seen`` is the mean vote of the photo's tokens."""
         used = (state.count > 0).nonzero()[:, 0]
         limits = self.network.config.search
-        votes = vote(limits, observation, state.tokens.unpack(used, limits.vote_stored))
+        votes = vote(limits, observation, state.tokens.unpack_descriptors(used, limits.vote_stored))
         best = used[votes.argmax()]
         asked = int(observation.known[: limits.vote_tokens].sum())
         likeness = float(votes.max()) / max(asked, 1) / (1.0 - limits.vote_similarity)

@@ -51,7 +51,7 @@ def hypotheses(config: KinaemaConfig, memory: TokenMemory, photo: Tokens) -> lis
     used = (memory.count > 0).nonzero()[:, 0]
     if not len(used):
         return []
-    votes = vote(limits, photo, memory.tokens.unpack(used, limits.vote_stored))
+    votes = vote(limits, photo, memory.tokens.unpack_descriptors(used, limits.vote_stored))
     index = used[votes.topk(min(limits.shortlist, len(votes))).indices]
     tokens = memory.tokens.unpack(index)
     matches = match(photo.descriptor, tokens.descriptor, config.tokens.min_similarity)
@@ -62,10 +62,10 @@ def hypotheses(config: KinaemaConfig, memory: TokenMemory, photo: Tokens) -> lis
     return [hypothesis for hypothesis in found if hypothesis is not None]
 
 
-def vote(limits: SearchConfig, photo: Tokens, places: Tokens) -> Tensor:
-    """How many of the photo's tokens find their like among those (P, M) of each place, and how alike: (P,)."""
+def vote(limits: SearchConfig, photo: Tokens, places: Tensor) -> Tensor:
+    """How many of the photo's tokens find their like among descriptors (P, M, D) of places, and how alike: (P,)."""
     asked = photo.descriptor[: limits.vote_tokens]
-    similarity = (asked @ places.descriptor.flatten(0, 1).T).view(len(asked), *places.quality.shape).amax(-1)
+    similarity = (asked @ places.flatten(0, 1).T).view(len(asked), *places.shape[:2]).amax(-1)
     return (similarity - limits.vote_similarity).clamp_min(0).sum(0)
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from kinaema_ros.model.camera_pose import Rays, planar_rotation, tangents
 from kinaema_ros.model.tokens import Tokens
 
+AT_ONCE = 8  # places matched at a time: what comes of it fits into a processor's cache
+
 
 @dataclass
 class Matches:
@@ -32,13 +34,19 @@ def match(view: Tensor, places: Tensor, least: float) -> Matches:
 
     A descriptor of zeros stands for no token and matches nothing.
     """
-    count, size = places.shape[:2]
-    similarity = (view @ places.reshape(count * size, -1).T).view(len(view), count, size)
-    best, token = similarity.max(dim=2)  # (K, P)
-    back = similarity.argmax(dim=0).gather(1, token.T).T  # (K, P): whom the place's token would choose
+    parts = [_mutual(view, part) for part in places.split(AT_ONCE)]
+    best, token, back = (torch.cat(column, dim=1) for column in zip(*parts, strict=True))  # (K, P) each
     chosen = torch.arange(len(view), device=view.device)[:, None]
     view_index, place = torch.nonzero((back == chosen) & (best > least), as_tuple=True)
     return Matches(place, token[view_index, place], view_index, best[view_index, place])
+
+
+def _mutual(view: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(K, P) each: the best similarity, of which token of the place, and whom that token would choose of the view."""
+    count, size = places.shape[:2]
+    similarity = (view @ places.reshape(count * size, -1).T).view(len(view), count, size)
+    best, token = similarity.max(dim=2)
+    return best, token, similarity.argmax(dim=0).gather(1, token.T).T
 
 
 def rays(tokens: Tokens, place: Tensor, token: Tensor, frame_T_place: Tensor, height: Tensor) -> Rays:

@@ -102,7 +102,7 @@ class Kinaema(nn.Module):
     def lost(self, memory: TokenMemory, photo: Tokens) -> Answer:
         """Nothing fits: the embedding that looks most like the photo, which is probably not the place."""
         used = (memory.count > 0).nonzero()[:, 0]
-        places = memory.tokens.unpack(used, self.config.search.vote_stored)
+        places = memory.tokens.unpack_descriptors(used, self.config.search.vote_stored)
         likeliest = used[vote(self.config.search, photo, places).argmax()]
         variances = [LOST_POSITION**2, LOST_POSITION**2, LOST_YAW**2]
         covariance = torch.diag(torch.tensor(variances, dtype=torch.float64, device=used.device))

@@ -75,12 +75,10 @@ class PackedTokens:
     def unpack(self, index: Tensor | slice, tokens: int | None = None) -> Tokens:
         """The first ``tokens`` (None: all) of the places ``index``."""
         part = slice(None, tokens)
-        nibbles = self.descriptor[index][:, part]
-        levels = torch.stack([nibbles & 15, nibbles >> 4], dim=-1).flatten(-2).float() - (LEVELS - 1) / 2
         azimuth, elevation = (self.angles[index][:, part].float() * ANGLE_UNIT).unbind(-1)
         quality = self.quality[index][:, part].float() / 255.0
         return Tokens(
-            F.normalize(levels, dim=-1) * (quality > 0)[..., None],
+            self.unpack_descriptors(index, tokens),
             torch.stack(
                 [azimuth.cos() * elevation.cos(), azimuth.sin() * elevation.cos(), elevation.sin()], dim=-1
             ),
@@ -88,6 +86,13 @@ class PackedTokens:
             self.depth_std[index][:, part].float(),
             quality,
         )
+
+    def unpack_descriptors(self, index: Tensor | slice, tokens: int | None = None) -> Tensor:
+        """Of the first ``tokens`` of the places ``index`` alone, (J, K, D)."""
+        part = slice(None, tokens)
+        nibbles = self.descriptor[index][:, part]
+        levels = torch.stack([nibbles & 15, nibbles >> 4], dim=-1).flatten(-2).float() - (LEVELS - 1) / 2
+        return F.normalize(levels, dim=-1) * (self.quality[index][:, part] > 0)[..., None]
 
     def put(self, index: Tensor, rows: PackedTokens) -> PackedTokens:
         """A copy in which the places ``index`` (J,) are ``rows``."""
