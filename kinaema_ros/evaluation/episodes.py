@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kinaema_ros.camera import Intrinsics, Mount, photo_hfov
+from kinaema_ros.camera import photo_hfov
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
 from kinaema_ros.metrics import pose_errors
@@ -145,16 +145,6 @@ def phone(rng: np.random.Generator) -> Camera:
         return across
     narrow = photo_hfov(across.height, across.width, PHONE_HFOV)
     return replace(across, width=across.height, height=across.width, hfov=narrow)
-
-
-def intrinsics(camera: Camera) -> Intrinsics:
-    """A simulated camera's."""
-    return Intrinsics.from_hfov(camera.width, camera.height, camera.hfov)
-
-
-def mounted(camera: Camera) -> Mount:
-    """Where a simulated camera is on its robot."""
-    return Mount(camera.x, camera.y, 0.0, camera.yaw, camera.pitch)
 
 
 def odometry_of(episode: Episode, noise: OdometryNoise, seed: int, index: int) -> NDArray[np.float64]:

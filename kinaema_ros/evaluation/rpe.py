@@ -23,20 +23,14 @@ from kinaema_ros.baselines.methods import (
     RetrievalPair,
     TokenEncoder,
 )
-from kinaema_ros.evaluation.episodes import (
-    Episode,
-    EpisodeConfig,
-    intrinsics,
-    mounted,
-    odometry_of,
-    plan_episode,
-)
+from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, odometry_of, plan_episode
 from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups
 from kinaema_ros.evaluation.timing import milliseconds
 from kinaema_ros.model.checkpoint import CheckpointError, load_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.reporting import number, percent, progress, table
 from kinaema_ros.sim import OdometryNoise
+from kinaema_ros.training.drives import intrinsics, mounted
 
 METHODS = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
 TIMED = 5  # updates and queries of a drive that a cost is the median of

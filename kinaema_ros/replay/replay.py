@@ -249,9 +249,7 @@ def _is_right(record: dict[str, Any]) -> bool:
     """Whether the place was seen and the answer is near enough; False too where the bag has no truth."""
     if record["error_m"] is None:
         return False
-    return bool(
-        record["error_m"] <= metrics.RIGHT[0] and math.radians(record["error_deg"]) <= metrics.RIGHT[1]
-    )
+    return bool(metrics.is_right(record["error_m"], math.radians(record["error_deg"])))
 
 
 def _true_pose(record: dict[str, Any]) -> list[float]:

@@ -34,14 +34,7 @@ from kinaema_ros.baselines.methods import (
 )
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.evaluation import rpe
-from kinaema_ros.evaluation.episodes import (
-    Episode,
-    EpisodeConfig,
-    intrinsics,
-    mounted,
-    odometry_of,
-    plan_episode,
-)
+from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, odometry_of, plan_episode
 from kinaema_ros.evaluation.rpe import METHODS, Outcome, Task, drive, make_methods, record
 from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups
 from kinaema_ros.images import RGB
@@ -49,6 +42,7 @@ from kinaema_ros.memory import SpatialMemory
 from kinaema_ros.model.answer import Answer
 from kinaema_ros.model.checkpoint import CheckpointError, save_network
 from kinaema_ros.sim import OdometryNoise
+from kinaema_ros.training.drives import intrinsics, mounted
 
 CONTRACT = {
     "method", "length", "scenes", "queries", "seed", "median_position_m", "median_yaw_deg", "acc_0.5m_10deg",

@@ -18,13 +18,12 @@ from kinaema_ros.evaluation.episodes import (
     SEEN_DISTANCE,
     Episode,
     EpisodeConfig,
-    intrinsics,
-    mounted,
     plan_episode,
 )
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.sim import render
 from kinaema_ros.sim.space import line_of_sight
+from kinaema_ros.training.drives import intrinsics, mounted
 
 CONFIG = EpisodeConfig(seed=11, lengths=(20, 60), queries=6)
 

@@ -16,7 +16,6 @@ from evaluation_support import shipped_network, small_network
 from kinaema_ros import cli, geometry, metrics
 from kinaema_ros.baselines.methods import KinaemaMethod, LastViews, OwnPose, Retrieval, TokenEncoder
 from kinaema_ros.camera import Intrinsics, Mount
-from kinaema_ros.evaluation.episodes import intrinsics, mounted
 from kinaema_ros.evaluation.memnav import evaluate as memnav
 from kinaema_ros.evaluation.memnav import rollout
 from kinaema_ros.evaluation.memnav.agents import TYPICAL_STD, RobotMemory
@@ -28,6 +27,7 @@ from kinaema_ros.model.answer import Answer
 from kinaema_ros.navigation.photo_drive import DriveLimits
 from kinaema_ros.sim import OdometryNoise, explore, generate_scene, render
 from kinaema_ros.sim.simulated_robot import SimulatedRobot
+from kinaema_ros.training.drives import intrinsics, mounted
 
 NOISE = OdometryNoise(0.02, 0.2)
 CONFIG = MemnavConfig(seed=3, frames=100, goals=3)

@@ -18,7 +18,6 @@ import torch
 from kinaema_ros import geometry
 from kinaema_ros.baselines.methods import LastViews, Method
 from kinaema_ros.estimate import Estimate, as_pose
-from kinaema_ros.evaluation.episodes import intrinsics, mounted
 from kinaema_ros.evaluation.memnav.agents import STEPS_PER_IMAGE, Agent, RobotMemory
 from kinaema_ros.evaluation.memnav.episodes import Building, Episode, Result
 from kinaema_ros.geometry import Array
@@ -27,6 +26,7 @@ from kinaema_ros.navigation.photo_drive import DriveLimits
 from kinaema_ros.sim import OdometryNoise, render
 from kinaema_ros.sim.simulated_robot import STEP_HZ, SimulatedRobot
 from kinaema_ros.sim.tour import Tour
+from kinaema_ros.training.drives import intrinsics, mounted
 
 TOUR_METRES = 60.0  # that no_memory looks for a photo before it gives up: about as long as the exploration
 MAX_KEYFRAMES = 1200  # room for what a method keeps on the way; a drive of goal_timeout brings no more
