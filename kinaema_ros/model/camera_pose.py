@@ -111,6 +111,26 @@ class CameraPose:
         )
 
 
+@dataclass
+class Upright:
+    """What is known of B cameras before they see anything: about level, about so high."""
+
+    tilt_std: float  # radians
+    height: Tensor  # (B,) metres, in the frame of the tokens
+    height_std: float  # metres
+
+    def information(self) -> Tensor:
+        """(6,) about a rotation about the frame's axes and the position; nothing about heading, x and y."""
+        tilt, height = self.tilt_std**-2, self.height_std**-2
+        return self.height.new_tensor([tilt, tilt, 0.0, 0.0, 0.0, height])
+
+    def off(self, rotation: Tensor, position: Tensor) -> Tensor:
+        """How far (B, 6) poses are from it."""
+        up = rotation[:, :, 2]
+        zero = torch.zeros_like(self.height)
+        return torch.stack([-up[:, 1], up[:, 0], zero, zero, zero, position[:, 2] - self.height], dim=-1)
+
+
 def axis_rotation(vector: Tensor) -> Tensor:
     """The rotation (..., 3, 3) about a vector (..., 3) by its length in radians (Rodrigues)."""
     angle = torch.linalg.vector_norm(vector, dim=-1).clamp_min(1e-8)[..., None, None]
@@ -155,6 +175,7 @@ def refine(
     weight: Tensor,
     noise: float,
     prior: Tensor | None = None,
+    upright: Upright | None = None,
     iterations: int = 6,
     kernel: float = 3.0,
 ) -> CameraPose:
@@ -204,6 +225,10 @@ def refine(
             off = torch.cat([_turn(rotation, first_rotation), position - first_position], dim=-1)
             information = information + prior
             pull = pull + prior @ off[..., None]
+        if upright is not None:
+            known = upright.information()
+            information = information + torch.diag(known)
+            pull = pull + (known * upright.off(rotation, position))[..., None]
         step = -torch.linalg.solve(information + damping, pull)[..., 0]
         step = torch.where(step.isfinite(), step, 0.0)
         step = step * (0.5 / torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(0.5))

@@ -159,6 +159,12 @@ class SearchConfig(Checked):
         0.08, "Radians around where a token should be, at first; then half of it", TINY, 1.0
     )
     guided_similarity: float = setting(0.6, "Of a token that is where it should be", -1.0, 1.0)
+    own_tilt_std: float = setting(0.15, "Radians, of the robot's own camera: a head nods", TINY, LARGE)
+    own_height_std: float = setting(0.15, "Metres, the same", TINY, LARGE)
+    other_tilt_std: float = setting(0.25, "Radians, of another camera", TINY, LARGE)
+    other_height: float = setting(1.0, "Metres above the base, of another camera", -10.0, 10.0)
+    other_height_std: float = setting(0.7, "Metres, its deviation", TINY, LARGE)
+    max_off: float = setting(4.0, "Deviations of tilt and height beyond which a pose is absurd", TINY, LARGE)
     max_distance: float = setting(8.0, "Metres between a photo and the embedding that knows it", TINY, LARGE)
     coverage_cell: float = setting(
         0.12, "Radians across the squares in which the photo is or is not explained", 0.01, 1.0

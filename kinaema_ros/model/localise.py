@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kinaema_ros.model.camera_pose import CameraPose, Rays, refine, search, stack
+from kinaema_ros.model.camera_pose import CameraPose, Rays, Upright, refine, search, stack
 from kinaema_ros.model.config import KinaemaConfig, SearchConfig
 from kinaema_ros.model.matching import Matches, match, rays
 from kinaema_ros.model.se2 import apart, between, compose
@@ -45,8 +45,13 @@ class Hypothesis:
     evidence: Evidence
 
 
-def hypotheses(config: KinaemaConfig, memory: TokenMemory, photo: Tokens) -> list[Hypothesis]:
-    """The poses (not ranked) from which a photo of C tokens may have been taken."""
+def hypotheses(
+    config: KinaemaConfig, memory: TokenMemory, photo: Tokens, height: float | None
+) -> list[Hypothesis]:
+    """The poses (not ranked) from which a photo of C tokens may have been taken.
+
+    height: metres, of the mount of the robot's own camera, if that took the photo; None: another one did.
+    """
     limits = config.search
     used = (memory.count > 0).nonzero()[:, 0]
     if not len(used):
@@ -57,8 +62,8 @@ def hypotheses(config: KinaemaConfig, memory: TokenMemory, photo: Tokens) -> lis
     matches = match(photo.descriptor, tokens.descriptor, config.tokens.min_similarity)
     if not len(matches):
         return []
-    proposed = propose(config, memory, photo, index, tokens, matches)
-    found = [verify(config, memory, photo, place, pose) for place, pose in proposed]
+    proposed = propose(config, memory, photo, index, tokens, matches, height)
+    found = [verify(config, memory, photo, place, pose, height) for place, pose in proposed]
     return [hypothesis for hypothesis in found if hypothesis is not None]
 
 
@@ -76,17 +81,18 @@ def propose(
     index: Tensor,
     tokens: Tokens,
     matches: Matches,
+    height: float | None,
 ) -> list[tuple[int, CameraPose]]:
     """Poses (place, camera in its frame) by the matches with ``tokens`` (P, M) of places ``index`` (P,), best first."""
     limits = config.search
-    pose, height = memory.pose[index], memory.height[index]
+    pose, rise = memory.pose[index], memory.height[index]
     distance, turn = apart(pose[:, None], pose[None])  # (P, P)
     together = (distance < limits.group_distance) & (turn < limits.group_angle)
     beside = (distance < limits.group_distance / 3) & (turn < limits.group_angle / 2)
     strength = torch.zeros(len(index), device=index.device).index_add(
         0, matches.place, matches.similarity - config.tokens.min_similarity + 0.2
     )
-    places, starts, stored, seen = [], [], [], []
+    places, starts, stored, seen, tokens_of = [], [], [], [], []
     least = limits.min_strength * float(strength.max())
     for _ in range(limits.hypotheses):
         lead = int(strength.argmax())
@@ -95,7 +101,7 @@ def propose(
         strength = strength.masked_fill(beside[lead], 0.0)
         mine = matches[together[lead][matches.place]]
         lead_T_place = between(pose[lead], pose).float()
-        group = rays(tokens, mine.place, mine.token, lead_T_place, height - height[lead])
+        group = rays(tokens, mine.place, mine.token, lead_T_place, rise - rise[lead])
         directions = photo.bearing[mine.view]
         located = group.located
         # Nothing is located after turning on the spot: then the directions alone must do.
@@ -108,15 +114,34 @@ def propose(
             near = agreeing(group, directions, *start, 2.0 * limits.tolerance)
             stored.append(group[near])
             seen.append(directions[near])
+            tokens_of.append(mine.view[near])
     if not starts:
         return []
     rotation, position = (torch.stack(parts) for parts in zip(*starts, strict=True))
     group, directions, weight = stack(stored, seen)
-    refined = refine(rotation, position, group, directions, weight, config.tokens.noise, iterations=3)
-    hits = ((refined.chi2 < config.tokens.max_deviations**2) * weight).sum(-1)
+    known = upright(limits, memory.height[torch.tensor(places, device=index.device)], height)
+    refined = refine(
+        rotation, position, group, directions, weight, config.tokens.noise, upright=known, iterations=4
+    )
+    fits = refined.chi2 < config.tokens.max_deviations**2
+    # Several embeddings may hold one point: what counts is how much of the photo agrees.
+    hits = torch.tensor(
+        [len(torch.unique(view[fit[: len(view)]])) for view, fit in zip(tokens_of, fits, strict=True)],
+        dtype=torch.float32,
+        device=index.device,
+    )
+    off = known.off(refined.rotation, refined.position).square() * known.information()
+    hits = torch.where((off < limits.max_off**2).all(-1), hits, 0.0)
     hits, order = hits.topk(min(limits.verified, len(hits)))
-    best = order[hits >= limits.min_hits * hits[0]].tolist()
+    best = order[(hits >= limits.min_hits * hits[0]) & (hits > 0)].tolist()
     return [(places[i], refined[i : i + 1]) for i in best]
+
+
+def upright(limits: SearchConfig, rise: Tensor, height: float | None) -> Upright:
+    """What is known of a photo's camera in the frames of places whose cameras were ``rise`` (B,) above the base."""
+    if height is None:
+        return Upright(limits.other_tilt_std, limits.other_height - rise, limits.other_height_std)
+    return Upright(limits.own_tilt_std, height - rise, limits.own_height_std)
 
 
 def agreeing(group: Rays, directions: Tensor, rotation: Tensor, position: Tensor, tolerance: float) -> Tensor:
@@ -127,7 +152,12 @@ def agreeing(group: Rays, directions: Tensor, rotation: Tensor, position: Tensor
 
 
 def verify(
-    config: KinaemaConfig, memory: TokenMemory, photo: Tokens, place: int, pose: CameraPose
+    config: KinaemaConfig,
+    memory: TokenMemory,
+    photo: Tokens,
+    place: int,
+    pose: CameraPose,
+    height: float | None,
 ) -> Hypothesis | None:
     """Look again, for all tokens that the photo must show if it was taken there; None where too few are found."""
     limits = config.search
@@ -167,6 +197,7 @@ def verify(
             seen[None],
             weight[None],
             config.tokens.noise,
+            upright=upright(limits, memory.height[place][None], height),
             iterations=4,
         )
     found = found.nonzero()[pose.chi2[0] < config.tokens.max_deviations**2, 0]
@@ -178,13 +209,13 @@ def verify(
         0, view[found], best[found] - limits.guided_similarity, "amax"
     )
     planar = pose.planar[0].double()
-    height = float(pose.position[0, 2] + memory.height[place])
+    above_base = float(pose.position[0, 2] + memory.height[place])
     return Hypothesis(
         place,
         planar,
         compose(memory.pose[place], planar),
         pose.planar_covariance[0].double(),
-        evidence(limits, photo, pose, height, gain, owner[visible], owner[found], len(index)),
+        evidence(limits, photo, pose, above_base, gain, owner[visible], owner[found], len(index)),
     )
 
 

@@ -80,7 +80,7 @@ class Kinaema(nn.Module):
 
         height: metres, of the mount of the robot's own camera, if that took the photo; None: another one did.
         """
-        found = hypotheses(self.config, memory, photo)
+        found = hypotheses(self.config, memory, photo, height)
         if not found:
             return [self.lost(memory, photo)]
         return self.judged(candidates(self.config, memory, found, height))

@@ -68,10 +68,11 @@ def ask(network: Kinaema, drive: Drive) -> Questions:
 
 def _asked(network: Kinaema, memory: TokenMemory, photo: Photo, robot_T_photo: geometry.Array) -> Questions:
     tokens = network.view(torch.from_numpy(photo.rgb), photo.camera, photo.mount)
-    found = hypotheses(network.config, memory, tokens)
+    height = None if photo.mount is None else photo.mount.z
+    found = hypotheses(network.config, memory, tokens, height)
     size = network.config.search.verified
     if found:
-        of = candidates(network.config, memory, found, None if photo.mount is None else photo.mount.z)
+        of = candidates(network.config, memory, found, height)
         missing = size - len(found)
         of = Candidates(
             F.pad(of.terms, (0, 0, 0, missing)),
