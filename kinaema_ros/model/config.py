@@ -120,6 +120,7 @@ class RevisitConfig(Checked):
     max_angle: float = setting(1.05, "Radians between the headings", TINY, math.pi)
     max_turn: float = setting(0.35, "Radians from the heading that odometry expects", TINY, math.pi)
     min_age: int = setting(30, "Updates since the place was last written", 1, 10**9)
+    iterations: int = setting(1000, "Most samples of a robust solver", 1, 10**6)
     min_inliers: int = setting(15, "Tokens of the view that fit", 4, 10**6)
     max_std: float = setting(0.15, "Metres", TINY, LARGE)
     inflation: float = setting(4.0, "Of the variance: matches of one view err alike", 1.0, LARGE)
@@ -137,18 +138,18 @@ class SearchConfig(Checked):
     shortlist: int = setting(48, "Embeddings whose tokens are matched", 1, 65536)
     hypotheses: int = setting(12, "Groups of embeddings from which a pose is sought", 1, 1024)
     min_strength: float = setting(
-        0.4, "Matches of a group, as a share of the strongest group's, for which a pose is sought", 0.0, 1.0
+        0.25, "Matches of a group, as a share of the strongest group's, for which a pose is sought", 0.0, 1.0
     )
     verified: int = setting(8, "Poses that are looked at again", 1, 1024)
     min_hits: float = setting(
-        0.45,
+        0.3,
         "Matches that agree on a pose, as a share of the best pose's, from which it is looked at again",
         0.0,
         1.0,
     )
     group_distance: float = setting(2.0, "Metres within which embeddings answer together", TINY, LARGE)
     group_angle: float = setting(1.05, "Radians, the same", TINY, math.pi)
-    iterations: int = setting(1000, "Most samples of a robust solver", 1, 10**6)
+    iterations: int = setting(300, "Most samples of a robust solver", 1, 10**6)
     tolerance: float = setting(0.02, "Radians, of a match that agrees", TINY, 1.0)
     nearby: int = setting(16, "Embeddings around a pose by which it is verified", 1, 65536)
     nearby_distance: float = setting(4.0, "Metres", TINY, LARGE)
@@ -159,12 +160,11 @@ class SearchConfig(Checked):
         0.08, "Radians around where a token should be, at first; then half of it", TINY, 1.0
     )
     guided_similarity: float = setting(0.6, "Of a token that is where it should be", -1.0, 1.0)
-    own_tilt_std: float = setting(0.15, "Radians, of the robot's own camera: a head nods", TINY, LARGE)
-    own_height_std: float = setting(0.15, "Metres, the same", TINY, LARGE)
+    own_tilt_std: float = setting(0.2, "Radians, of the robot's own camera: a head nods", TINY, LARGE)
+    own_height_std: float = setting(0.3, "Metres, the same", TINY, LARGE)
     other_tilt_std: float = setting(0.25, "Radians, of another camera", TINY, LARGE)
     other_height: float = setting(1.0, "Metres above the base, of another camera", -10.0, 10.0)
     other_height_std: float = setting(0.7, "Metres, its deviation", TINY, LARGE)
-    max_off: float = setting(4.0, "Deviations of tilt and height beyond which a pose is absurd", TINY, LARGE)
     max_distance: float = setting(8.0, "Metres between a photo and the embedding that knows it", TINY, LARGE)
     coverage_cell: float = setting(
         0.12, "Radians across the squares in which the photo is or is not explained", 0.01, 1.0

@@ -7,6 +7,7 @@ folded into the convolutions, since it is never trained.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -93,11 +94,13 @@ class LocalFeatures(nn.Module):
         """The points of an image (H, W, 3) uint8 of any size, read out at about ``area`` pixels; at most ``most``."""
         height, width = rgb.shape[:2]
         h, w = input_size(height, width, area)
-        grey = rgb.to(self.skip.weight.dtype).mean(-1)[None, None]
+        rgb = rgb.to(self.skip.weight.dtype)
+        grey = (rgb @ rgb.new_full((3,), 1.0 / 3.0))[None, None]
         grey = F.interpolate(grey, (h, w), mode="bilinear", antialias=h < height)
         descriptors, likelihood, reliability = self(grey)
-        local = F.max_pool2d(likelihood[None, None], SUPPRESSION, 1, SUPPRESSION // 2)[0, 0]
-        y, x = torch.nonzero((likelihood == local) & (likelihood > MIN_RELIABILITY), as_tuple=True)
+        y, x = torch.nonzero(
+            (likelihood == _strongest_around(likelihood)) & (likelihood > MIN_RELIABILITY), as_tuple=True
+        )
         at = torch.stack([x, y], dim=-1).to(grey.dtype)
         scores = likelihood[y, x] * _sample(reliability, at, (h, w), "bilinear")[:, 0]
         scores, order = scores.topk(min(most, len(scores)))
@@ -112,6 +115,18 @@ def input_size(height: int, width: int, area: int) -> tuple[int, int]:
     """Height and width, multiples of 32, of about ``area`` pixels and nearly the image's aspect."""
     scale = math.sqrt(area / (height * width))
     return tuple(max(1, round(side * scale / MULTIPLE)) * MULTIPLE for side in (height, width))  # type: ignore[return-value]
+
+
+def _strongest_around(values: Tensor) -> Tensor:
+    """The largest of the square of SUPPRESSION pixels around each (H, W); max_pool2d takes 25 times as long."""
+    reach = SUPPRESSION // 2
+    for axis, size in enumerate(values.shape):
+        padding = (0, 0, reach, reach) if axis == 0 else (reach, reach)
+        padded = F.pad(values, padding, value=-torch.inf)
+        values = functools.reduce(
+            torch.maximum, [padded.narrow(axis, start, size) for start in range(SUPPRESSION)]
+        )
+    return values
 
 
 def _sample(maps: Tensor, at: Tensor, size: tuple[int, int], mode: str) -> Tensor:

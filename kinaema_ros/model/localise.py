@@ -7,7 +7,10 @@ found there, and what is not, tells how good the pose is.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -63,8 +66,7 @@ def hypotheses(
     if not len(matches):
         return []
     proposed = propose(config, memory, photo, index, tokens, matches, height)
-    found = [verify(config, memory, photo, place, pose, height) for place, pose in proposed]
-    return [hypothesis for hypothesis in found if hypothesis is not None]
+    return verify(config, memory, photo, proposed, height)
 
 
 def vote(limits: SearchConfig, photo: Tokens, places: Tensor) -> Tensor:
@@ -72,6 +74,18 @@ def vote(limits: SearchConfig, photo: Tokens, places: Tensor) -> Tensor:
     asked = photo.descriptor[: limits.vote_tokens]
     similarity = (asked @ places.flatten(0, 1).T).view(len(asked), *places.shape[:2]).amax(-1)
     return (similarity - limits.vote_similarity).clamp_min(0).sum(0)
+
+
+@dataclass
+class Start:
+    """A first pose by the matches of a group of embeddings, and the K matches that agree on it."""
+
+    place: int  # the embedding that leads the group, in whose frame the pose is
+    rotation: Tensor  # (3, 3)
+    position: Tensor  # (3,)
+    stored: Rays  # (K,)
+    seen: Tensor  # (K, 3)
+    view: Tensor  # (K,) tokens of the photo
 
 
 def propose(
@@ -89,52 +103,64 @@ def propose(
     distance, turn = apart(pose[:, None], pose[None])  # (P, P)
     together = (distance < limits.group_distance) & (turn < limits.group_angle)
     beside = (distance < limits.group_distance / 3) & (turn < limits.group_angle / 2)
-    strength = torch.zeros(len(index), device=index.device).index_add(
+    starts = []
+    for lead in leads(config, matches, beside):
+        mine = matches[together[lead][matches.place]]
+        lead_T_place = between(pose[lead], pose).float()
+        stored = rays(tokens, mine.place, mine.token, lead_T_place, rise - rise[lead])
+        start = begin(limits, photo, int(index[lead]), stored, mine.view)
+        if start is not None:
+            starts.append(start)
+    if not starts:
+        return []
+    stored, seen, weight = stack([start.stored for start in starts], [start.seen for start in starts])
+    refined = refine(
+        torch.stack([start.rotation for start in starts]),
+        torch.stack([start.position for start in starts]),
+        stored,
+        seen,
+        weight,
+        config.tokens.noise,
+        upright=upright(limits, torch.stack([memory.height[start.place] for start in starts]), height),
+        iterations=3,
+    )
+    fits = refined.chi2 < config.tokens.max_deviations**2
+    # Several embeddings may hold one point: what counts is how much of the photo agrees.
+    hits = [
+        len(torch.unique(start.view[fit[: len(start.view)]])) for start, fit in zip(starts, fits, strict=True)
+    ]
+    order = sorted(range(len(hits)), key=lambda number: -hits[number])[: limits.verified]
+    least = limits.min_hits * hits[order[0]]
+    return [(starts[i].place, refined[i : i + 1]) for i in order if hits[i] >= least]
+
+
+def leads(config: KinaemaConfig, matches: Matches, beside: Tensor) -> Iterator[int]:
+    """The places (of P) with the most and best matches, none beside (P, P) an earlier one."""
+    limits = config.search
+    strength = torch.zeros(len(beside), device=beside.device).index_add(
         0, matches.place, matches.similarity - config.tokens.min_similarity + 0.2
     )
-    places, starts, stored, seen, tokens_of = [], [], [], [], []
     least = limits.min_strength * float(strength.max())
     for _ in range(limits.hypotheses):
         lead = int(strength.argmax())
         if strength[lead] <= least:
-            break
+            return
+        yield lead
         strength = strength.masked_fill(beside[lead], 0.0)
-        mine = matches[together[lead][matches.place]]
-        lead_T_place = between(pose[lead], pose).float()
-        group = rays(tokens, mine.place, mine.token, lead_T_place, rise - rise[lead])
-        directions = photo.bearing[mine.view]
-        located = group.located
-        # Nothing is located after turning on the spot: then the directions alone must do.
-        if int(located.sum()) < limits.min_located:
-            located = torch.ones_like(located)
-        start = search(group.points[located], directions[located], limits.tolerance, limits.iterations)
-        if start is not None:
-            places.append(int(index[lead]))
-            starts.append(start)
-            near = agreeing(group, directions, *start, 2.0 * limits.tolerance)
-            stored.append(group[near])
-            seen.append(directions[near])
-            tokens_of.append(mine.view[near])
-    if not starts:
-        return []
-    rotation, position = (torch.stack(parts) for parts in zip(*starts, strict=True))
-    group, directions, weight = stack(stored, seen)
-    known = upright(limits, memory.height[torch.tensor(places, device=index.device)], height)
-    refined = refine(
-        rotation, position, group, directions, weight, config.tokens.noise, upright=known, iterations=4
-    )
-    fits = refined.chi2 < config.tokens.max_deviations**2
-    # Several embeddings may hold one point: what counts is how much of the photo agrees.
-    hits = torch.tensor(
-        [len(torch.unique(view[fit[: len(view)]])) for view, fit in zip(tokens_of, fits, strict=True)],
-        dtype=torch.float32,
-        device=index.device,
-    )
-    off = known.off(refined.rotation, refined.position).square() * known.information()
-    hits = torch.where((off < limits.max_off**2).all(-1), hits, 0.0)
-    hits, order = hits.topk(min(limits.verified, len(hits)))
-    best = order[(hits >= limits.min_hits * hits[0]) & (hits > 0)].tolist()
-    return [(places[i], refined[i : i + 1]) for i in best]
+
+
+def begin(limits: SearchConfig, photo: Tokens, place: int, stored: Rays, view: Tensor) -> Start | None:
+    """The pose at which most of the matches between ``stored`` (J,) and the photo's tokens ``view`` (J,) agree."""
+    seen = photo.bearing[view]
+    located = stored.located
+    # Nothing is located after turning on the spot: then the directions alone must do.
+    if int(located.sum()) < limits.min_located:
+        located = torch.ones_like(located)
+    found = search(stored.points[located], seen[located], limits.tolerance, limits.iterations)
+    if found is None:
+        return None
+    near = agreeing(stored, seen, *found, 2.0 * limits.tolerance)
+    return Start(place, *found, stored[near], seen[near], view[near])
 
 
 def upright(limits: SearchConfig, rise: Tensor, height: float | None) -> Upright:
@@ -151,17 +177,109 @@ def agreeing(group: Rays, directions: Tensor, rotation: Tensor, position: Tensor
     return off < tolerance + blur.clamp_max(tolerance)
 
 
+@dataclass
+class Expected:
+    """What the embeddings around a pose hold in front of a camera there: J tokens, and P of the photo's like them."""
+
+    place: int  # the embedding in whose frame the pose is
+    stored: Rays  # (J,)
+    owner: Tensor  # (J,) which of the embeddings around the pose holds it
+    token: Tensor  # (P,) of the J
+    view: Tensor  # (P,) of the photo's
+    similarity: Tensor  # (P,)
+    embeddings: int  # around the pose
+
+    def visible(self, rotation: Tensor, position: Tensor, extent: tuple[Tensor, Tensor]) -> Tensor:
+        """Which tokens (J,) a camera at ``position`` (3,), turned by ``rotation`` (3, 3), sees in its picture."""
+        return inside(self.stored.directions_from(position, rotation)[0], *extent)
+
+    def found(
+        self, photo: Tokens, rotation: Tensor, position: Tensor, extent: tuple[Tensor, Tensor], radius: float
+    ) -> Tensor:
+        """Which pairs (P,) show one point: about where the token should be, and the likest there of both sides."""
+        expected, blur = self.stored.directions_from(position, rotation)
+        visible = inside(expected, *extent) & (blur < 2.0 * radius)
+        cosine = (expected[self.token] * photo.bearing[self.view]).sum(-1)
+        close = visible[self.token] & (cosine > math.cos(radius))
+        similarity = torch.where(close, self.similarity, -1.0)
+        of_token = similarity.new_full((len(expected),), -1.0).scatter_reduce(
+            0, self.token, similarity, "amax"
+        )
+        of_view = torch.full_like(photo.quality, -1.0).scatter_reduce(0, self.view, similarity, "amax")
+        # Several embeddings may hold the same point: each of them may match, if about as well as the best.
+        best = (similarity >= of_token[self.token]) & (similarity > of_view[self.view] - 0.1)
+        return (close & best).nonzero()[:, 0]
+
+
 def verify(
     config: KinaemaConfig,
     memory: TokenMemory,
     photo: Tokens,
+    proposed: list[tuple[int, CameraPose]],
+    height: float | None,
+) -> list[Hypothesis]:
+    """Look again, for all tokens that the photo must show if it was taken there; without those that find too few."""
+    limits, size = config.search, extent(photo)
+    shown = [expect(limits, memory, photo, place, pose, size) for place, pose in proposed]
+    views = [
+        (one, pose.rotation[0], pose.position[0])
+        for one, (_, pose) in zip(shown, proposed, strict=True)
+        if one is not None
+    ]
+    for radius, iterations in ((limits.radius, 2), (0.5 * limits.radius, 3)):
+        found = [one.found(photo, rotation, position, size, radius) for one, rotation, position in views]
+        enough = [len(pairs) >= limits.min_inliers for pairs in found]
+        views, found = list(compress(views, enough)), list(compress(found, enough))
+        if not views:
+            return []
+        stored, seen, weight = stack(
+            [one.stored[one.token[pairs]] for (one, _, _), pairs in zip(views, found, strict=True)],
+            [photo.bearing[one.view[pairs]] for (one, _, _), pairs in zip(views, found, strict=True)],
+        )
+        rise = torch.stack([memory.height[one.place] for one, _, _ in views])
+        refined = refine(
+            torch.stack([rotation for _, rotation, _ in views]),
+            torch.stack([position for _, _, position in views]),
+            stored,
+            seen,
+            weight,
+            config.tokens.noise,
+            upright=upright(limits, rise, height),
+            iterations=iterations,
+        )
+        views = [
+            (one, *at) for (one, _, _), *at in zip(views, refined.rotation, refined.position, strict=True)
+        ]
+    hypotheses = []
+    for number, ((one, rotation, position), pairs) in enumerate(zip(views, found, strict=True)):
+        pairs = pairs[refined.chi2[number, : len(pairs)] < config.tokens.max_deviations**2]
+        if len(torch.unique(one.view[pairs])) < limits.min_inliers:
+            continue
+        pose = refined[number : number + 1]
+        place_T_photo = pose.planar[0].double()
+        hypotheses.append(
+            Hypothesis(
+                one.place,
+                place_T_photo,
+                compose(memory.pose[one.place], place_T_photo),
+                pose.planar_covariance[0].double(),
+                evidence(limits, photo, pose, memory, one, pairs, one.visible(rotation, position, size)),
+            )
+        )
+    return hypotheses
+
+
+def expect(
+    limits: SearchConfig,
+    memory: TokenMemory,
+    photo: Tokens,
     place: int,
     pose: CameraPose,
-    height: float | None,
-) -> Hypothesis | None:
-    """Look again, for all tokens that the photo must show if it was taken there; None where too few are found."""
-    limits = config.search
-    if float(torch.linalg.vector_norm(pose.position[0])) > limits.max_distance:
+    size: tuple[Tensor, Tensor],
+) -> Expected | None:
+    """What a photo of this ``extent`` shows if it was taken at about ``pose``; None where nobody was or saw enough."""
+    rotation, position = pose.rotation[0], pose.position[0]
+    if float(torch.linalg.vector_norm(position)) > limits.max_distance:
         return None
     index = around(limits, memory, compose(memory.pose[place], pose.planar[0].double()))
     if not len(index):
@@ -170,53 +288,14 @@ def verify(
     owner, token = tokens.known.nonzero().unbind(-1)
     place_T_other = between(memory.pose[place], memory.pose[index]).float()
     stored = rays(tokens, owner, token, place_T_other, memory.height[index] - memory.height[place])
-    descriptor = tokens.descriptor[owner, token]
-    low, high = extent(photo)
-    expected, _ = stored.directions_from(pose.position[0], pose.rotation[0])
-    likely = inside(expected, low - 0.2, high + 0.2)
-    stored, owner, descriptor = stored[likely], owner[likely], descriptor[likely]
+    low, high = size
+    likely = inside(stored.directions_from(position, rotation)[0], low - 0.2, high + 0.2)
+    stored, owner, token = stored[likely], owner[likely], token[likely]
     if len(owner) < limits.min_inliers:
         return None
-    similarity = descriptor @ photo.descriptor.T  # (J, C)
-    for radius in (limits.radius, 0.5 * limits.radius):
-        expected, blur = stored.directions_from(pose.position[0], pose.rotation[0])
-        visible = inside(expected, low, high) & (blur < 2.0 * radius)
-        close = (expected @ photo.bearing.T > torch.cos(expected.new_tensor(radius))) & visible[:, None]
-        allowed = torch.where(close, similarity, -1.0)
-        best, view = allowed.max(1)
-        # Several embeddings may hold the same point: each of them may match, if about as well as the best.
-        found = (best > limits.guided_similarity) & (best > allowed.amax(0)[view] - 0.1)
-        if int(found.sum()) < limits.min_inliers:
-            return None
-        matched, seen = stored[found], photo.bearing[view[found]]
-        weight = torch.ones_like(matched.inverse_depth)
-        pose = refine(
-            pose.rotation,
-            pose.position,
-            matched[None],
-            seen[None],
-            weight[None],
-            config.tokens.noise,
-            upright=upright(limits, memory.height[place][None], height),
-            iterations=4,
-        )
-    found = found.nonzero()[pose.chi2[0] < config.tokens.max_deviations**2, 0]
-    if len(torch.unique(view[found])) < limits.min_inliers:
-        return None
-    expected, _ = stored.directions_from(pose.position[0], pose.rotation[0])
-    visible = inside(expected, low, high)
-    gain = torch.zeros_like(photo.quality).scatter_reduce(
-        0, view[found], best[found] - limits.guided_similarity, "amax"
-    )
-    planar = pose.planar[0].double()
-    above_base = float(pose.position[0, 2] + memory.height[place])
-    return Hypothesis(
-        place,
-        planar,
-        compose(memory.pose[place], planar),
-        pose.planar_covariance[0].double(),
-        evidence(limits, photo, pose, above_base, gain, owner[visible], owner[found], len(index)),
-    )
+    similarity = tokens.descriptor[owner, token] @ photo.descriptor.T  # (J, C)
+    of, view = (similarity > limits.guided_similarity).nonzero().unbind(-1)
+    return Expected(place, stored, owner, of, view, similarity[of, view], len(index))
 
 
 def around(limits: SearchConfig, memory: TokenMemory, memory_T_photo: Tensor) -> Tensor:
@@ -247,23 +326,27 @@ def evidence(
     limits: SearchConfig,
     photo: Tokens,
     pose: CameraPose,
-    height: float,
-    gain: Tensor,
+    memory: TokenMemory,
+    expected: Expected,
+    pairs: Tensor,
     visible: Tensor,
-    found: Tensor,
-    places: int,
 ) -> Evidence:
-    """Count what was found: gain (C,) of the photo's tokens; the places of the tokens to be seen, and of those found."""
-    shown, hits = torch.bincount(visible, minlength=places), torch.bincount(found, minlength=places)
+    """Count what was found: ``pairs`` of the expected tokens, of which ``visible`` (J,) must be in the picture."""
+    gain = torch.zeros_like(photo.quality).scatter_reduce(
+        0, expected.view[pairs], expected.similarity[pairs] - limits.guided_similarity, "amax"
+    )
+    owner = expected.owner
+    shown = torch.bincount(owner[visible], minlength=expected.embeddings)
+    hits = torch.bincount(owner[expected.token[pairs]], minlength=expected.embeddings)
     square = squares(photo.bearing, limits.coverage_cell)
     roll, pitch = pose.tilt[0].tolist()
     return Evidence(
         similarity=float(gain.sum()),
-        share=len(found) / max(len(visible), 30),
+        share=len(pairs) / max(int(visible.sum()), 30),
         best_share=float((hits / shown.clamp_min(20)).max()),
         coverage=len(torch.unique(square[gain > 0])) / len(torch.unique(square[photo.known])),
         inliers=int((gain > 0).sum()),
         roll=roll,
         pitch=pitch,
-        height=height,
+        height=float(pose.position[0, 2] + memory.height[expected.place]),
     )

@@ -35,7 +35,7 @@ def find_revisit(config: KinaemaConfig, memory: TokenMemory, view: Tokens) -> Lo
     )
     seen = view.bearing[matches.view]
     located = stored.located
-    first = search(stored.points[located], seen[located], 3.0 * config.tokens.noise, config.search.iterations)
+    first = search(stored.points[located], seen[located], 3.0 * config.tokens.noise, limits.iterations)
     if first is None:
         return None
     rotation, position = first

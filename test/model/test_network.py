@@ -151,7 +151,7 @@ def test_a_photo_that_fits_nowhere_is_answered_with_the_likeliest_place_and_no_c
     other -= (other * view.descriptor).sum(-1, keepdim=True) * view.descriptor
     # Alike enough to vote, and not enough to match.
     unlike = 0.6 * view.descriptor + 0.8 * F.normalize(other, dim=-1) * view.known[:, None]
-    assert hypotheses(CONFIG, known, replace(view, descriptor=unlike)) == []
+    assert hypotheses(CONFIG, known, replace(view, descriptor=unlike), 0.0) == []
     (only,) = network.locate(known, replace(view, descriptor=unlike), 0.0)
     assert (only.seen, only.confidence) == (0.0, 0.0)
     assert only.covariance is not None

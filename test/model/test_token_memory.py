@@ -26,8 +26,10 @@ def drive(
     return memory
 
 
-def best(memory: TokenMemory, room: Landmarks, pose: np.ndarray, **camera: object) -> Hypothesis:
-    found = hypotheses(CONFIG, memory, room.view(pose, **camera))
+def best(
+    memory: TokenMemory, room: Landmarks, pose: np.ndarray, mount: float | None = 0.0, **camera: object
+) -> Hypothesis:
+    found = hypotheses(CONFIG, memory, room.view(pose, **camera), mount)
     assert found
     return max(found, key=lambda hypothesis: hypothesis.evidence.similarity * hypothesis.evidence.share)
 
@@ -55,7 +57,8 @@ def test_a_photo_is_placed_to_centimetres(
     start, end = circle(rounds=1.5)[[0, -1]]
     for angle in (0.3, 2.0, 4.5):
         true = np.array([2.2 * np.sin(angle), -2.7 * np.cos(angle), angle + 0.2])
-        found = best(known, room, true, hfov=np.radians(hfov), tilt=tilt, height=height)
+        mount = None if height else 0.0
+        found = best(known, room, true, mount, hfov=np.radians(hfov), tilt=tilt, height=height)
         expected = geometry.between(start, true)  # the memory's frame begins at the first view
         off = geometry.between(expected, found.memory_T_photo.numpy())
         assert np.hypot(off[0], off[1]) < 0.08
@@ -74,7 +77,7 @@ def test_a_photo_of_another_room_is_not_explained(room: Landmarks, known: TokenM
     there = [
         hypothesis.evidence
         for pose in circle(steps=6)
-        for hypothesis in hypotheses(CONFIG, known, elsewhere.view(pose))
+        for hypothesis in hypotheses(CONFIG, known, elsewhere.view(pose), 0.0)
     ]
     assert max([e.similarity * e.share for e in there], default=0.0) < 0.3 * min(
         e.similarity * e.share for e in here
@@ -83,14 +86,12 @@ def test_a_photo_of_another_room_is_not_explained(room: Landmarks, known: TokenM
 
 def test_a_photo_of_a_blank_wall_has_no_answer(room: Landmarks, known: TokenMemory) -> None:
     view = room.view(circle()[0])
-    assert (
-        hypotheses(CONFIG, known, replace(view, quality=view.quality * 0, descriptor=view.descriptor * 0))
-        == []
-    )
+    blank = replace(view, quality=view.quality * 0, descriptor=view.descriptor * 0)
+    assert hypotheses(CONFIG, known, blank, 0.0) == []
 
 
 def test_an_empty_memory_has_no_answer(room: Landmarks) -> None:
-    assert hypotheses(CONFIG, TokenMemory.empty(CONFIG), room.view(circle()[0])) == []
+    assert hypotheses(CONFIG, TokenMemory.empty(CONFIG), room.view(circle()[0]), 0.0) == []
 
 
 def test_distances_come_from_the_drive(room: Landmarks, known: TokenMemory) -> None:
