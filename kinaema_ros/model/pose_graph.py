@@ -2,7 +2,7 @@
 
 Odometry drifts, so a place seen ten minutes ago is remembered where the odometry of then put it. Each embedding
 therefore keeps how the robot came to it from an earlier one (its parent), and where an observation recognises an
-old place, the relative pose that the pair head sees is kept as a loop. Every few updates all poses move to where
+old place, the relative pose that it sees is kept as a loop. Every few updates all poses move to where
 these relations agree best: a pose graph (Grisetti et al., "A tutorial on graph-based SLAM", 2010) with a robust kernel
 over the N embeddings and a ring of the newest loops, so of constant cost.
 """
