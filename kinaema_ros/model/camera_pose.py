@@ -20,6 +20,7 @@ from torch import Tensor
 OPTICAL_R_CAMERA = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
 MAX_ANGLE = 1.2  # radians from the middle of the view: P3P sees points through a pinhole
 FARTHEST = 50.0  # metres; what is farther off tells no position
+LEAST_INFORMATION = 1e-6  # 1/rad^2 and 1/m^2, of a pose of which nothing is known
 BEHIND = 1e6  # deviations squared of what would be behind the camera
 
 
@@ -84,7 +85,7 @@ class CameraPose:
 
     rotation: Tensor  # (B, 3, 3) frame_R_camera
     position: Tensor  # (B, 3)
-    covariance: Tensor  # (B, 6, 6) of a rotation about the frame's axes and of the position
+    covariance: Tensor  # (B, 6, 6) float64, of a rotation about the frame's axes and of the position
     chi2: Tensor  # (B, K) squared residual of each match in deviations
 
     @property
@@ -189,7 +190,8 @@ def refine(
     depth = rays.inverse_depth
     depth_information = 1.0 / rays.depth_std.clamp_min(1e-4) ** 2
     basis = tangents(seen)  # (B, K, 2, 3)
-    information = damping = 1e-6 * torch.eye(6, dtype=seen.dtype, device=seen.device).expand(len(seen), 6, 6)
+    damping = LEAST_INFORMATION * torch.eye(6, dtype=seen.dtype, device=seen.device)
+    information = damping.expand(len(seen), 6, 6)
     for number in range(iterations + 1):
         away = rays.origin - position[:, None]
         towards = (
@@ -236,7 +238,13 @@ def refine(
         depth = depth.clamp(-0.05, 10.0)
         rotation = axis_rotation(step[:, :3]) @ rotation
         position = position + step[:, 3:]
-    return CameraPose(rotation, position, torch.linalg.inv(information + damping), chi2)
+    return CameraPose(rotation, position, _covariance(information), chi2)
+
+
+def _covariance(information: Tensor) -> Tensor:
+    """The inverse (B, 6, 6), positive definite also where rounding has left ``information`` (B, 6, 6) indefinite."""
+    values, vectors = torch.linalg.eigh((information + information.mT).double().nan_to_num())
+    return (vectors * (2.0 / values.clamp_min(LEAST_INFORMATION)[:, None])) @ vectors.mT
 
 
 def _turn(rotation: Tensor, first: Tensor) -> Tensor:

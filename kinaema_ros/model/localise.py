@@ -262,7 +262,7 @@ def verify(
                 one.place,
                 place_T_photo,
                 compose(memory.pose[one.place], place_T_photo),
-                pose.planar_covariance[0].double(),
+                pose.planar_covariance[0],
                 evidence(limits, photo, pose, memory, one, pairs, one.visible(rotation, position, size)),
             )
         )

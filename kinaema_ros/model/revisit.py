@@ -42,7 +42,7 @@ def find_revisit(config: KinaemaConfig, memory: TokenMemory, view: Tokens) -> Lo
     weight = torch.ones_like(stored.inverse_depth)
     pose = refine(rotation[None], position[None], stored[None], seen[None], weight[None], config.tokens.noise)
     fits = pose.chi2[0] < config.tokens.max_deviations**2
-    covariance = pose.planar_covariance[0].double()
+    covariance = pose.planar_covariance[0]
     variance = torch.stack([(covariance[0, 0] + covariance[1, 1]) / 2.0, covariance[2, 2]])
     place_T_robot = pose.planar[0].double()
     off, turn = apart(between(memory.pose[place], memory.robot), place_T_robot)
