@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 
 import torch
@@ -182,6 +182,8 @@ class Expected:
     """What the embeddings around a pose hold in front of a camera there: J tokens, and P of the photo's like them."""
 
     place: int  # the embedding in whose frame the pose is
+    rotation: Tensor  # (3, 3) of the camera
+    position: Tensor  # (3,)
     stored: Rays  # (J,)
     owner: Tensor  # (J,) which of the embeddings around the pose holds it
     token: Tensor  # (P,) of the J
@@ -189,15 +191,13 @@ class Expected:
     similarity: Tensor  # (P,)
     embeddings: int  # around the pose
 
-    def visible(self, rotation: Tensor, position: Tensor, extent: tuple[Tensor, Tensor]) -> Tensor:
-        """Which tokens (J,) a camera at ``position`` (3,), turned by ``rotation`` (3, 3), sees in its picture."""
-        return inside(self.stored.directions_from(position, rotation)[0], *extent)
+    def visible(self, extent: tuple[Tensor, Tensor]) -> Tensor:
+        """Which tokens (J,) are in a picture of this ``extent``."""
+        return inside(self.stored.directions_from(self.position, self.rotation)[0], *extent)
 
-    def found(
-        self, photo: Tokens, rotation: Tensor, position: Tensor, extent: tuple[Tensor, Tensor], radius: float
-    ) -> Tensor:
-        """Which pairs (P,) show one point: about where the token should be, and the likest there of both sides."""
-        expected, blur = self.stored.directions_from(position, rotation)
+    def found(self, photo: Tokens, extent: tuple[Tensor, Tensor], radius: float) -> Tensor:
+        """Which pairs (of the P) show one point: about where the token should be, and the likest there of both sides."""
+        expected, blur = self.stored.directions_from(self.position, self.rotation)
         visible = inside(expected, *extent) & (blur < 2.0 * radius)
         cosine = (expected[self.token] * photo.bearing[self.view]).sum(-1)
         close = visible[self.token] & (cosine > math.cos(radius))
@@ -221,51 +221,46 @@ def verify(
     """Look again, for all tokens that the photo must show if it was taken there; without those that find too few."""
     limits, size = config.search, extent(photo)
     shown = [expect(limits, memory, photo, place, pose, size) for place, pose in proposed]
-    views = [
-        (one, pose.rotation[0], pose.position[0])
-        for one, (_, pose) in zip(shown, proposed, strict=True)
-        if one is not None
-    ]
+    views = [one for one in shown if one is not None]
     for radius, iterations in ((limits.radius, 2), (0.5 * limits.radius, 3)):
-        found = [one.found(photo, rotation, position, size, radius) for one, rotation, position in views]
+        found = [one.found(photo, size, radius) for one in views]
         enough = [len(pairs) >= limits.min_inliers for pairs in found]
         views, found = list(compress(views, enough)), list(compress(found, enough))
         if not views:
             return []
         stored, seen, weight = stack(
-            [one.stored[one.token[pairs]] for (one, _, _), pairs in zip(views, found, strict=True)],
-            [photo.bearing[one.view[pairs]] for (one, _, _), pairs in zip(views, found, strict=True)],
+            [one.stored[one.token[pairs]] for one, pairs in zip(views, found, strict=True)],
+            [photo.bearing[one.view[pairs]] for one, pairs in zip(views, found, strict=True)],
         )
-        rise = torch.stack([memory.height[one.place] for one, _, _ in views])
         refined = refine(
-            torch.stack([rotation for _, rotation, _ in views]),
-            torch.stack([position for _, _, position in views]),
+            torch.stack([one.rotation for one in views]),
+            torch.stack([one.position for one in views]),
             stored,
             seen,
             weight,
             config.tokens.noise,
-            upright=upright(limits, rise, height),
+            upright=upright(limits, torch.stack([memory.height[one.place] for one in views]), height),
             iterations=iterations,
         )
         views = [
-            (one, *at) for (one, _, _), *at in zip(views, refined.rotation, refined.position, strict=True)
+            replace(one, rotation=rotation, position=position)
+            for one, rotation, position in zip(views, refined.rotation, refined.position, strict=True)
         ]
     hypotheses = []
-    for number, ((one, rotation, position), pairs) in enumerate(zip(views, found, strict=True)):
+    for number, (one, pairs) in enumerate(zip(views, found, strict=True)):
         pairs = pairs[refined.chi2[number, : len(pairs)] < config.tokens.max_deviations**2]
-        if len(torch.unique(one.view[pairs])) < limits.min_inliers:
-            continue
-        pose = refined[number : number + 1]
-        place_T_photo = pose.planar[0].double()
-        hypotheses.append(
-            Hypothesis(
-                one.place,
-                place_T_photo,
-                compose(memory.pose[one.place], place_T_photo),
-                pose.planar_covariance[0],
-                evidence(limits, photo, pose, memory, one, pairs, one.visible(rotation, position, size)),
+        if len(torch.unique(one.view[pairs])) >= limits.min_inliers:
+            pose = refined[number : number + 1]
+            place_T_photo = pose.planar[0].double()
+            hypotheses.append(
+                Hypothesis(
+                    one.place,
+                    place_T_photo,
+                    compose(memory.pose[one.place], place_T_photo),
+                    pose.planar_covariance[0],
+                    evidence(limits, photo, pose, memory, one, pairs, one.visible(size)),
+                )
             )
-        )
     return hypotheses
 
 
@@ -295,7 +290,7 @@ def expect(
         return None
     similarity = tokens.descriptor[owner, token] @ photo.descriptor.T  # (J, C)
     of, view = (similarity > limits.guided_similarity).nonzero().unbind(-1)
-    return Expected(place, stored, owner, of, view, similarity[of, view], len(index))
+    return Expected(place, rotation, position, stored, owner, of, view, similarity[of, view], len(index))
 
 
 def around(limits: SearchConfig, memory: TokenMemory, memory_T_photo: Tensor) -> Tensor:
