@@ -6,15 +6,20 @@ message, so that they serve messages of rclpy and of rosbags.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from kinaema_ros.errors import InputError
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
+# A few bytes may claim any size: what is larger than this is refused before anything is decoded.
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 100_000_000
 
 # encoding: (bytes per channel, channels, OpenCV conversion to RGB or None where it is RGB already).
 # Untyped OpenCV encodings (8UC3 ...) carry no channel order; BGR is what cv_bridge makes of them.
@@ -87,11 +92,29 @@ def decode_compressed(image_format: str, data: bytes | NDArray[np.uint8]) -> RGB
     if "compressedDepth" in image_format:
         raise InputError("a compressedDepth image holds distances, not a camera picture")
     buffer = np.frombuffer(data, dtype=np.uint8)
-    # OpenCV asserts on an empty buffer and returns None for one it cannot read.
-    bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+    _check_header(image_format, buffer)
+    try:
+        bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise InputError(f"data of format {image_format!r} cannot be decoded as an image") from error
     if bgr is None:
         raise InputError(f"data of format {image_format!r} cannot be decoded as an image")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def _check_header(image_format: str, buffer: NDArray[np.uint8]) -> None:
+    """Raises InputError where the header of a compressed image claims more than anyone needs, or is none."""
+    if buffer.size > MAX_BYTES:
+        raise InputError(f"the image has {buffer.size / 1e6:.0f} MB; at most {MAX_BYTES / 1e6:.0f} are taken")
+    try:
+        with Image.open(io.BytesIO(buffer)) as header:
+            width, height = header.size
+    except Image.DecompressionBombError:
+        width = height = MAX_PIXELS
+    except Exception as error:  # Pillow's readers raise what they come across: SyntaxError, struct.error, ...
+        raise InputError(f"data of format {image_format!r} cannot be decoded as an image") from error
+    if width * height > MAX_PIXELS:
+        raise InputError(f"the image claims more than {MAX_PIXELS // 10**6} megapixels; scale it down")
 
 
 def read_image(path: str | Path) -> RGB:
@@ -102,8 +125,8 @@ def read_image(path: str | Path) -> RGB:
     data = Path(path).read_bytes()
     try:
         return decode_compressed(Path(path).suffix, data)
-    except InputError:
-        raise InputError(f"{path} is not an image that can be decoded") from None
+    except InputError as error:
+        raise InputError(f"{path} is not an image that can be used: {error}") from None
 
 
 def _rows(encoding: str, rows: int, row_bytes: int, step: int, data: bytes | NDArray[np.uint8]) -> RGB:

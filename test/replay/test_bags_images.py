@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
 
 from kinaema_ros import images
+from kinaema_ros.errors import InputError
 
 HEIGHT, WIDTH = 24, 32
 # Smooth, so that chroma at half the resolution and a Bayer mosaic lose little.
@@ -143,6 +147,55 @@ def test_compressed_grey_of_sixteen_bits():
 def test_what_cannot_be_decoded_is_refused(image_format, data):
     with pytest.raises(ValueError, match="cannot be decoded"):
         images.decode_compressed(image_format, data)
+
+
+def bomb(kind: str, side: int) -> bytes:
+    """A few bytes that claim side x side pixels."""
+    if kind == "png":
+        header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+        chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            for name, body in chunks
+        )
+    return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 70, 0, 0, 54, 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["png", "bmp"])
+@pytest.mark.parametrize("side", [10_001, 60_000])
+def test_a_size_that_only_the_header_claims_is_refused(kind: str, side: int):
+    with pytest.raises(InputError, match="100 megapixels; scale it down"):
+        images.decode_compressed(kind, bomb(kind, side))
+
+
+def test_more_bytes_than_any_photo_has_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+    with pytest.raises(InputError, match="at most"):
+        images.decode_compressed("png", bytes(1001))
+
+
+@pytest.mark.filterwarnings("ignore")  # of what Pillow and OpenCV skip
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".gif", ".tiff", ".webp"])
+def test_broken_files_are_refused_and_break_nothing(suffix: str):
+    encoded, file = cv2.imencode(suffix, cv2.cvtColor(PICTURE, cv2.COLOR_RGB2BGR))
+    assert encoded
+    whole = file.tobytes()
+    assert images.decode_compressed(suffix, whole).shape == PICTURE.shape
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        broken = np.frombuffer(whole, np.uint8).copy()
+        # In the header most of the time: what lies behind it is only pixels.
+        reach = min(len(broken), 80) if rng.random() < 0.7 else len(broken)
+        where = rng.integers(0, reach, rng.integers(1, 6))
+        broken[where] = rng.integers(0, 256, len(where))
+        broken = broken[: rng.integers(1, len(broken) + 1)] if rng.random() < 0.3 else broken
+        try:
+            rgb = images.decode_compressed(suffix, broken.tobytes())
+        except InputError:
+            continue
+        assert rgb.dtype == np.uint8
+        assert rgb.shape[2] == 3
+        assert rgb.shape[0] * rgb.shape[1] <= images.MAX_PIXELS
 
 
 def test_depth_is_not_taken_for_a_picture():
