@@ -107,7 +107,7 @@ def _check_header(image_format: str, buffer: NDArray[np.uint8]) -> None:
     if buffer.size > MAX_BYTES:
         raise InputError(f"the image has {buffer.size / 1e6:.0f} MB; at most {MAX_BYTES / 1e6:.0f} are taken")
     try:
-        with Image.open(io.BytesIO(buffer)) as header:
+        with Image.open(io.BytesIO(buffer.tobytes())) as header:
             width, height = header.size
     except Image.DecompressionBombError:
         width = height = MAX_PIXELS

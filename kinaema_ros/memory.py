@@ -23,7 +23,7 @@ from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
 STATE_FORMAT = "kinaema-memory"
-STATE_VERSION = 4
+STATE_VERSION = 5
 HFOV = math.radians(90.0)  # of a camera that nobody has described
 MIN_SIDE = 32  # pixels of an image
 MAX_ALTERNATIVES = 3
@@ -154,17 +154,18 @@ class SpatialMemory:
 
         The odometry of later updates must be in the odom frame in which the memory was saved.
         """
-        tensors, metadata = read_tensors(Path(path), STATE_FORMAT, STATE_VERSION)
+        tensors, metadata = read_tensors(Path(path), STATE_FORMAT, STATE_VERSION, self._state.tensors())
         if metadata.get("network") != self._hash:
             raise CheckpointError(
                 f"{path}: saved with another network; load the checkpoint that it was made with"
             )
-        for name, expected in self._state.tensors().items():
-            tensor = tensors.get(name)
-            if tensor is None or tensor.shape != expected.shape or tensor.dtype != expected.dtype:
-                raise CheckpointError(f"{path}: '{name}' is missing or has another shape than this network's")
+        state = TokenMemory.from_tensors({n: t.to(self._device) for n, t in tensors.items()})
+        try:
+            state.check()
+        except InputError as error:
+            raise CheckpointError(f"{path}: not written by this program: {error}") from error
         with self._writing:
-            self._state = TokenMemory.from_tensors({n: t.to(self._device) for n, t in tensors.items()})
+            self._state = state
 
     def _own_camera(self, rgb: RGB) -> Intrinsics:
         """The robot's camera at the image's resolution."""

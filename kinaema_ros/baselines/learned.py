@@ -21,7 +21,7 @@ from kinaema_ros.model.checkpoint import HALF_PRECISION_FROM, CheckpointError, r
 from kinaema_ros.model.se2 import between
 
 FORMAT = "kinaema-baseline"
-VERSION = 3
+VERSION = 4
 ROOM = 5.0  # metres that count as one in what the networks read and write
 GRU_UNITS = 256
 HEADS, LAYERS = 8, 2

@@ -18,7 +18,16 @@ from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.network import Kinaema
 
 FORMAT = "kinaema-network"
-VERSION = 4
+VERSION = 5
+# What safetensors calls the types of a memory
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "I64": torch.int64,
+    "I16": torch.int16,
+    "U8": torch.uint8,
+}
 HALF_PRECISION_FROM = 100_000  # elements: large matrices are stored as float16, which changes no result
 
 
@@ -29,7 +38,7 @@ class CheckpointError(InputError):
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write atomically: a reader sees the old file or the whole new one. Adds ``sha256`` to the metadata."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {**metadata, "sha256": digest(tensors)}
+    metadata = {**metadata, "sha256": digest(tensors, metadata)}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -42,18 +51,36 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, An
         partial.unlink(missing_ok=True)
 
 
-def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file that ``write_tensors`` wrote; ``CheckpointError`` if it is not one."""
+def read_tensors(
+    path: Path, kind: str, version: int, expected: dict[str, Tensor] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a file that ``write_tensors`` wrote; ``CheckpointError`` if it is not one.
+
+    expected: tensors whose names, shapes and types the file's must have, which is checked before any of it is read.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            _check_kind(path, metadata, kind, version)
             names = file.keys()
+            if expected is not None:
+                _check_layout(path, {name: file.get_slice(name) for name in names}, expected)
             # Copies: what safetensors returns is mapped from the file; whoever truncates that kills us.
             tensors = {name: file.get_tensor(name).clone() for name in names}
+    except CheckpointError:
+        raise
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{path}: truncated or not a safetensors file ({error})") from error
+    if metadata.pop("sha256", None) != (sha := digest(tensors, metadata)):
+        raise CheckpointError(
+            f"{path}: damaged, its content does not match its hash; copy or download it again"
+        )
+    return tensors, {**metadata, "sha256": sha}
+
+
+def _check_kind(path: Path, metadata: dict[str, Any], kind: str, version: int) -> None:
     if metadata.get("format") != kind:
         raise CheckpointError(f"{path}: holds {metadata.get('format') or 'something else'}, not a {kind}")
     if metadata.get("version") != version:
@@ -61,16 +88,26 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
             f"{path}: has format version {metadata.get('version')}, this kinaema_ros reads version {version}; "
             "use a file that was made with this version"
         )
-    if metadata.get("sha256") != digest(tensors):
-        raise CheckpointError(
-            f"{path}: damaged, its content does not match its hash; copy or download it again"
-        )
-    return tensors, metadata
 
 
-def digest(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of names, shapes and contents."""
-    sha = hashlib.sha256()
+def _check_layout(path: Path, found: dict[str, Any], expected: dict[str, Tensor]) -> None:
+    """found: slices of safetensors by name, of which nothing has been read."""
+    for name in sorted(found.keys() | expected.keys()):
+        if name not in expected or name not in found:
+            what = "unknown" if name in found else "missing"
+            raise CheckpointError(
+                f"{path}: the tensor {name[:80]!r} is {what}; it was not written by this version"
+            )
+        shape, dtype = tuple(found[name].get_shape()), DTYPES.get(found[name].get_dtype())
+        if (shape, dtype) != (tuple(expected[name].shape), expected[name].dtype):
+            raise CheckpointError(
+                f"{path}: the tensor {name!r} has another shape or type than this network's"
+            )
+
+
+def digest(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> str:
+    """SHA-256 of the tensors' names, shapes and contents, and of the metadata."""
+    sha = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -7,9 +7,12 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from kinaema_ros.errors import InputError
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.pose_graph import NONE, PoseGraph
 from kinaema_ros.model.tokens import PackedTokens
+
+LARGEST = 1e9  # of any number in a memory: metres, radians, their inverses and squares
 
 
 @dataclass
@@ -77,6 +80,30 @@ class TokenMemory:
             for group, kind in groups.items()
         }
         return TokenMemory(**values, **nested)  # type: ignore[arg-type]
+
+    def check(self) -> None:
+        """Raises InputError where a value is none that updates write: what is read from a file may say anything."""
+        n, count = len(self.pose), 2**53
+        ranges = {
+            "count": (0, count),
+            "updates": (0, count),
+            "written": (0, int(self.updates)),
+            "window_slot": (NONE, n - 1),
+            "graph.tail": (NONE, n - 1),
+            "graph.head": (0, n - 1),
+            "graph.anchor": (NONE, n - 1),
+            "graph.loops": (0, count),
+            "graph.information": (0, LARGEST),
+            "graph.variance": (0, LARGEST),
+            "graph.noise": (1e-6, 1e6),
+            "tokens.depth_std": (0, LARGEST),
+            "window.depth_std": (0, LARGEST),
+        }
+        for name, tensor in self.tensors().items():
+            least, most = ranges.get(name, (-LARGEST, LARGEST))
+            values = tensor.double()  # a half's infinity is not above what overflows in it
+            if not bool(((values >= least) & (values <= most)).all()):  # NaN is in no range
+                raise InputError(f"the tensor {name!r} holds values outside of {least} to {most}")
 
     @property
     def num_bytes(self) -> int:

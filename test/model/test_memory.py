@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
+import time
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from kinaema_ros import Estimate, Intrinsics, SpatialMemory, geometry
 from kinaema_ros.camera import Mount
@@ -17,7 +20,7 @@ from kinaema_ros.errors import KinaemaError
 from kinaema_ros.memory import EmptyMemoryError
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.model.cell import follow
-from kinaema_ros.model.checkpoint import CheckpointError
+from kinaema_ros.model.checkpoint import CheckpointError, write_tensors
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.sim import Camera, Scene, SceneConfig, explore, generate_scene, render, sample_viewpoints
@@ -264,6 +267,73 @@ def test_a_damaged_memory_file_is_refused_and_the_present_memory_stays(
     with pytest.raises(CheckpointError, match="not a kinaema-memory"):
         driven.load(default_checkpoint())
     assert driven._state is before
+
+
+def crafted(path, change) -> None:
+    """The memory file with other content, and a hash that fits."""
+    with safe_open(str(path), framework="pt") as file:
+        metadata = {key: json.loads(value) for key, value in file.metadata().items()}
+        names = file.keys()
+        tensors = {name: file.get_tensor(name).clone() for name in names}
+    change(tensors, metadata)
+    del metadata["sha256"]
+    write_tensors(path, tensors, metadata)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda t, m: t.update(extra=torch.zeros(3)), "'extra' is unknown"),
+        (lambda t, m: t.pop("tilt"), "'tilt' is missing"),
+        (lambda t, m: t.update(pose=t["pose"][:-1]), "'pose' has another shape or type"),
+        (lambda t, m: t.update(pose=t["pose"].float()), "'pose' has another shape or type"),
+        (lambda t, m: t["robot"].fill_(math.nan), "'robot' holds values outside"),
+        (lambda t, m: t["tokens.inverse_depth"].fill_(math.inf), "'tokens.inverse_depth' holds"),
+        (lambda t, m: t["updates"].fill_(-1), "holds values outside of 0"),
+        (lambda t, m: t["written"].fill_(10**6), "'written' holds values outside of 0"),
+        (lambda t, m: t["window_slot"].fill_(512), "'window_slot' holds values outside of -1 to 511"),
+        (lambda t, m: t["graph.head"].fill_(-1), "'graph.head' holds values outside of 0 to 511"),
+        (lambda t, m: t["graph.information"].fill_(-1.0), "'graph.information' holds values outside of 0"),
+        (lambda t, m: m.update(version=99), "format version 99"),
+        (lambda t, m: m.update(network="another"), "saved with another network"),
+    ],
+)
+def test_a_crafted_memory_file_is_refused_and_the_present_memory_stays(
+    driven: SpatialMemory, tmp_path, change, complaint: str
+):
+    path = tmp_path / "state.safetensors"
+    driven.save(path)
+    before = driven._state
+    crafted(path, change)
+    with pytest.raises(CheckpointError, match=rf"state\.safetensors.*{complaint}"):
+        driven.load(path)
+    assert driven._state is before
+
+
+def test_metadata_that_was_changed_does_not_fit_its_hash(driven: SpatialMemory, tmp_path):
+    path = tmp_path / "state.safetensors"
+    driven.save(path)
+    whole = path.read_bytes()
+    other = "0" * len(driven._hash)
+    assert driven._hash.encode() in whole
+    path.write_bytes(whole.replace(driven._hash.encode(), other.encode()))
+    with pytest.raises(CheckpointError, match="does not match its hash"):
+        SpatialMemory(driven._network, checkpoint_hash=other).load(path)
+
+
+def test_a_large_file_of_another_kind_is_refused_without_reading_it(driven: SpatialMemory, tmp_path):
+    path = tmp_path / "language_model.safetensors"
+    size = 8 * 2**30
+    header = json.dumps(
+        {"weight": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}
+    ).encode()
+    with open(path, "wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") + header)
+        stream.truncate(8 + len(header) + size)  # sparse: takes no room
+    started = time.monotonic()
+    with pytest.raises(CheckpointError, match="holds something else, not a kinaema-memory"):
+        driven.load(path)
+    assert time.monotonic() - started < 5
 
 
 def test_a_memory_of_another_network_is_refused(driven: SpatialMemory, tmp_path):
