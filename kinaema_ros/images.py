@@ -37,7 +37,6 @@ _PACKED: dict[str, tuple[int, int, int | None]] = {
     "8UC1": (1, 1, cv2.COLOR_GRAY2RGB),
     "8UC3": (1, 3, cv2.COLOR_BGR2RGB),
     "8UC4": (1, 4, cv2.COLOR_BGRA2RGB),
-    "16UC1": (2, 1, cv2.COLOR_GRAY2RGB),
     "bayer_rggb8": (1, 1, cv2.COLOR_BayerRGGB2RGB),
     "bayer_bggr8": (1, 1, cv2.COLOR_BayerBGGR2RGB),
     "bayer_gbrg8": (1, 1, cv2.COLOR_BayerGBRG2RGB),
@@ -52,6 +51,8 @@ _PACKED: dict[str, tuple[int, int, int | None]] = {
     "yuyv": (1, 2, cv2.COLOR_YUV2RGB_YUY2),
 }
 ENCODINGS = (*_PACKED, "nv21")
+DEPTH = ("16UC1", "32FC1")  # REP 118
+SENSOR_BITS = (8, 10, 12, 14, 16)  # that come in two bytes
 
 
 def bytes_per_pixel(encoding: str) -> int:
@@ -63,25 +64,44 @@ def bytes_per_pixel(encoding: str) -> int:
 def decode_image(
     encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: bytes | NDArray[np.uint8]
 ) -> RGB:
-    """The pixels of a sensor_msgs/Image as RGB, uint8, shape (height, width, 3); 16 bits are scaled to 8.
+    """The pixels of a sensor_msgs/Image as RGB, uint8, shape (height, width, 3).
 
-    Raises InputError where the fields contradict each other or the encoding is none that a camera image has.
+    Of two bytes a channel as many bits are scaled to 8 as the sensor uses: 10, 12 and 14 are as common as 16. Raises
+    InputError where the fields contradict each other or the encoding is none that a camera image has.
     """
+    check_encoding(encoding)
     if height <= 0 or width <= 0:
         raise InputError(f"the image has no pixels: {width}x{height}")
     if encoding == "nv21":
         return _decode_nv21(height, width, step, data)
-    if encoding not in _PACKED:
-        raise InputError(f"image encoding {encoding!r} is not supported; supported: {', '.join(ENCODINGS)}")
     size, channels, conversion = _PACKED[encoding]
     if channels == 2 and width % 2:
         raise InputError(f"encoding {encoding} needs an even width, not {width}")
     rows = _rows(encoding, height, width * size * channels, step, data)
     if size == 2:
-        wide = np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2").astype(np.uint32)
-        rows = ((wide * 255 + 32767) // 65535).astype(np.uint8)
+        wide = np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2")
+        rows = _to_bytes(wide.reshape(height, width, channels))
     pixels = np.ascontiguousarray(rows.reshape(height, width, channels))
     return pixels if conversion is None else cv2.cvtColor(pixels, conversion).astype(np.uint8, copy=False)
+
+
+def check_encoding(encoding: str) -> None:
+    """Raises InputError where images of this encoding are no pictures that can be read."""
+    if encoding.startswith(DEPTH):
+        raise InputError(
+            f"encoding {encoding[:40]} holds distances, not a picture; use the topic of the colour or infrared image"
+        )
+    if encoding not in ENCODINGS:
+        raise InputError(
+            f"image encoding {encoding[:40]!r} is not supported; supported: {', '.join(ENCODINGS)}"
+        )
+
+
+def _to_bytes(wide: NDArray[np.uint16]) -> RGB:
+    """(H, W, C) in as few bits as hold the colours' largest value, scaled to 8."""
+    largest = int(wide[..., :3].max())
+    full = next(2**bits - 1 for bits in SENSOR_BITS if largest < 2**bits)
+    return ((wide.astype(np.uint32) * 255 + full // 2) // full).clip(0, 255).astype(np.uint8)
 
 
 def decode_compressed(image_format: str, data: bytes | NDArray[np.uint8]) -> RGB:
@@ -89,17 +109,25 @@ def decode_compressed(image_format: str, data: bytes | NDArray[np.uint8]) -> RGB
 
     Raises InputError for depth images (format "... compressedDepth"), video packets and broken data.
     """
-    if "compressedDepth" in image_format:
-        raise InputError("a compressedDepth image holds distances, not a camera picture")
+    if "compressedDepth" in image_format or image_format.startswith(DEPTH):
+        raise InputError(
+            "the compressed image holds distances, not a picture; use the topic of the colour or infrared image"
+        )
     buffer = np.frombuffer(data, dtype=np.uint8)
     _check_header(image_format, buffer)
     try:
-        bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+        bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
-        raise InputError(f"data of format {image_format!r} cannot be decoded as an image") from error
-    if bgr is None:
-        raise InputError(f"data of format {image_format!r} cannot be decoded as an image")
+        raise _undecodable(image_format) from error
+    if bgr is None or bgr.dtype not in (np.uint8, np.uint16):
+        raise _undecodable(image_format)
+    if bgr.dtype == np.uint16:
+        bgr = _to_bytes(bgr.astype(np.uint16, copy=False))
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def _undecodable(image_format: str) -> InputError:
+    return InputError(f"data of format {image_format[:40]!r} cannot be decoded as an image")
 
 
 def _check_header(image_format: str, buffer: NDArray[np.uint8]) -> None:
@@ -112,7 +140,7 @@ def _check_header(image_format: str, buffer: NDArray[np.uint8]) -> None:
     except Image.DecompressionBombError:
         width = height = MAX_PIXELS
     except Exception as error:  # Pillow's readers raise what they come across: SyntaxError, struct.error, ...
-        raise InputError(f"data of format {image_format!r} cannot be decoded as an image") from error
+        raise _undecodable(image_format) from error
     if width * height > MAX_PIXELS:
         raise InputError(f"the image claims more than {MAX_PIXELS // 10**6} megapixels; scale it down")
 

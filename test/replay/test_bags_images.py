@@ -67,7 +67,6 @@ EXACT = {
     "mono8": (GREY, GREY_RGB),
     "8UC1": (GREY, GREY_RGB),
     "mono16": (wide(GREY), GREY_RGB),
-    "16UC1": (wide(GREY), GREY_RGB),
 }
 LOSSY = {
     **{f"bayer_{p}8": mosaic(p) for p in ("rggb", "bggr", "gbrg", "grbg")},
@@ -106,6 +105,39 @@ def test_every_encoding_that_is_promised_is_tested():
     assert set(images.ENCODINGS) == {*EXACT, *LOSSY}
 
 
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("encoding", ["mono16", "rgb16", "rgba16"])
+def test_fewer_bits_of_two_bytes_are_as_bright(encoding: str, bits: int):
+    picture = {"mono16": GREY[..., None], "rgb16": PICTURE}.get(
+        encoding, np.concatenate([PICTURE, ALPHA], -1)
+    )
+    scaled = (picture.astype(np.uint32) * (2**bits - 1) // 255).astype("<u2")
+    assert scaled[..., :3].max() >= 2 ** (bits - 1)
+    if encoding == "rgba16":
+        scaled[..., 3] = 65535  # of opaque pixels, whatever the sensor's bits
+    decoded = decode(encoding, scaled).astype(int)
+    assert np.abs(decoded - (GREY_RGB if encoding == "mono16" else PICTURE)).max() <= 1
+
+
+def test_a_black_image_stays_black():
+    assert decode("mono16", np.zeros((HEIGHT, WIDTH), "<u2")).max() == 0
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
+def test_distances_are_no_picture(encoding: str):
+    with pytest.raises(InputError, match="holds distances, not a picture; use the topic of the colour"):
+        images.decode_image(encoding, HEIGHT, WIDTH, 4 * WIDTH, False, bytes(4 * WIDTH * HEIGHT))
+
+
+def test_an_encodings_name_does_not_fill_the_log():
+    with pytest.raises(InputError) as caught:
+        images.decode_image("x" * 100_000, HEIGHT, WIDTH, 3 * WIDTH, False, bytes(3 * WIDTH * HEIGHT))
+    assert len(str(caught.value)) < 600
+    with pytest.raises(InputError) as caught:
+        images.decode_compressed("x" * 100_000, b"no image")
+    assert len(str(caught.value)) < 200
+
+
 def test_sixteen_bits_of_the_other_byte_order():
     array, expected = EXACT["rgb16"]
     np.testing.assert_array_equal(decode("rgb16", wide(PICTURE, ">"), bigendian=True), expected)
@@ -118,7 +150,7 @@ def test_sixteen_bits_of_the_other_byte_order():
         (("rgb8", 0, 32, 96, False, b""), "no pixels"),
         (("rgb8", 24, 32, 90, False, bytes(24 * 96)), "step 90 is shorter"),
         (("rgb8", 24, 32, 96, False, bytes(24 * 96 - 1)), "2303 bytes of data where step"),
-        (("32FC1", 24, 32, 128, False, bytes(24 * 128)), "'32FC1' is not supported; supported: rgb8"),
+        (("64FC1", 24, 32, 256, False, bytes(24 * 256)), "'64FC1' is not supported; supported: rgb8"),
         (("yuv422", 24, 31, 62, False, bytes(24 * 62)), "even width"),
         (("nv21", 23, 32, 32, False, bytes(40 * 32)), "even sides"),
     ],

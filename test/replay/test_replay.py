@@ -327,11 +327,11 @@ def test_pictures_that_cannot_be_decoded_are_counted_and_the_others_used(tmp_pat
 def test_a_drive_of_which_no_picture_can_be_used_is_refused(tmp_path):
     with recording(tmp_path / "bag") as recorder:
         recorder.write("/odom", odometry(ns(0), (0, 0, 0)), ns(0))
-        recorder.write("/image", image(ns(0), picture(0), encoding="32FC1"), ns(0))
+        recorder.write("/image", image(ns(0), picture(0), encoding="64FC1"), ns(0))
         recorder.write("/image", image(ns(9), picture(0)), ns(9))
     write_queries(tmp_path, 4, wanted=[0])
     with pytest.raises(
-        BagError, match=r"no image of /image can be used.*no odometry.*'32FC1' is not supported"
+        BagError, match=r"no image of /image can be used.*no odometry.*'64FC1' is not supported"
     ):
         replay(tmp_path, PhotoAlbum())
 

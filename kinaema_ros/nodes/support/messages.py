@@ -96,12 +96,10 @@ def _check_layout(message: Image, kind: str) -> None:
             f"{kind}_empty",
             f"the image has no pixels ({message.width} x {message.height}); check the camera's driver",
         )
-    if message.encoding not in images.ENCODINGS:
-        raise BadInput(
-            f"{kind}_encoding",
-            f"image encoding '{message.encoding}' is not supported; use one of {', '.join(images.ENCODINGS)} "
-            "(image_proc converts)",
-        )
+    try:
+        images.check_encoding(message.encoding)
+    except InputError as error:
+        raise BadInput(f"{kind}_encoding", f"{error} (image_proc converts)") from error
     if message.is_bigendian not in (0, 1):
         raise BadInput(
             f"{kind}_endianness",
