@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -27,6 +28,29 @@ from kinaema_ros.settings import setting
 
 # Numbers of coefficients by the names that sensor_msgs/CameraInfo has for them
 DISTORTIONS = {"none": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
+
+
+class RegionOfInterest(Protocol):
+    """sensor_msgs/RegionOfInterest, of rclpy or of a bag."""
+
+    x_offset: int
+    y_offset: int
+    height: int
+    width: int
+
+
+class CameraInfo(Protocol):
+    """sensor_msgs/CameraInfo, of rclpy or of a bag."""
+
+    width: int
+    height: int
+    distortion_model: str
+    d: Sequence[float]
+    k: Sequence[float]
+    p: Sequence[float]
+    binning_x: int
+    binning_y: int
+    roi: RegionOfInterest
 
 
 @dataclass(frozen=True)
@@ -77,27 +101,40 @@ class Intrinsics:
         return cls(width, height, f, f, (width - 1) / 2, (height - 1) / 2)
 
     @classmethod
-    def from_camera_info(
-        cls,
-        width: int,
-        height: int,
-        k: Sequence[float],
-        d: Sequence[float],
-        distortion_model: str,
-        p: Sequence[float],
-        rectified: bool,
-    ) -> Intrinsics:
-        """Of the images that a sensor_msgs/CameraInfo with these fields belongs to, which may be rectified ones.
+    def from_camera_info(cls, info: CameraInfo, rectified: bool) -> Intrinsics:
+        """Of the images that a sensor_msgs/CameraInfo belongs to, which may be rectified ones.
 
-        Of a rectified image P counts, of a raw one K and D, by the comments of CameraInfo. ``InputError`` for a camera
-        that was never calibrated (zeros), or a distortion that is not known.
+        By the comments of CameraInfo: of a rectified image P counts, of a raw one K and D; all of them are of the whole
+        sensor, of which an image may be a part (roi), and that in fewer pixels (binning). ``InputError`` for a camera that
+        was never calibrated (zeros), a distortion that is not known, or a part beyond the sensor.
         """
+        k, p, lens = info.k, info.p, tuple(float(value) for value in info.d)
+        # A fisheye without coefficients is still no pinhole.
+        straight = not any(lens) and info.distortion_model != "equidistant"
         if rectified and p[0] > 0.0:
-            return cls(width, height, p[0], p[5], p[2], p[6])
-        lens = tuple(float(value) for value in d)
-        if rectified or not any(lens):
-            return cls(width, height, k[0], k[4], k[2], k[5])
-        return cls(width, height, k[0], k[4], k[2], k[5], distortion_model, lens)
+            camera = cls(info.width, info.height, p[0], p[5], p[2], p[6])
+        elif rectified or straight:
+            camera = cls(info.width, info.height, k[0], k[4], k[2], k[5])
+        else:
+            camera = cls(
+                info.width, info.height, k[0], k[4], k[2], k[5], info.distortion_model, lens or (0.0,) * 4
+            )
+        roi = info.roi
+        if roi.width and roi.height:
+            if roi.x_offset + roi.width > info.width or roi.y_offset + roi.height > info.height:
+                raise InputError(
+                    f"roi of {roi.width} x {roi.height} pixels at {roi.x_offset}, {roi.y_offset} is not within "
+                    f"{info.width} x {info.height}"
+                )
+            camera = replace(
+                camera,
+                width=roi.width,
+                height=roi.height,
+                cx=camera.cx - roi.x_offset,
+                cy=camera.cy - roi.y_offset,
+            )
+        across, down = max(1, info.binning_x), max(1, info.binning_y)
+        return camera.scaled_to(max(1, camera.width // across), max(1, camera.height // down))
 
     @property
     def hfov(self) -> float:

@@ -229,9 +229,7 @@ def _read_camera(reader: Reader, path: Path, topic: Topic, rectified: bool) -> I
     """The first camera_info; None from a camera that was never calibrated (K all zero)."""
     for _, m, _ in _messages(reader, path, topic):
         try:
-            return Intrinsics.from_camera_info(
-                m.width, m.height, m.k, m.d, m.distortion_model, m.p, rectified
-            )
+            return Intrinsics.from_camera_info(m, rectified)
         except InputError:
             return None
     return None

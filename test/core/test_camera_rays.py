@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -79,34 +80,65 @@ P = [400.0, 0.0, 320.0, 0.0, 0.0, 401.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 D = [-0.3, 0.1, 0.001, -0.002, 0.0]
 
 
+def camera_info(d: list[float] = D, model: str = "plumb_bob", **fields: object) -> SimpleNamespace:
+    """As sensor_msgs/CameraInfo."""
+    none = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)
+    values = dict(width=640, height=480, k=K, p=P, binning_x=0, binning_y=0, roi=none) | fields
+    return SimpleNamespace(d=d, distortion_model=model, **values)
+
+
 def test_of_a_raw_image_k_and_d_count_and_of_a_rectified_one_p() -> None:
-    raw = Intrinsics.from_camera_info(640, 480, K, D, "plumb_bob", P, rectified=False)
+    raw = Intrinsics.from_camera_info(camera_info(), rectified=False)
     assert raw == Intrinsics(*CAMERA, "plumb_bob", tuple(D))
-    rectified = Intrinsics.from_camera_info(640, 480, K, D, "plumb_bob", P, rectified=True)
+    rectified = Intrinsics.from_camera_info(camera_info(), rectified=True)
     assert rectified == Intrinsics(640, 480, 400.0, 401.0, 320.0, 240.0)
 
 
 def test_a_rectified_image_without_p_has_the_pinhole_of_k() -> None:
-    camera = Intrinsics.from_camera_info(640, 480, K, D, "plumb_bob", [0.0] * 12, rectified=True)
+    camera = Intrinsics.from_camera_info(camera_info(p=[0.0] * 12), rectified=True)
     assert camera == Intrinsics(*CAMERA)
 
 
 @pytest.mark.parametrize("d", [[], [0.0] * 5])
 def test_a_distortion_of_zeros_is_none_whatever_it_is_called(d: list[float]) -> None:
-    camera = Intrinsics.from_camera_info(640, 480, K, d, "some_vendor", P, rectified=False)
+    camera = Intrinsics.from_camera_info(camera_info(d, "some_vendor"), rectified=False)
     assert camera == Intrinsics(*CAMERA)
+
+
+@pytest.mark.parametrize("d", [[], [0.0] * 4])
+def test_a_fisheye_without_coefficients_is_still_no_pinhole(d: list[float]) -> None:
+    camera = Intrinsics.from_camera_info(camera_info(d, "equidistant"), rectified=False)
+    (ray,) = camera.rays(np.array([[K[2] + K[0], K[5]]]))  # one focal length from the middle: one radian
+    assert math.atan2(-ray[1], ray[0]) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+def test_a_part_of_the_sensor_in_fewer_pixels_has_the_rays_of_the_whole(rectified: bool) -> None:
+    whole = Intrinsics.from_camera_info(camera_info(), rectified)
+    roi = SimpleNamespace(x_offset=100, y_offset=40, width=400, height=300)
+    part = Intrinsics.from_camera_info(camera_info(roi=roi, binning_x=2, binning_y=2), rectified)
+    assert (part.width, part.height) == (200, 150)
+    # A binned pixel has the middle of the four that it was.
+    pixels = np.array([[0.0, 0.0], [199.0, 149.0], [31.0, 7.0]])
+    np.testing.assert_allclose(part.rays(pixels), whole.rays(2.0 * pixels + 0.5 + [100, 40]), atol=1e-9)
+
+
+def test_a_part_beyond_the_sensor_is_refused() -> None:
+    roi = SimpleNamespace(x_offset=300, y_offset=0, width=400, height=300)
+    with pytest.raises(InputError, match="roi of 400 x 300 pixels at 300, 0 is not within 640 x 480"):
+        Intrinsics.from_camera_info(camera_info(roi=roi), rectified=False)
 
 
 def test_a_raw_image_of_an_unknown_distortion_is_refused_and_the_rectified_one_is_not() -> None:
     with pytest.raises(InputError, match=r"thin_prism.*known are none, plumb_bob"):
-        Intrinsics.from_camera_info(640, 480, K, D, "thin_prism", P, rectified=False)
-    assert Intrinsics.from_camera_info(640, 480, K, D, "thin_prism", P, rectified=True).fx == 400.0
+        Intrinsics.from_camera_info(camera_info(model="thin_prism"), rectified=False)
+    assert Intrinsics.from_camera_info(camera_info(model="thin_prism"), rectified=True).fx == 400.0
 
 
 @pytest.mark.parametrize("rectified", [False, True])
 def test_a_camera_that_was_never_calibrated_is_refused(rectified: bool) -> None:
     with pytest.raises(InputError, match="is the camera calibrated"):
-        Intrinsics.from_camera_info(640, 480, [0.0] * 9, [], "", [0.0] * 12, rectified)
+        Intrinsics.from_camera_info(camera_info([], "", k=[0.0] * 9, p=[0.0] * 12), rectified)
 
 
 @pytest.mark.parametrize(

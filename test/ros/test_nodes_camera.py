@@ -72,6 +72,23 @@ def test_a_camera_info_that_cannot_be_used_leaves_the_parameter_and_says_so(mess
     assert any("no usable camera_info" in line and "75.0 degrees" in line for line in log_of(inputs))
 
 
+def test_after_a_camera_info_that_can_be_used_another_one_changes_nothing_and_the_message_says_so() -> None:
+    inputs = listening()
+    inputs._on_camera_info(info())
+    inputs._on_camera_info(CameraInfo(width=160, height=120))
+    assert inputs.camera(160, 120) == (RAW, "camera_info")
+    (line,) = log_of(inputs)
+    assert line.endswith("is the camera calibrated?), the one before stays in use")
+
+
+def test_an_image_of_another_aspect_than_camera_info_s_is_left_out_and_says_why() -> None:
+    inputs = listening()
+    inputs._on_camera_info(info())
+    inputs._remember(image_msg(frame(1, 90, 160), 99.5))
+    assert inputs.memory.update.call_count == 0
+    assert any(line.startswith("camera_info_aspect: ") and "160 x 90" in line for line in log_of(inputs))
+
+
 def test_a_camera_that_sees_45_to_120_degrees_is_taken_without_a_word() -> None:
     for degrees, told in ((45.0, False), (120.0, False), (30.0, True), (140.0, True)):
         inputs = listening(hfov_deg=degrees)

@@ -85,7 +85,6 @@ class MemoryInputs:
         """Subscribes. Odometry and what was remembered before a ``stop`` still count."""
         self._worker = NewestWorker(self._remember, "memory update")
         topics = [
-            (Odometry, "odom", self._on_odometry, 100, self._odometry_group),
             (CameraInfo, "camera_info", self._on_camera_info, 1, self._image_group),
         ]
         if self.parameters.image_transport != "compressed":
@@ -93,6 +92,9 @@ class MemoryInputs:
         if self.parameters.image_transport != "raw":
             topics.append((CompressedImage, "image/compressed", self._on_compressed, 5, self._image_group))
         self._subscriptions = [MatchedSubscription(self._node, *topic) for topic in topics]
+        # Small messages are not lost, and a reliable reader waits for whatever came before: 0.9 s beside large images.
+        odometry = (Odometry, "odom", self._on_odometry, 100, self._odometry_group)
+        self._subscriptions.append(MatchedSubscription(self._node, *odometry, best_effort=True))
 
     def stop(self) -> None:
         """Unsubscribes and lets the image in hand finish; safe to call twice."""
@@ -194,7 +196,10 @@ class MemoryInputs:
         try:
             self._camera_info = messages.camera_info_to_intrinsics(message, self._rectified())
         except BadInput as error:
-            self._monitor.problem(error.reason, str(error))
+            instead = "the one before stays in use"
+            if self._camera_info is None:
+                instead = "so the parameter hfov_deg is; set it to the camera's horizontal field of view"
+            self._monitor.problem(error.reason, f"{error}, {instead}")
 
     def _rectified(self) -> bool:
         """Whether the images are: by the parameter, or by what image_proc calls its topics."""
@@ -268,6 +273,12 @@ class MemoryInputs:
         """The robot's camera at an image size, and its source: "camera_info", else "parameter" (hfov_deg)."""
         info = self._camera_info  # once: it may come at any moment
         if info is not None:
+            if not info.has_aspect(width, height):
+                raise BadInput(
+                    "camera_info_aspect",
+                    f"the image has {width} x {height} pixels, but by camera_info the camera's images have "
+                    f"{info.width} x {info.height}: do both topics belong to one camera?",
+                )
             return info.scaled_to(width, height), "camera_info"
         return Intrinsics.from_hfov(width, height, self.parameters.hfov), "parameter"
 

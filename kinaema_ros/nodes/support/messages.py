@@ -153,17 +153,10 @@ def odometry_to_pose(message: Odometry) -> Array:
 
 def camera_info_to_intrinsics(message: CameraInfo, rectified: bool) -> Intrinsics:
     """The camera of the images that the message belongs to, which may be rectified ones."""
-    p = message.p
     try:
-        return Intrinsics.from_camera_info(
-            message.width, message.height, message.k, message.d, message.distortion_model, p, rectified
-        )
+        return Intrinsics.from_camera_info(message, rectified)
     except InputError as error:
-        raise BadInput(
-            "camera_info_uncalibrated",
-            f"camera_info cannot be used ({error}), so the parameter hfov_deg is; set it to the camera's horizontal "
-            "field of view",
-        ) from error
+        raise BadInput("camera_info_uncalibrated", f"camera_info cannot be used ({error})") from error
 
 
 def pose_msg(pose: ArrayLike) -> Pose:
