@@ -96,6 +96,19 @@ def test_the_node_answers_what_the_library_answers(robot: Robot) -> None:
     same_answer(robot.ask(narrower), memory.locate(frame(2), hfov=math.radians(80)))
 
 
+def test_of_many_questions_at_once_every_one_is_answered(robot: Robot) -> None:
+    robot.remember(1, 2)
+    request = QueryPose.Request(image=image_msg(frame(2)), frame_id="odom")
+    # Of the ten that a client keeps by default, the others would never be sent.
+    client = robot.node.create_client(
+        QueryPose, robot.query_client.srv_name, qos_profile=QoSProfile(depth=100)
+    )
+    assert client.wait_for_service(DISCOVERY)
+    futures = [client.call_async(request) for _ in range(40)]
+    answers = [robot.result(future, 60.0) for future in futures]
+    assert all(answer.success for answer in answers), {answer.message for answer in answers}
+
+
 def test_an_answer_in_the_base_frame_is_relative_to_where_the_robot_is_now(robot: Robot) -> None:
     robot.remember(1, 2)
     in_odom, in_base = robot.where(1, "odom"), robot.where(1)

@@ -14,7 +14,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
@@ -33,6 +33,8 @@ from kinaema_ros.paths import default_checkpoint
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# Questions that wait for their turn; of the services' usual ten, an eleventh would never be answered.
+WAITING = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class MemoryNode(LifecycleNode):
@@ -48,7 +50,9 @@ class MemoryNode(LifecycleNode):
         # Queries run beside everything else, but one after the other: many at once would take all the
         # executor's threads and starve the odometry.
         queries, commands = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
-        self.create_service(QueryPose, "~/query_pose", self._on_query, callback_group=queries)
+        self.create_service(
+            QueryPose, "~/query_pose", self._on_query, qos_profile=WAITING, callback_group=queries
+        )
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=commands)
         self.create_service(SaveMemory, "~/save", self._on_save, callback_group=commands)
         self.create_service(LoadMemory, "~/load", self._on_load, callback_group=commands)
