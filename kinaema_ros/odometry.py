@@ -26,6 +26,8 @@ _ORIGIN_RADIUS = 0.5
 _ORIGIN_ANGLE = math.radians(20.0)
 # Clocks of a replayed bag or a restarted simulation go back by more than transport can reorder messages.
 _CLOCK_RESTART = 2 * NANOSECONDS
+# A clock that was set back by less: so many messages in a row whose stamps, though late, go on.
+_STEPPED_BACK = 3
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class OdometryLimits:
 class Discontinuity:
     """A jump of the odometry and what was done about it."""
 
-    reason: str  # "odometry_jump", "odometry_reset" or "clock_restart": the key to count it by
+    reason: str  # "odometry_jump", "odometry_reset", "clock_restart" or "clock_step": the key to count it by
     action: str  # one of JUMP_POLICIES; "reset" asks the caller to forget the memory
     distance: float
     angle: float
@@ -92,36 +94,54 @@ class OdometryTracker:
         self._anchor: Array = np.zeros(3)  # memory_T_odom
         self._last: tuple[int, Array] | None = None  # newest message, in the odom frame
         self._before_jump: Array | None = None  # odom frame; set while a jump is held
+        self._late: list[tuple[int, Array]] = []  # messages in a row, the newest, that were older than _last
 
     # -- input -----------------------------------------------------------------------------------------------
 
     def add(self, stamp: int, odom_T_base: ArrayLike) -> Discontinuity | None:
         """Takes a pose (x, y, yaw) at ``stamp`` (nanoseconds).
 
-        Returns what happened if the odometry was not continuous. Raises ``BadInput`` for a stamp that is not
-        newer than the last one.
+        Returns what happened if the odometry was not continuous. Raises ``BadInput`` for a stamp that is not newer
+        than the last one, unless it is clear that the clock was set back.
         """
         pose = np.array(odom_T_base, dtype=np.float64)
         with self._changed:
             restart = None
             if self._last is not None and stamp <= self._last[0]:
-                if self._last[0] - stamp < _CLOCK_RESTART:
-                    raise BadInput(
-                        "odometry_stamp_backwards",
-                        f"odometry's stamp is {(self._last[0] - stamp) / NANOSECONDS:.3f} s older than the "
-                        "one before; the message is ignored. Two publishers on one topic do this: check "
-                        "with 'ros2 topic info -v'",
-                    )
-                # A bag that loops or a simulation that starts over puts the robot back too: no jump to judge.
-                # Poses paired by the old clock mean nothing to images stamped by the new one.
-                self._track.clear()
-                restart = Discontinuity("clock_restart", "continue", 0.0, 0.0)
+                restart = self._set_back(stamp, pose, self._last)
+            self._late = []
             event = restart or self._compare(stamp, pose)
             self._last = (stamp, pose)
             if self._before_jump is None:
                 self._track.add(stamp, geometry.compose(self._anchor, pose))
             self._changed.notify_all()
             return event
+
+    def _set_back(self, stamp: int, pose: Array, last: tuple[int, Array]) -> Discontinuity | None:
+        """The clock was set back, or one message is late, which raises ``BadInput``. What else has happened."""
+        behind = last[0] - stamp
+        if behind >= _CLOCK_RESTART:
+            # A bag that loops or a simulation that starts over puts the robot back too: no jump to judge.
+            # Poses paired by the old clock mean nothing to images stamped by the new one.
+            self._track.clear()
+            return Discontinuity("clock_restart", "continue", 0.0, 0.0)
+        if self._late and stamp <= self._late[-1][0]:
+            self._late = []
+        self._late.append((stamp, pose))
+        if len(self._late) < _STEPPED_BACK:
+            raise BadInput(
+                "odometry_stamp_backwards",
+                f"odometry's stamp is {behind / NANOSECONDS:.3f} s older than the one before; the message is "
+                "ignored. Two publishers on one topic do this: check with 'ros2 topic info -v'",
+            )
+        # A clock fault is no motion: the robot has moved from message to message as always.
+        self._track.clear()
+        for late_stamp, late_pose in self._late[:-1]:
+            event = self._compare(late_stamp, late_pose)
+            self._last = (late_stamp, late_pose)
+            if event is not None:
+                return event
+        return self._compare(stamp, pose) or Discontinuity("clock_step", "continue", 0.0, 0.0)
 
     def _compare(self, stamp: int, pose: Array) -> Discontinuity | None:
         """Looks for a jump between the last accepted pose and this one; applies the policy."""
@@ -176,7 +196,7 @@ class OdometryTracker:
         """Forgets all, as if no odometry had ever arrived."""
         with self._changed:
             self._track.clear()
-            self._anchor, self._last, self._before_jump = np.zeros(3), None, None
+            self._anchor, self._last, self._before_jump, self._late = np.zeros(3), None, None, []
             self._changed.notify_all()
 
     # -- output ----------------------------------------------------------------------------------------------

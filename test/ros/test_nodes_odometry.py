@@ -141,3 +141,52 @@ def test_a_single_late_message_is_refused_and_a_clock_that_starts_over_is_follow
     assert event.reason == "clock_restart"
     odometry.add(11 * SECOND, np.array([30.5, 0, 0]))
     assert_same_pose(odometry.pose_at(11 * SECOND), np.array([30.5, 0, 0]))
+
+
+def driven(
+    odometry: OdometryTracker, start: float, stop: float, x: float = 0.0, ahead: float = 0.0
+) -> list[str]:
+    """Half a metre a second, 20 messages a second, stamped ``ahead`` seconds; what was said of them."""
+    said = []
+    for seconds in np.arange(start, stop, 0.05):
+        try:
+            event = odometry.add(round((seconds + ahead) * SECOND), np.array([x + 0.5 * seconds, 0.0, 0.0]))
+            said += [] if event is None else [event.reason]
+        except BadInput as error:
+            said.append(error.reason)
+    return said
+
+
+@pytest.mark.parametrize("ahead", [-0.2, -1.0, -1.9])
+def test_a_clock_that_was_set_back_is_no_motion_and_ends_by_itself(ahead: float) -> None:
+    odometry = tracker(on_jump="hold")
+    assert driven(odometry, 100.0, 110.0) == []
+    said = driven(odometry, 110.0, 120.0, ahead=ahead)
+    assert said == 2 * ["odometry_stamp_backwards"] + ["clock_step"]
+    assert not odometry.held
+    assert_same_pose(odometry.pose_at(round((119.0 + ahead) * SECOND)), np.array([59.5, 0.0, 0.0]))
+
+
+def test_one_message_from_the_future_is_no_motion() -> None:
+    odometry = tracker(on_jump="hold")
+    driven(odometry, 100.0, 110.0)
+    odometry.add(round(111.8 * SECOND), np.array([55.0, 0.0, 0.0]))
+    assert driven(odometry, 110.05, 115.0) == 2 * ["odometry_stamp_backwards"] + ["clock_step"]
+    assert_same_pose(odometry.pose_at(round(114.0 * SECOND)), np.array([57.0, 0.0, 0.0]))
+
+
+def test_two_publishers_on_one_topic_are_no_clock_that_was_set_back() -> None:
+    odometry = tracker()
+    for step in range(40):
+        odometry.add(round((100 + 0.05 * step) * SECOND), np.zeros(3))
+        if step:
+            with pytest.raises(BadInput, match="Two publishers"):
+                odometry.add(round((99.5 + 0.05 * step) * SECOND), np.array([9.0, 0.0, 0.0]))
+
+
+def test_a_driver_that_starts_over_while_the_clock_is_set_back_has_jumped() -> None:
+    odometry = tracker(on_reset="hold")
+    driven(odometry, 100.0, 110.0)
+    said = driven(odometry, 0.0, 1.0, ahead=109.0)  # from its origin again
+    assert said == 2 * ["odometry_stamp_backwards"] + ["odometry_reset"]
+    assert odometry.held

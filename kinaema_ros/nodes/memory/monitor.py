@@ -30,6 +30,12 @@ _ACTIONS = {
     "was moved meanwhile, call ~/reset",
     "reset": "The memory was emptied, as the parameter says",
 }
+_CLOCKS = {
+    "clock_restart": "the odometry's stamps went back by seconds: a bag that loops or a simulation that started "
+    "over. The memory is kept; call ~/reset if the place is another one",
+    "clock_step": "the clock of the odometry was set back, or one message came from the future; the robot goes on "
+    "from where it is. Keep the machines' clocks together (chrony)",
+}
 
 
 class MemoryMonitor:
@@ -93,12 +99,8 @@ class MemoryMonitor:
     def discontinuity(self, event: Discontinuity) -> None:
         """The odometry jumped, or its clock started over."""
         self.tally.add("odometry_resets")
-        if event.reason == "clock_restart":
-            self.problem(
-                event.reason,
-                "the odometry's stamps went back by seconds: a bag that loops or a simulation that started "
-                "over. The memory is kept; call ~/reset if the place is another one",
-            )
+        if event.reason in _CLOCKS:
+            self.problem(event.reason, _CLOCKS[event.reason])
             return
         what = "its origin" if event.reason == "odometry_reset" else "another place"
         self.problem(
