@@ -2,8 +2,8 @@
 
 `open_recording` finds the topics, reads odometry, ground truth and camera, and hands out the images one by one,
 each with the odometry interpolated at its stamp. Poses are planar (x, y, yaw), metres and radians, REP 103.
-Stamps are those of the headers, integer nanoseconds; a message whose header was never stamped counts from
-the time at which it was recorded.
+Stamps are those of the headers, integer nanoseconds; messages of a topic that nobody stamps count from the time at which
+they were recorded.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from kinaema_ros.stamps import NANOSECONDS, pose_at
 
 # Odometry is not interpolated across a longer hole: a robot can have turned round in it.
 MAX_ODOM_GAP_S = 1.0
+UNSTAMPED = 5  # messages with the stamp 0 after which a topic counts as never stamped
 
 # The message types read here are the same in every ROS 2 distribution, so that bags without type
 # definitions (sqlite3 before Iron) and with newer ones are read alike.
@@ -176,6 +178,10 @@ def _open(path: Path) -> Reader:
             f"{path} has no metadata.yaml: it is not a rosbag2, or one whose recording was cut off "
             f"(then `ros2 bag reindex {path}` writes it)"
         )
+    if path.suffix == ".bag":
+        raise BagError(
+            f"{path} is a bag of ROS 1: convert it with `rosbags-convert --src {path} --dst {path.with_suffix('')}`"
+        )
     if path.is_file() and path.suffix not in (".mcap", ".db3"):
         raise BagError(f"{path} is not a rosbag2: give its folder, or a single .mcap or .db3 file")
     with _blame_the_bag(path):
@@ -185,7 +191,20 @@ def _open(path: Path) -> Reader:
 
 
 def _messages(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, Any, bytes]]:
-    """(stamp in nanoseconds, message, serialized) of a topic."""
+    """(stamp in nanoseconds, message, serialized) of a topic. Of one that nobody stamps, when it was recorded."""
+    records = _records(reader, path, topic)
+    first = list(islice(records, UNSTAMPED))
+    stamped = any(_stamp(message) for _, message, _ in first)  # a simulation's first stamp is 0
+    for recorded_ns, message, serialized in chain(first, records):
+        yield _stamp(message) if stamped else recorded_ns, message, serialized
+
+
+def _stamp(message: Any) -> int:
+    return int(message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec)
+
+
+def _records(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, Any, bytes]]:
+    """(recorded at, message, serialized) of a topic."""
     connections: list[Connection] = [c for c in reader.connections if c.topic == topic.name]
     with _blame_the_bag(path):
         source = iter(reader.messages(connections=connections))
@@ -196,8 +215,7 @@ def _messages(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, A
                 return
             _, recorded_ns, serialized = record
             message: Any = _TYPES.deserialize_cdr(serialized, topic.type)
-        stamp = message.header.stamp
-        yield stamp.sec * NANOSECONDS + stamp.nanosec or recorded_ns, message, bytes(serialized)
+        yield recorded_ns, message, bytes(serialized)
 
 
 def _read_track(reader: Reader, path: Path, topic: Topic) -> Track:

@@ -14,6 +14,7 @@ from kinaema_ros.geometry import Array
 
 MIN_HFOV_DEG, MAX_HFOV_DEG = 20.0, 150.0
 COLUMNS = ("file", "x", "y", "yaw", "seen")
+MAX_YAW = 10.0  # radians; whoever writes larger ones means degrees
 _TRUTH_VALUES = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -36,20 +37,25 @@ class Query:
 def read_queries(table: str | Path) -> list[Query]:
     """Read a CSV with at least the columns file, x, y, yaw, seen; images lie in `queries/` beside it.
 
-    An optional column hfov_deg is of photos by another camera, empty or 0 for the robot's.
+    An optional column hfov_deg is of photos by another camera, empty or 0 for the robot's. Spreadsheets' ways are
+    understood: a byte order mark, semicolons or tabs with decimal commas, blanks around cells.
 
     Raises InputError naming the row, or what is missing, before any long work is begun; OSError if the table
     cannot be read. Pose cells of unseen queries may be empty.
     """
     table = Path(table)
-    with table.open(newline="", encoding="utf-8") as stream:
+    with table.open(newline="", encoding="utf-8-sig") as stream:
         try:
-            reader = csv.DictReader(stream, strict=True)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            header = stream.readline()
+            delimiter = max(",;\t", key=header.count)
+            names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+            reader = csv.DictReader(stream, names, delimiter=delimiter, skipinitialspace=True, strict=True)
+            missing = [name for name in COLUMNS if name not in names]
             if missing:
                 needed = ", ".join(COLUMNS)
                 raise InputError(f"{table} lacks the columns {', '.join(missing)}; needed are {needed}")
-            queries = [_query(table, number, row) for number, row in enumerate(reader, start=2)]
+            decimal = "." if delimiter == "," else ","
+            queries = [_query(table, number, row, decimal) for number, row in enumerate(reader, start=2)]
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{table} is not a CSV table: {error}") from None
     if not queries:
@@ -63,7 +69,7 @@ def read_queries(table: str | Path) -> list[Query]:
     return queries
 
 
-def _query(table: Path, number: int, row: dict[str, str | None]) -> Query:
+def _query(table: Path, number: int, row: dict[str, str | None], decimal: str) -> Query:
     cells = {name: (row[name] or "").strip() for name in COLUMNS}
     seen = _TRUTH_VALUES.get(cells["seen"].lower())
     if seen is None:
@@ -73,15 +79,17 @@ def _query(table: Path, number: int, row: dict[str, str | None]) -> Query:
     pose = []
     for name in ("x", "y", "yaw"):
         try:
-            value = float(cells[name]) if cells[name] or seen else math.nan
+            value = float(cells[name].replace(decimal, ".")) if cells[name] or seen else math.nan
         except ValueError:
             raise InputError(f"{table}, line {number}: {name} is not a number: {cells[name]!r}") from None
         if seen and not math.isfinite(value):
             raise InputError(f"{table}, line {number}: {name} must be finite, not {cells[name]}")
+        if name == "yaw" and abs(value) > MAX_YAW:
+            raise InputError(f"{table}, line {number}: yaw {cells[name]} must be in radians, not degrees")
         pose.append(value)
     text = (row.get("hfov_deg") or "").strip()
     try:
-        hfov_deg = float(text or 0.0)
+        hfov_deg = float(text.replace(decimal, ".") or 0.0)
     except ValueError:
         hfov_deg = math.nan
     if not (hfov_deg == 0.0 or MIN_HFOV_DEG <= hfov_deg <= MAX_HFOV_DEG):

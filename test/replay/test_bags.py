@@ -99,6 +99,25 @@ def test_a_message_that_was_never_stamped_counts_from_when_it_was_recorded(tmp_p
         assert frame.odom_pose[0] == pytest.approx(0.5)
 
 
+def test_a_recording_of_a_simulation_begins_at_time_zero(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        for step in range(8):
+            wall = ns(1_700_000_000 + step)
+            recorder.write("/odom", odometry(ns(step), (step, 0, 0)), wall)
+            recorder.write("/image", image(ns(step), picture(step)), wall)
+    with open_recording(tmp_path / "bag") as opened:
+        frames = list(opened.frames())
+    assert [frame.stamp_ns for frame in frames] == [ns(step) for step in range(8)]
+    assert not opened.dropped
+
+
+def test_a_bag_of_ros_1_names_what_converts_it(tmp_path):
+    (tmp_path / "drive.bag").write_bytes(b"#ROSBAG V2.0")
+    message = r"rosbags-convert --src .*drive\.bag --dst .*drive`"
+    with pytest.raises(BagError, match=message), open_recording(tmp_path / "drive.bag"):
+        pass
+
+
 def test_images_out_of_order_are_left_out_and_counted(tmp_path):
     with recording(tmp_path / "bag") as recorder:
         for second in range(2):
@@ -267,9 +286,9 @@ def test_a_folder_without_metadata_says_how_to_write_it(bag):
 
 
 def test_another_kind_of_file_is_refused(tmp_path):
-    (tmp_path / "drive.bag").write_bytes(b"#ROSBAG V2.0\n")
+    (tmp_path / "drive.zip").write_bytes(b"#ROSBAG V2.0\n")
     with pytest.raises(BagError, match="not a rosbag2"):
-        opening(tmp_path / "drive.bag")
+        opening(tmp_path / "drive.zip")
 
 
 @pytest.mark.parametrize("text", ["", "{", "rosbag2_bagfile_information: 3", "- a\n- b\n"])

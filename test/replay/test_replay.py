@@ -424,6 +424,7 @@ def test_queries_are_read_with_pose_and_label(drive_folder):
             "file,x,y,yaw,seen,hfov_deg\n0.png,1,2,3,true,69\n0.png,1,2,3,true,wide\n",
             "line 3: hfov_deg must be between 20 and 150 degrees, or empty .*, not 'wide'",
         ),
+        ("file,x,y,yaw,seen\n0.png,1,2,90,true\n", "line 2: yaw 90 must be in radians, not degrees"),
         ("file,x,y,yaw,seen,hfov_deg\n0.png,1,2,3,true,1.2\n", "line 2: hfov_deg .*, not '1.2'"),
         ("file,x,y,yaw,seen,hfov_deg\n0.png,1,2,3,true,170\n", "line 2: hfov_deg .*, not '170'"),
         ("file,x,y,yaw,seen,hfov_deg\n0.png,1,2,3,true,nan\n", "line 2: hfov_deg .*, not 'nan'"),
@@ -434,6 +435,24 @@ def test_a_bad_table_is_refused_with_the_line(drive_folder, text, message):
     (drive_folder / "queries.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_queries(drive_folder / "queries.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufefffile,x,y,yaw,seen\n100.png,1.5,-2.5,0.25,true\n",
+        "file;x;y;yaw;seen\n100.png;1,5;-2,5;0,25;true\n",
+        "\ufefffile;x;y;yaw;seen;hfov_deg\r\n100.png;1,5;-2,5;0,25;TRUE;69,5\r\n",
+        "file, x, y, yaw, seen\n100.png, 1.5, -2.5, 0.25, true\n",
+        "file\tx\ty\tyaw\tseen\n100.png\t1.5\t-2.5\t0.25\t1\n",
+    ],
+)
+def test_a_table_as_spreadsheets_write_it_is_read(drive_folder, text: str):
+    (drive_folder / "queries.csv").write_text(text, encoding="utf-8")
+    (query,) = read_queries(drive_folder / "queries.csv")
+    assert (query.file, query.seen) == ("100.png", True)
+    np.testing.assert_allclose(query.pose, [1.5, -2.5, 0.25])
+    assert query.hfov_deg == (69.5 if "69" in text else 0.0)
 
 
 def test_a_table_that_is_no_text_is_refused(drive_folder):
