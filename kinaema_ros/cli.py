@@ -13,6 +13,7 @@ program: the traceback is shown, with a line that asks to report it.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     arguments = make_parser().parse_args(argv)
     prog = arguments.parser.prog
-    with _log_shown(prog, logging.DEBUG if arguments.debug else logging.INFO):
+    with _log_shown(prog, logging.DEBUG if arguments.debug else logging.INFO), _terminations_as_interrupts():
         try:
             return arguments.run(arguments)
         except KeyboardInterrupt:
@@ -77,6 +78,21 @@ def _log_shown(prog: str, level: int) -> Iterator[None]:
     finally:
         log.removeHandler(out)
         log.removeHandler(err)
+
+
+@contextmanager
+def _terminations_as_interrupts() -> Iterator[None]:
+    """SIGTERM and a closed terminal end a command as Ctrl-C does: with its processes. What nohup ignores stays ignored."""
+    before = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _explain(error: Exception) -> str:

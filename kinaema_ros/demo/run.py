@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -45,7 +43,7 @@ def perform(world: int, goals: int, folder: Path, device: str, checkpoint: Path 
         EXPLORE_SECONDS / 60,
         _photos(goals),
     )
-    with _terminations_as_interrupts(), ExitStack() as stack:
+    with ExitStack() as stack:
         scene = generate_scene(world, SceneConfig(texture_seed=_texture_seed(world)))
         record = DemoRecord(scene, goals)
         rng = np.random.default_rng(world)
@@ -150,17 +148,3 @@ def write_pictures(folder: Path, record: DemoRecord) -> None:
     shown = reporting.progress(frames(record, moments), total=len(moments), desc="film", unit="frame")
     write_video(film, shown, WIDTH, HEIGHT, FPS)
     log.info("picture: %s\nfilm:    %s", picture, film)
-
-
-@contextmanager
-def _terminations_as_interrupts() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does: with its nodes."""
-    before = {
-        number: signal.signal(number, signal.default_int_handler)
-        for number in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

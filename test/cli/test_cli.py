@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -299,6 +300,30 @@ def test_an_interrupt_ends_the_command_without_a_traceback(capsys, recorded, mon
     ],
 )
 @pytest.mark.parametrize("device", ["nonsense", "cuda:x", "cuda"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_termination_ends_the_command_as_an_interrupt_does(capsys, recorded, monkeypatch, number):
+    before = signal.getsignal(number)
+    monkeypatch.setattr("kinaema_ros.replay.replay.remember_and_ask", lambda *_: os.kill(os.getpid(), number))
+    status, message = refused(capsys, "replay", recorded / "bag", "--queries", recorded / "queries.csv")
+    assert (status, message) == (130, "kinaema replay: interrupted\n")
+    assert signal.getsignal(number) is before
+
+
+def test_what_nohup_ignores_stays_ignored(capsys, recorded, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+
+        def hung_up(*_):
+            os.kill(os.getpid(), signal.SIGHUP)
+            raise KinaemaError("the work went on")
+
+        monkeypatch.setattr("kinaema_ros.replay.replay.remember_and_ask", hung_up)
+        status, message = refused(capsys, "replay", recorded / "bag", "--queries", recorded / "queries.csv")
+        assert (status, "the work went on" in message) == (1, True)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_device_that_is_not_there_is_refused(capsys, recorded, tmp_path, monkeypatch, arguments, device):
     import torch
 
