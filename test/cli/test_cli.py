@@ -288,17 +288,6 @@ def test_an_interrupt_ends_the_command_without_a_traceback(capsys, recorded, mon
     assert message == "kinaema replay: interrupted\n"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["replay", "BAG", "--queries", "CSV"],
-        ["evaluate", "rpe"],
-        ["evaluate", "memnav"],
-        ["bench"],
-        ["train", "--out", "OUT"],
-        ["demo", "--out", "OUT"],
-    ],
-)
 @pytest.mark.parametrize("device", ["nonsense", "cuda:x", "cuda"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_termination_ends_the_command_as_an_interrupt_does(capsys, recorded, monkeypatch, number):
@@ -324,6 +313,17 @@ def test_what_nohup_ignores_stays_ignored(capsys, recorded, monkeypatch):
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["replay", "BAG", "--queries", "CSV"],
+        ["evaluate", "rpe"],
+        ["evaluate", "memnav"],
+        ["bench"],
+        ["train", "--out", "OUT"],
+        ["demo", "--out", "OUT"],
+    ],
+)
 def test_a_device_that_is_not_there_is_refused(capsys, recorded, tmp_path, monkeypatch, arguments, device):
     import torch
 
