@@ -288,7 +288,6 @@ def test_an_interrupt_ends_the_command_without_a_traceback(capsys, recorded, mon
     assert message == "kinaema replay: interrupted\n"
 
 
-@pytest.mark.parametrize("device", ["nonsense", "cuda:x", "cuda"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_termination_ends_the_command_as_an_interrupt_does(capsys, recorded, monkeypatch, number):
     before = signal.getsignal(number)
@@ -313,6 +312,7 @@ def test_what_nohup_ignores_stays_ignored(capsys, recorded, monkeypatch):
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.parametrize("device", ["nonsense", "cuda:x", "cuda"])
 @pytest.mark.parametrize(
     "arguments",
     [
