@@ -12,15 +12,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
 from kinaema_ros import Estimate, Intrinsics, SpatialMemory, geometry
 from kinaema_ros.camera import Mount
 from kinaema_ros.errors import KinaemaError
-from kinaema_ros.memory import EmptyMemoryError
+from kinaema_ros.memory import STATE_FORMAT, STATE_VERSION, EmptyMemoryError
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.model.cell import follow
-from kinaema_ros.model.checkpoint import CheckpointError, write_tensors
+from kinaema_ros.model.checkpoint import CheckpointError, read_tensors, write_tensors
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.sim import Camera, Scene, SceneConfig, explore, generate_scene, render, sample_viewpoints
@@ -271,10 +270,7 @@ def test_a_damaged_memory_file_is_refused_and_the_present_memory_stays(
 
 def crafted(path, change) -> None:
     """The memory file with other content, and a hash that fits."""
-    with safe_open(str(path), framework="pt") as file:
-        metadata = {key: json.loads(value) for key, value in file.metadata().items()}
-        names = file.keys()
-        tensors = {name: file.get_tensor(name).clone() for name in names}
+    tensors, metadata = read_tensors(path, STATE_FORMAT, STATE_VERSION)
     change(tensors, metadata)
     del metadata["sha256"]
     write_tensors(path, tensors, metadata)
