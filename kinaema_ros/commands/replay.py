@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Far places are harder: what the odometry's heading drifted counts with the distance.
 DISTANCES_M = (0.0, 3.0, 6.0, 9.0, math.inf)
+MANY = 0.2  # of a recording's images that cannot be used: then something is wrong with it
 
 
 def add_arguments(commands: argparse._SubParsersAction) -> None:
@@ -129,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kinaema_ros.replay.bag import open_recording
     from kinaema_ros.replay.maps import find_map, read_map
     from kinaema_ros.replay.queries import read_queries
-    from kinaema_ros.replay.replay import evaluate
+    from kinaema_ros.replay.replay import evaluate, reasons
 
     node_decides = (
         "min_distance",
@@ -160,6 +161,12 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.through_ros
             else _here(arguments, recording, queries)
         )
+        unusable = sum(outcome.dropped.values())
+        if unusable > MANY * recording.image_topic.count:
+            print(
+                f"warning   {unusable} of {recording.image_topic.count} images cannot be used: "
+                f"{reasons(outcome.dropped)}"
+            )
         result = evaluate(recording, queries, outcome)
         print(f"\n{_by_distance(result['queries'])}\n\n{_summary(result['summary'])}")
         if arguments.json:
@@ -216,7 +223,10 @@ def _describe(recording: Recording, queries: Sequence[Query]) -> str:
     metres = float(np.hypot(steps[:, 0], steps[:, 1]).sum())
     camera = "no usable camera_info"
     if recording.camera is not None:
-        camera = f"{math.degrees(2 * math.atan2(recording.camera.width, 2 * recording.camera.fx)):.0f} degrees across"
+        lens = recording.camera.distortion_model
+        camera = f"{math.degrees(recording.camera.hfov):.0f} degrees across, " + (
+            "no distortion" if lens == "none" else f"distortion {lens}"
+        )
     truth = recording.truth_topic.name if recording.truth_topic else "none in the bag: no errors can be told"
     lines = [
         f"drive     {recording.path}: {seconds:.0f} s, {metres:.0f} m",

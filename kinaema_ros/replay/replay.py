@@ -123,7 +123,7 @@ def remember_and_ask(
         update_ms.append(1e3 * (time.perf_counter() - start))
     dropped = dict(recording.dropped + undecodable)
     if last is None or robot_camera is None:
-        raise BagError(f"no image of {recording.image_topic.name} can be used: {_reasons(dropped)}")
+        raise BagError(f"no image of {recording.image_topic.name} can be used: {reasons(dropped)}")
 
     answers: list[Estimate] = []
     query_ms: list[float] = []
@@ -256,5 +256,6 @@ def _true_pose(record: dict[str, Any]) -> list[float]:
     return [record["true_x"], record["true_y"], record["true_yaw"]]
 
 
-def _reasons(dropped: dict[str, int]) -> str:
+def reasons(dropped: dict[str, int]) -> str:
+    """Why images were left out, in words."""
     return "; ".join(f"{count} x {reason}" for reason, count in dropped.items()) or "the topic is empty"

@@ -278,6 +278,19 @@ def test_a_missing_package_is_named(capsys, recorded, monkeypatch):
     assert "the Python package rosbags.rosbag2 is missing: run `make setup`" in message
 
 
+def test_a_recording_of_which_much_cannot_be_used_is_told_before_the_figures(tmp_path, capsys):
+    with recording(tmp_path / "bag") as recorder:
+        for step in range(12):
+            message = image(ns(step), picture(step), encoding="mono8" if step % 3 else "nonsense")
+            recorder.write("/odom", odometry(ns(step), (step, 0, 0)), ns(step))
+            recorder.write("/image", message, ns(step))
+    write_queries(tmp_path, 4, wanted=[0])
+    assert cli.main(["replay", str(tmp_path / "bag"), "--queries", str(tmp_path / "queries.csv")]) == 0
+    out = capsys.readouterr().out
+    assert "warning   4 of 12 images cannot be used: 4 x " in out
+    assert out.index("warning ") < out.index("0.25 m & 5 deg")
+
+
 def test_an_interrupt_ends_the_command_without_a_traceback(capsys, recorded, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
