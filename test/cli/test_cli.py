@@ -303,11 +303,14 @@ def test_an_interrupt_ends_the_command_without_a_traceback(capsys, recorded, mon
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_termination_ends_the_command_as_an_interrupt_does(capsys, recorded, monkeypatch, number):
-    before = signal.getsignal(number)
+    before = signal.signal(number, signal.SIG_DFL)  # pytest may run under nohup
     monkeypatch.setattr("kinaema_ros.replay.replay.remember_and_ask", lambda *_: os.kill(os.getpid(), number))
-    status, message = refused(capsys, "replay", recorded / "bag", "--queries", recorded / "queries.csv")
-    assert (status, message) == (130, "kinaema replay: interrupted\n")
-    assert signal.getsignal(number) is before
+    try:
+        status, message = refused(capsys, "replay", recorded / "bag", "--queries", recorded / "queries.csv")
+        assert (status, message) == (130, "kinaema replay: interrupted\n")
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 def test_what_nohup_ignores_stays_ignored(capsys, recorded, monkeypatch):
