@@ -62,7 +62,7 @@ def read_tensors(
         raise CheckpointError(f"{path}: no such file")
     try:
         with safe_open(str(path), framework="pt") as file:
-            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            metadata = {key: _value(text) for key, text in (file.metadata() or {}).items()}
             _check_kind(path, metadata, kind, version)
             names = file.keys()
             if expected is not None:
@@ -80,9 +80,18 @@ def read_tensors(
     return tensors, {**metadata, "sha256": sha}
 
 
+def _value(text: str) -> Any:
+    """What ``write_tensors`` wrote; of other programs' metadata the text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _check_kind(path: Path, metadata: dict[str, Any], kind: str, version: int) -> None:
     if metadata.get("format") != kind:
-        raise CheckpointError(f"{path}: holds {metadata.get('format') or 'something else'}, not a {kind}")
+        what = str(metadata.get("format") or "something else")[:40]
+        raise CheckpointError(f"{path}: holds {what}, not a {kind}")
     if metadata.get("version") != version:
         raise CheckpointError(
             f"{path}: has format version {metadata.get('version')}, this kinaema_ros reads version {version}; "

@@ -317,6 +317,19 @@ def test_metadata_that_was_changed_does_not_fit_its_hash(driven: SpatialMemory, 
         SpatialMemory(driven._network, checkpoint_hash=other).load(path)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "what"), [({"format": "pt"}, "pt"), ({}, "something else"), ({"format": "[" * 9999}, r"\[+")]
+)
+def test_a_foreign_safetensors_file_is_called_foreign(
+    driven: SpatialMemory, tmp_path, metadata: dict[str, str], what: str
+):
+    path = tmp_path / "foreign.safetensors"
+    header = json.dumps({"__metadata__": metadata}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match=rf"foreign\.safetensors: holds {what}, not a kinaema-memory"):
+        driven.load(path)
+
+
 def test_a_large_file_of_another_kind_is_refused_without_reading_it(driven: SpatialMemory, tmp_path):
     path = tmp_path / "language_model.safetensors"
     size = 8 * 2**30
