@@ -117,7 +117,7 @@ class OdometryTracker:
             self._changed.notify_all()
             return event
 
-    def _set_back(self, stamp: int, pose: Array, last: tuple[int, Array]) -> Discontinuity | None:
+    def _set_back(self, stamp: int, pose: Array, last: tuple[int, Array]) -> Discontinuity:
         """The clock was set back, or one message is late, which raises ``BadInput``. What else has happened."""
         behind = last[0] - stamp
         if behind >= _CLOCK_RESTART:

@@ -8,7 +8,7 @@ found there, and what is not, tells how good the pose is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 
@@ -113,15 +113,13 @@ def propose(
             starts.append(start)
     if not starts:
         return []
-    stored, seen, weight = stack([start.stored for start in starts], [start.seen for start in starts])
-    refined = refine(
-        torch.stack([start.rotation for start in starts]),
-        torch.stack([start.position for start in starts]),
-        stored,
-        seen,
-        weight,
-        config.tokens.noise,
-        upright=upright(limits, torch.stack([memory.height[start.place] for start in starts]), height),
+    refined = refine_all(
+        config,
+        memory,
+        starts,
+        [start.stored for start in starts],
+        [start.seen for start in starts],
+        height,
         iterations=3,
     )
     fits = refined.chi2 < config.tokens.max_deviations**2
@@ -161,6 +159,29 @@ def begin(limits: SearchConfig, photo: Tokens, place: int, stored: Rays, view: T
         return None
     near = agreeing(stored, seen, *found, 2.0 * limits.tolerance)
     return Start(place, *found, stored[near], seen[near], view[near])
+
+
+def refine_all(
+    config: KinaemaConfig,
+    memory: TokenMemory,
+    first: Sequence[Start | Expected],
+    stored: list[Rays],
+    seen: list[Tensor],
+    height: float | None,
+    iterations: int,
+) -> CameraPose:
+    """The poses nearest to the first ones at which the tokens ``stored`` are ``seen``, one set (K, ...) of each."""
+    tokens, directions, weight = stack(stored, seen)
+    return refine(
+        torch.stack([one.rotation for one in first]),
+        torch.stack([one.position for one in first]),
+        tokens,
+        directions,
+        weight,
+        config.tokens.noise,
+        upright=upright(config.search, torch.stack([memory.height[one.place] for one in first]), height),
+        iterations=iterations,
+    )
 
 
 def upright(limits: SearchConfig, rise: Tensor, height: float | None) -> Upright:
@@ -228,19 +249,14 @@ def verify(
         views, found = list(compress(views, enough)), list(compress(found, enough))
         if not views:
             return []
-        stored, seen, weight = stack(
+        refined = refine_all(
+            config,
+            memory,
+            views,
             [one.stored[one.token[pairs]] for one, pairs in zip(views, found, strict=True)],
             [photo.bearing[one.view[pairs]] for one, pairs in zip(views, found, strict=True)],
-        )
-        refined = refine(
-            torch.stack([one.rotation for one in views]),
-            torch.stack([one.position for one in views]),
-            stored,
-            seen,
-            weight,
-            config.tokens.noise,
-            upright=upright(limits, torch.stack([memory.height[one.place] for one in views]), height),
-            iterations=iterations,
+            height,
+            iterations,
         )
         views = [
             replace(one, rotation=rotation, position=position)
