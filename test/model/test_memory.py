@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import resource
+import stat
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -248,6 +250,39 @@ def test_save_and_load_give_back_the_same_memory(drive: Drive, driven: SpatialMe
     other.update(drive.images[-1], drive.poses[-1])  # and the drive goes on
     assert other.num_updates == before + 1
     assert_near([other.locate(drive.photos[1])], drive.truth[1:2], share=1.0)
+
+
+def test_an_empty_memory_is_saved_and_loaded_as_one(drive: Drive, tmp_path):
+    new_memory().save(tmp_path / "state.safetensors")
+    memory = new_memory()
+    remember(memory, drive, frames=2)
+    memory.load(tmp_path / "state.safetensors")
+    assert memory.num_updates == 0
+    with pytest.raises(EmptyMemoryError):
+        memory.locate(drive.images[0])
+    remember(memory, drive, frames=3)
+    assert_near(
+        [memory.locate(drive.images[0])], geometry.between(drive.poses[2], drive.poses[:1]), share=1.0
+    )
+
+
+def test_a_saved_memory_is_for_the_user_s_own_eyes(driven: SpatialMemory, tmp_path):
+    driven.save(tmp_path / "state.safetensors")
+    assert stat.S_IMODE((tmp_path / "state.safetensors").stat().st_mode) == 0o600
+
+
+def test_a_disk_that_is_full_leaves_the_file_that_was_there(driven: SpatialMemory, tmp_path):
+    path = tmp_path / "state.safetensors"
+    new_memory().save(path)
+    whole, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            driven.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_damaged_memory_file_is_refused_and_the_present_memory_stays(

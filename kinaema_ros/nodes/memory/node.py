@@ -20,7 +20,8 @@ from visualization_msgs.msg import MarkerArray
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
-from kinaema_ros.errors import InputError, KinaemaError
+from kinaema_ros.errors import KinaemaError
+from kinaema_ros.nodes.memory import files
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
@@ -162,9 +163,9 @@ class MemoryNode(LifecycleNode):
 
     def _on_save(self, request: SaveMemory.Request, response: SaveMemory.Response) -> SaveMemory.Response:
         try:
-            memory, path = self._inputs.configured_memory(), _file(request.path)
-            memory.save(path)
-        except (OSError, KinaemaError) as error:
+            memory = self._inputs.configured_memory()
+            path = files.save(memory, self._inputs.parameters.memory_dir, request.name)
+        except KinaemaError as error:
             response.message = f"nothing was saved: {error}"
             return response
         except Exception as error:  # one request must not end the node
@@ -175,9 +176,9 @@ class MemoryNode(LifecycleNode):
 
     def _on_load(self, request: LoadMemory.Request, response: LoadMemory.Response) -> LoadMemory.Response:
         try:
-            path = _file(request.path)
+            path = files.saved(self._inputs.parameters.memory_dir, request.name)
             self._inputs.replace(path)
-        except (OSError, KinaemaError) as error:
+        except KinaemaError as error:
             response.message = f"nothing was loaded, the memory is as it was: {error}"
             return response
         except Exception as error:  # one request must not end the node
@@ -185,12 +186,6 @@ class MemoryNode(LifecycleNode):
             return response
         response.success, response.message = True, f"loaded from {path}"
         return response
-
-
-def _file(path: str) -> Path:
-    if not path:
-        raise InputError("the request names no path")
-    return Path(path).expanduser()
 
 
 def main(args: list[str] | None = None) -> int:

@@ -25,6 +25,11 @@ class MemoryParameters:
     checkpoint: str = setting("", "Network weights (.safetensors); '' is the shipped one", when=AT_CONFIGURE)
     device: str = setting("cpu", "Device of the network: 'cpu', 'cuda', 'cuda:1'", when=AT_CONFIGURE)
     threads: int = setting(1, "CPU threads of the network", low=1, high=64, when=AT_CONFIGURE)
+    memory_dir: str = setting(
+        "",
+        "Folder of the files of ~/save and ~/load; '' is kinaema in $ROS_HOME, or in ~/.ros",
+        when=READ_ONLY,
+    )
 
     image_transport: str = setting(
         "auto",
