@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kinaema_ros.camera import Mount
+from kinaema_ros.camera import MAX_HFOV_DEG, MIN_HFOV_DEG, Mount
 from kinaema_ros.errors import InputError
 from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.nodes.support.parameters import AT_CONFIGURE, READ_ONLY, group
 from kinaema_ros.odometry import OdometryLimits
 from kinaema_ros.settings import setting
-
-MIN_HFOV_DEG, MAX_HFOV_DEG = 20.0, 150.0
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ class MemoryParameters:
     )
     query_hfov_deg: float = setting(
         0.0,
-        f"Field of view of query photos across the longer side (degrees, at least {MIN_HFOV_DEG:g}), where a query "
-        "names none; 0: taken by the robot's camera",
+        f"Field of view of query photos across the longer side (degrees, at least {MIN_HFOV_DEG:g}), where "
+        "neither a query nor the photo's EXIF data names one; 0: taken by the robot's camera",
         low=0.0,
         high=MAX_HFOV_DEG,
     )
