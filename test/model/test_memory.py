@@ -18,11 +18,13 @@ import torch
 from kinaema_ros import Estimate, Intrinsics, SpatialMemory, geometry
 from kinaema_ros.camera import Mount
 from kinaema_ros.errors import KinaemaError
+from kinaema_ros.images import decode_compressed, decode_image
 from kinaema_ros.memory import STATE_FORMAT, STATE_VERSION, EmptyMemoryError
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.model.cell import follow
 from kinaema_ros.model.checkpoint import CheckpointError, read_tensors, write_tensors
 from kinaema_ros.model.token_memory import TokenMemory
+from kinaema_ros.navigation.photo_drive import DriveLimits
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.sim import Camera, Scene, SceneConfig, explore, generate_scene, render, sample_viewpoints
 
@@ -111,6 +113,15 @@ def test_places_of_an_unseen_scene_are_found(drive: Drive, answers: list[Estimat
 def test_a_place_of_another_scene_is_not_taken_for_seen(strange_answers: list[Estimate]):
     assert np.median([answer.seen for answer in strange_answers]) < 0.2
     assert max(answer.confidence for answer in strange_answers) < 0.5
+
+
+def test_a_grey_photo_of_a_memory_in_colour_is_found_and_called_seen(drive: Drive, driven: SpatialMemory):
+    luma = [cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) for photo in drive.photos]
+    mono = [driven.locate(decode_image("mono8", *grey.shape, CAMERA.width, False, grey)) for grey in luma]
+    assert_near(mono, drive.truth)
+    assert min(answer.seen for answer in mono) >= DriveLimits().min_seen
+    _, jpeg = cv2.imencode(".jpg", np.repeat(luma[0][..., None], 3, axis=2))
+    assert driven.locate(decode_compressed("jpeg", jpeg)).seen >= DriveLimits().min_seen
 
 
 def test_confidence_is_never_above_seen(answers: list[Estimate], strange_answers: list[Estimate]):
