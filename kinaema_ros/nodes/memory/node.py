@@ -26,6 +26,7 @@ from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.memory.reports import shown
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.markers import estimate_markers, status_marker
 from kinaema_ros.nodes.support.parameters import declare
@@ -166,7 +167,7 @@ class MemoryNode(LifecycleNode):
             memory = self._inputs.configured_memory()
             path = files.save(memory, self._inputs.parameters.memory_dir, request.name)
         except KinaemaError as error:
-            response.message = f"nothing was saved: {error}"
+            response.message = shown(f"nothing was saved: {error}")
             return response
         except Exception as error:  # one request must not end the node
             response.message = self._monitor.fault("save_failed", "nothing was saved", error)
@@ -179,7 +180,7 @@ class MemoryNode(LifecycleNode):
             path = files.saved(self._inputs.parameters.memory_dir, request.name)
             self._inputs.replace(path)
         except KinaemaError as error:
-            response.message = f"nothing was loaded, the memory is as it was: {error}"
+            response.message = shown(f"nothing was loaded, the memory is as it was: {error}")
             return response
         except Exception as error:  # one request must not end the node
             response.message = self._monitor.fault("load_failed", "nothing was loaded", error)
