@@ -53,6 +53,9 @@ class CameraInfo(Protocol):
     roi: RegionOfInterest
 
 
+MIN_HFOV_DEG, MAX_HFOV_DEG = 20.0, 150.0  # that people may say of a camera
+
+
 @dataclass(frozen=True)
 class Intrinsics:
     """A camera, in pixels; the centre of the first pixel is (0, 0), as in CameraInfo.k and CameraInfo.d.

@@ -144,10 +144,10 @@ class SpatialMemory:
         return self._device
 
     def save(self, path: str | Path) -> None:
-        """Write the latent memory (not the network) atomically. Raises ``OSError``."""
+        """Write the latent memory (not the network) atomically, for the user's own eyes. Raises ``OSError``."""
         state = self._state
         metadata = {"format": STATE_FORMAT, "version": STATE_VERSION, "network": self._hash}
-        write_tensors(Path(path), state.tensors(), metadata)
+        write_tensors(Path(path), state.tensors(), metadata, mode=0o600)
 
     def load(self, path: str | Path) -> None:
         """Replace the latent memory by a saved one; on ``CheckpointError`` the present one stays.

@@ -44,7 +44,8 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         metavar="DEG",
         type=between(20, 150, "degrees"),
         default=0.0,
-        help="field of view across the longer side of a photo that another camera took (default: the robot's camera)",
+        help="field of view across the longer side of a photo that another camera took (default: what the photo's EXIF\n"
+        "data says, or the robot's camera)",
     )
     parser.add_argument(
         "--position-tolerance",

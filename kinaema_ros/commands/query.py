@@ -34,8 +34,8 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         metavar="DEG",
         type=between(20, 150, "degrees"),
         default=0.0,
-        help="field of view across the longer side of a photo that another camera took, such as a phone (default: the\n"
-        "robot's camera)",
+        help="field of view across the longer side of a photo that another camera took, such as a phone (default:\n"
+        "what the photo's EXIF data says, or the robot's camera)",
     )
     add_robot(parser)
     add_results(parser)

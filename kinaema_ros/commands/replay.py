@@ -81,7 +81,8 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         "--query-hfov-deg",
         metavar="DEG",
         type=between(20, 150, "degrees"),
-        help="field of view across the longer side of photos that another camera took, where the table has no hfov_deg",
+        help="field of view across the longer side of photos that another camera took, where neither the table's hfov_deg\n"
+        "nor a photo's EXIF data says it",
     )
     cameras.add_argument(
         "--crop-hfov-deg",

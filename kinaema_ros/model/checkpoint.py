@@ -35,14 +35,20 @@ class CheckpointError(InputError):
     """The file is missing, damaged, or not what it should be; the message says which and what to do."""
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write atomically: a reader sees the old file or the whole new one. Adds ``sha256`` to the metadata."""
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any], mode: int = 0o666
+) -> None:
+    """Write atomically: a reader sees the old file or the whole new one. Adds ``sha256`` to the metadata.
+
+    mode: who may read the file, less what the umask forbids. Raises ``OSError``.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {**metadata, "sha256": digest(tensors, metadata)}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "wb") as stream:  # by the umask; safetensors' own files nobody else may read
+        partial.unlink(missing_ok=True)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
             stream.write(save(tensors, {key: json.dumps(value) for key, value in metadata.items()}))
             stream.flush()
             os.fsync(stream.fileno())
@@ -58,9 +64,9 @@ def read_tensors(
 
     expected: tensors whose names, shapes and types the file's must have, which is checked before any of it is read.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
     try:
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such file")
         with safe_open(str(path), framework="pt") as file:
             metadata = {key: _value(text) for key, text in (file.metadata() or {}).items()}
             _check_kind(path, metadata, kind, version)
@@ -71,7 +77,9 @@ def read_tensors(
             tensors = {name: file.get_tensor(name).clone() for name in names}
     except CheckpointError:
         raise
-    except (SafetensorError, ValueError, OSError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path}: truncated or not a safetensors file ({error})") from error
     if metadata.pop("sha256", None) != (sha := digest(tensors, metadata)):
         raise CheckpointError(
@@ -120,7 +128,7 @@ def digest(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        sha.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        sha.update(tensor.numpy().tobytes())
     return sha.hexdigest()
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from kinaema_ros.camera import MAX_HFOV_DEG, MIN_HFOV_DEG
 from kinaema_ros.errors import InputError
 from kinaema_ros.geometry import Array
 
-MIN_HFOV_DEG, MAX_HFOV_DEG = 20.0, 150.0
 COLUMNS = ("file", "x", "y", "yaw", "seen")
 MAX_YAW = 10.0  # radians; whoever writes larger ones means degrees
 _TRUTH_VALUES = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -23,8 +23,8 @@ class Query:
     """A query image and whether the drive passed the place that it shows.
 
     ``pose``: where it was taken, (x, y, yaw) in the frame of the drive's ground truth, metres and radians;
-    without meaning for an unseen place. ``hfov_deg``: across the longer side of a photo that another camera took, 0: the
-    robot's camera did.
+    without meaning for an unseen place. ``hfov_deg``: across the longer side of a photo that another camera took, 0: what
+    its EXIF data says, or the robot's camera.
     """
 
     file: str
@@ -37,7 +37,7 @@ class Query:
 def read_queries(table: str | Path) -> list[Query]:
     """Read a CSV with at least the columns file, x, y, yaw, seen; images lie in `queries/` beside it.
 
-    An optional column hfov_deg is of photos by another camera, empty or 0 for the robot's. Spreadsheets' ways are
+    An optional column hfov_deg is of photos by another camera, empty or 0 for the robot's, or where EXIF data says it. Spreadsheets' ways are
     understood: a byte order mark, semicolons or tabs with decimal commas, blanks around cells.
 
     Raises InputError naming the row, or what is missing, before any long work is begun; OSError if the table

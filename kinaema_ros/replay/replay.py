@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinaema_ros import geometry, metrics
-from kinaema_ros.camera import Intrinsics, Mount, crop, photo_hfov
+from kinaema_ros.camera import Intrinsics, Mount, crop
 from kinaema_ros.errors import InputError
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB, read_image
 from kinaema_ros.keyframes import KeyframeConfig, KeyframeSelector
+from kinaema_ros.photos import photo_camera
 from kinaema_ros.replay.bag import BagError, Frame, Recording
 from kinaema_ros.replay.queries import Query
 from kinaema_ros.reporting import alternative_record
@@ -74,7 +75,9 @@ class ReplayOptions:
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
     mount: Mount | None = None
     hfov: float = math.radians(90.0)  # of a camera without camera_info
-    query_hfov: float | None = None  # across the longer side of all photos: another camera took them
+    query_hfov: float | None = (
+        None  # across the longer side of photos of which neither table nor EXIF data says it
+    )
     cut: Cut | None = None  # of frames, and of photos by the robot's camera
     cut_queries: Cut | None = None  # of photos by the robot's camera
     stop_after: float = math.inf  # seconds of the drive
@@ -154,13 +157,10 @@ def _photo(query: Query, robot_camera: Intrinsics, options: ReplayOptions) -> tu
     """A photo and the camera that took it; None: the robot's, as it was set for the frames."""
     rgb = read_image(query.path)
     height, width = rgb.shape[:2]
-    long_side = math.radians(query.hfov_deg) if query.hfov_deg else options.query_hfov
-    if long_side is None and not robot_camera.has_aspect(width, height):
-        # As memory_node, it assumes that this photo shows as much across its longer side as the robot's camera across
-        # its width.
-        long_side = robot_camera.hfov
-    if long_side is not None:
-        return rgb, Intrinsics.from_hfov(width, height, photo_hfov(width, height, long_side))
+    asked, usual = math.radians(query.hfov_deg), options.query_hfov or 0.0
+    other = photo_camera(query.path.read_bytes(), width, height, robot_camera, asked, usual)
+    if other is not None:
+        return rgb, other
     if options.cut_queries is not None:
         return options.cut_queries(rgb, robot_camera)
     return _cut(rgb, robot_camera, options.cut)[0], None

@@ -100,6 +100,10 @@ def test_the_interfaces_are_those_of_the_contract():
         "alternative_confidences": "sequence<float>",
         "num_updates": "uint64",
     }
+    for name in ("SaveMemory", "LoadMemory"):
+        files = getattr(pytest.importorskip("kinaema_interfaces.srv"), name)
+        assert files.Request.get_fields_and_field_types() == {"name": "string"}
+        assert files.Response.get_fields_and_field_types() == {"success": "boolean", "message": "string"}
     assert action.Goal.get_fields_and_field_types() == {
         "image": "sensor_msgs/Image",
         "compressed_image": "sensor_msgs/CompressedImage",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import resource
+import stat
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -16,11 +18,13 @@ import torch
 from kinaema_ros import Estimate, Intrinsics, SpatialMemory, geometry
 from kinaema_ros.camera import Mount
 from kinaema_ros.errors import KinaemaError
+from kinaema_ros.images import decode_compressed, decode_image
 from kinaema_ros.memory import STATE_FORMAT, STATE_VERSION, EmptyMemoryError
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.model.cell import follow
 from kinaema_ros.model.checkpoint import CheckpointError, read_tensors, write_tensors
 from kinaema_ros.model.token_memory import TokenMemory
+from kinaema_ros.navigation.photo_drive import DriveLimits
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.sim import Camera, Scene, SceneConfig, explore, generate_scene, render, sample_viewpoints
 
@@ -109,6 +113,15 @@ def test_places_of_an_unseen_scene_are_found(drive: Drive, answers: list[Estimat
 def test_a_place_of_another_scene_is_not_taken_for_seen(strange_answers: list[Estimate]):
     assert np.median([answer.seen for answer in strange_answers]) < 0.2
     assert max(answer.confidence for answer in strange_answers) < 0.5
+
+
+def test_a_grey_photo_of_a_memory_in_colour_is_found_and_called_seen(drive: Drive, driven: SpatialMemory):
+    luma = [cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) for photo in drive.photos]
+    mono = [driven.locate(decode_image("mono8", *grey.shape, CAMERA.width, False, grey)) for grey in luma]
+    assert_near(mono, drive.truth)
+    assert min(answer.seen for answer in mono) >= DriveLimits().min_seen
+    _, jpeg = cv2.imencode(".jpg", np.repeat(luma[0][..., None], 3, axis=2))
+    assert driven.locate(decode_compressed("jpeg", jpeg)).seen >= DriveLimits().min_seen
 
 
 def test_confidence_is_never_above_seen(answers: list[Estimate], strange_answers: list[Estimate]):
@@ -248,6 +261,39 @@ def test_save_and_load_give_back_the_same_memory(drive: Drive, driven: SpatialMe
     other.update(drive.images[-1], drive.poses[-1])  # and the drive goes on
     assert other.num_updates == before + 1
     assert_near([other.locate(drive.photos[1])], drive.truth[1:2], share=1.0)
+
+
+def test_an_empty_memory_is_saved_and_loaded_as_one(drive: Drive, tmp_path):
+    new_memory().save(tmp_path / "state.safetensors")
+    memory = new_memory()
+    remember(memory, drive, frames=2)
+    memory.load(tmp_path / "state.safetensors")
+    assert memory.num_updates == 0
+    with pytest.raises(EmptyMemoryError):
+        memory.locate(drive.images[0])
+    remember(memory, drive, frames=3)
+    assert_near(
+        [memory.locate(drive.images[0])], geometry.between(drive.poses[2], drive.poses[:1]), share=1.0
+    )
+
+
+def test_a_saved_memory_is_for_the_user_s_own_eyes(driven: SpatialMemory, tmp_path):
+    driven.save(tmp_path / "state.safetensors")
+    assert stat.S_IMODE((tmp_path / "state.safetensors").stat().st_mode) == 0o600
+
+
+def test_a_disk_that_is_full_leaves_the_file_that_was_there(driven: SpatialMemory, tmp_path):
+    path = tmp_path / "state.safetensors"
+    new_memory().save(path)
+    whole, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            driven.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_damaged_memory_file_is_refused_and_the_present_memory_stays(

@@ -20,6 +20,8 @@ from bag_support import (
     write_drive,
     write_queries,
 )
+from PIL import Image
+from PIL.ExifTags import IFD, Base
 
 from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics, Mount
@@ -226,6 +228,23 @@ def test_photos_by_another_camera_have_their_own_field_of_view_in_the_table_or_o
     asked = cameras_of_photos(drive_folder, memory)
     assert asked.pop("0.png").hfov == pytest.approx(math.radians(69))
     assert all(camera.hfov == pytest.approx(math.radians(50)) for camera in asked.values())
+
+
+def test_the_exif_data_of_a_photo_counts_where_the_table_has_no_hfov_deg(drive_folder):
+    rows = (drive_folder / "queries.csv").read_text().splitlines()
+    table = [rows[0] + ",hfov_deg", rows[1], rows[2] + ",60", *rows[3:]]
+    (drive_folder / "queries.csv").write_text("\n".join(table).replace(".png", ".jpg") + "\n")
+    exif = Image.Exif()
+    exif.get_ifd(IFD.Exif)[Base.FocalLengthIn35mmFilm] = 26
+    for path in list((drive_folder / "queries").iterdir()):
+        photo = Image.open(path)
+        photo.save(path.with_suffix(".jpg"), **({"exif": exif} if path.name in ("0.png", "3.png") else {}))
+    memory = PhotoAlbum()
+    replay(drive_folder, memory, query_hfov=math.radians(50))
+    asked = cameras_of_photos(drive_folder, memory)
+    assert math.degrees(asked.pop("0.jpg").hfov) == pytest.approx(67.3, abs=0.1)
+    assert math.degrees(asked.pop("3.jpg").hfov) == pytest.approx(60)
+    assert all(math.degrees(camera.hfov) == pytest.approx(50) for camera in asked.values())
 
 
 def test_cut_pictures_are_the_middle_of_frames_and_photos_and_their_camera_is_the_narrower_one(drive_folder):

@@ -134,6 +134,8 @@ def test_query_tells_how_sure_it_is_and_where_else_the_photo_may_be_from(recorde
         "or with 0.12 x 8.00 m, y 0.00 m, yaw 172 deg, give or take 1.00 m and 17 deg",
     ]
     assert [request.hfov_deg for request in memory.asked] == [69.0, 0.0]
+    for request in memory.asked:  # whole, so that the node finds EXIF data
+        assert bytes(request.compressed_image.data) == photo.read_bytes()
     (record,) = json.loads((tmp_path / "answer.json").read_text())
     assert (record["seen"], record["confidence"]) == (0.875, 0.5)
     first, second = record["alternatives"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
 
+import PIL.Image
 import pytest
 from memory_node_support import a_memory, inputs_of, log_of
+from PIL.ExifTags import IFD, Base
 from ros_support import frame, image_msg
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros.camera import Intrinsics, Mount
@@ -103,8 +106,8 @@ def test_a_camera_that_sees_45_to_120_degrees_is_taken_without_a_word() -> None:
 def asked(inputs: MemoryInputs, height: int = 120, width: int = 160, hfov_deg: float = 0.0) -> float | None:
     """Field of view in degrees that the memory is told for a photo of this size; None: the robot's camera."""
     locate(inputs, QueryPose.Request(image=image_msg(frame(1, height, width)), hfov_deg=hfov_deg))
-    hfov = inputs.memory.locate.call_args.kwargs["hfov"]
-    return None if hfov is None else math.degrees(hfov)
+    camera = inputs.memory.locate.call_args.kwargs["camera"]
+    return None if camera is None else math.degrees(camera.hfov)
 
 
 def upright(degrees: float) -> float:
@@ -123,6 +126,17 @@ def test_the_field_of_view_of_a_photo_is_its_request_s_then_the_parameter_s_then
     inputs.parameters = MemoryParameters(query_hfov_deg=50.0)
     assert asked(inputs) == pytest.approx(50)
     assert asked(inputs, hfov_deg=69.0) == pytest.approx(69)
+
+
+def test_the_exif_data_of_a_photo_counts_before_the_parameter_and_after_the_request() -> None:
+    inputs, exif, stream = listening(query_hfov_deg=50.0), PIL.Image.Exif(), io.BytesIO()
+    exif.get_ifd(IFD.Exif)[Base.FocalLengthIn35mmFilm] = 26
+    PIL.Image.fromarray(frame(1)).save(stream, "JPEG", exif=exif)
+    for asked_deg, told in ((0.0, 67.3), (69.0, 69.0)):
+        photo = CompressedImage(format="jpeg", data=stream.getvalue())
+        locate(inputs, QueryPose.Request(compressed_image=photo, hfov_deg=asked_deg))
+        camera = inputs.memory.locate.call_args.kwargs["camera"]
+        assert math.degrees(camera.hfov) == pytest.approx(told, abs=0.1)
 
 
 @pytest.mark.parametrize("hfov_deg", [math.nan, math.inf, -60.0, 1.2, 19.0, 151.0])

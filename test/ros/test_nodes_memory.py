@@ -31,9 +31,18 @@ from kinaema_ros.paths import default_checkpoint
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[NodeProcess]:
+def memory_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ros") / "kinaema"
+
+
+@pytest.fixture(scope="module")
+def node(memory_dir: Path) -> Iterator[NodeProcess]:
     process = NodeProcess(
-        "memory_node", "keyframes.min_distance:=0.0", "keyframes.min_angle:=0.0", "keyframes.max_rate_hz:=0.0"
+        "memory_node",
+        "keyframes.min_distance:=0.0",
+        "keyframes.min_angle:=0.0",
+        "keyframes.max_rate_hz:=0.0",
+        f"memory_dir:={memory_dir}",
     )
     yield process
     assert process.stop() == 0, process.log
@@ -167,25 +176,42 @@ def test_a_robot_that_stands_still_fills_no_memory(node: NodeProcess, robot: Rob
     )
 
 
-def test_a_saved_memory_is_restored_and_a_foreign_file_is_refused(robot: Robot, tmp_path: Path) -> None:
+def test_a_saved_memory_is_restored_and_a_foreign_file_is_refused(robot: Robot, memory_dir: Path) -> None:
     robot.remember(1, 2, 3)
     before = answer_of(robot.where(2, "odom"))
-    file = tmp_path / "memory.safetensors"
-    saved = robot.call(robot.save_client, SaveMemory.Request(path=str(file)))
-    assert saved.success, saved.message
+    file = memory_dir / "home.safetensors"
+    saved = robot.call(robot.save_client, SaveMemory.Request(name="home"))
+    assert (saved.success, saved.message) == (True, f"saved to {file}")
     robot.remember(4, 5)
-    loaded = robot.call(robot.load_client, LoadMemory.Request(path=str(file)))
-    assert loaded.success, loaded.message
+    loaded = robot.call(robot.load_client, LoadMemory.Request(name="home"))
+    assert (loaded.success, loaded.message) == (True, f"loaded from {file}")
     robot.drive()
     np.testing.assert_allclose(answer_of(robot.where(2, "odom")), before, atol=1e-6)
     file.write_bytes(b"no memory at all")
-    for request in (LoadMemory.Request(path=str(file)), LoadMemory.Request(path=str(tmp_path / "no"))):
-        refused = robot.call(robot.load_client, request)
+    for name, why in (
+        ("home", "not a safetensors file"),
+        ("office", "there are: home"),
+        ("../home", "no name"),
+    ):
+        refused = robot.call(robot.load_client, LoadMemory.Request(name=name))
         assert not refused.success
-        assert request.path in refused.message
-    nowhere = SaveMemory.Request(path=str(file / "below a file"))
-    assert not robot.call(robot.save_client, nowhere).success
+        assert refused.message.startswith("nothing was loaded, the memory is as it was: ")
+        assert why in refused.message
+    refused = robot.call(robot.save_client, SaveMemory.Request(name=str(memory_dir.parent / "elsewhere")))
+    assert not refused.success
+    assert [path.name for path in memory_dir.parent.rglob("*")] == ["kinaema", "home.safetensors"]
     np.testing.assert_allclose(answer_of(robot.where(2, "odom")), before, atol=1e-6)
+
+
+def test_an_empty_memory_is_saved_and_loaded_as_one(robot: Robot) -> None:
+    assert robot.call(robot.save_client, SaveMemory.Request(name="empty")).success
+    robot.remember(1, 2)
+    loaded = robot.call(robot.load_client, LoadMemory.Request(name="empty"))
+    assert loaded.success, loaded.message
+    assert robot.status(lambda s: s.num_updates == 0)
+    assert robot.where(1).message.startswith("query_before_update: nothing is remembered yet")
+    assert robot.remember(3).num_updates == 1
+    assert robot.where(3).success
 
 
 def test_a_deactivated_node_keeps_what_it_remembers_and_says_that_it_sleeps(robot: Robot) -> None:

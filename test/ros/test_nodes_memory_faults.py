@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -66,11 +67,12 @@ def test_a_query_after_a_reset_of_the_odometry_s_frame_is_refused() -> None:
     assert refused.value.reason == "query_without_odometry"
 
 
-def test_a_memory_is_saved_though_the_node_is_cleaned_up_meanwhile() -> None:
+def test_a_memory_is_saved_though_the_node_is_cleaned_up_meanwhile(tmp_path: Path) -> None:
     memory = a_memory()
-    inputs = inputs_of(None, emptied(MemoryInputs, memory=EmptiedAfterOneRead(memory)))
+    kind = emptied(MemoryInputs, memory=EmptiedAfterOneRead(memory))
+    inputs = inputs_of(None, kind, MemoryParameters(memory_dir=str(tmp_path)))
     node = Mock(_inputs=inputs, _monitor=inputs._monitor)
-    response = MemoryNode._on_save(node, SaveMemory.Request(path="here.safetensors"), SaveMemory.Response())
+    response = MemoryNode._on_save(node, SaveMemory.Request(name="here"), SaveMemory.Response())
     assert response.success, response.message
     memory.save.assert_called_once()
 
@@ -155,12 +157,13 @@ def test_a_photo_that_the_memory_refuses_is_told_without_a_traceback() -> None:
 
 
 @pytest.mark.parametrize("name", ["save", "load"])
-def test_a_request_that_meets_a_fault_is_refused_and_the_traceback_logged(name: str) -> None:
-    inputs = inputs_of(a_memory())
+def test_a_request_that_meets_a_fault_is_refused_and_the_traceback_logged(name: str, tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").touch()
+    inputs = inputs_of(a_memory(), parameters=MemoryParameters(memory_dir=str(tmp_path)))
     getattr(inputs.memory, name).side_effect = RuntimeError("a tensor went missing")
     node = Mock(_inputs=inputs, _monitor=inputs._monitor)
     service = {"save": SaveMemory, "load": LoadMemory}[name]
-    response = getattr(MemoryNode, f"_on_{name}")(node, service.Request(path="x"), service.Response())
+    response = getattr(MemoryNode, f"_on_{name}")(node, service.Request(name="x"), service.Response())
     assert not response.success
     assert "RuntimeError: a tensor went missing" in response.message
     assert f"{name}_failed: " in log_of(inputs)[-1]

@@ -90,8 +90,8 @@ class KinaemaClient:
         """Where was this photo taken?
 
         photo: an image file, or an array (H, W, 3) uint8 RGB. hfov_deg: across the longer side of a photo by another
-        camera than the robot's. frame_id: "" for the robot's base, its
-        odometry's frame, or one that TF reaches. Raises MemoryUnavailable, QueryRefused, OSError for an unreadable file.
+        camera than the robot's; 0: what the file's EXIF data says. frame_id: "" for the robot's base, its odometry's
+        frame, or one that TF reaches. Raises MemoryUnavailable, QueryRefused, OSError for an unreadable file.
         """
         image, compressed = _messages(photo)
         request = QueryPose.Request(image=image, compressed_image=compressed, frame_id=frame_id)

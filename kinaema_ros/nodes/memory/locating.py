@@ -9,13 +9,13 @@ import numpy as np
 
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros import geometry
-from kinaema_ros.camera import Intrinsics, photo_hfov
+from kinaema_ros.camera import MAX_HFOV_DEG, MIN_HFOV_DEG
 from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
-from kinaema_ros.nodes.memory.parameters import MAX_HFOV_DEG, MIN_HFOV_DEG
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.photos import photo_camera
 
 
 def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
@@ -44,10 +44,16 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
         )
     stamp, odom_T_base, memory_T_odom = now
     height, width = photo.shape[:2]
-    asked_deg = _checked_hfov_deg(request.hfov_deg) or inputs.parameters.query_hfov_deg
-    hfov = _other_hfov(inputs.known_camera(memory, width, height), asked_deg, width, height)
+    camera = photo_camera(
+        bytes(request.compressed_image.data),
+        width,
+        height,
+        inputs.known_camera(memory, width, height),
+        asked=math.radians(_checked_hfov_deg(request.hfov_deg)),
+        usual=math.radians(inputs.parameters.query_hfov_deg),
+    )
     try:
-        estimate = memory.locate(photo, hfov=hfov)
+        estimate = memory.locate(photo, camera=camera)
     except KinaemaError as error:  # also where it was emptied since the check above
         raise BadInput("query_failed", f"the memory could not answer: {error}") from error
     assert estimate.odom_pose is not None
@@ -73,16 +79,6 @@ def _checked_hfov_deg(asked_deg: float) -> float:
             f"hfov_deg is {asked_deg:g}; it must be 0 or between {MIN_HFOV_DEG:g} and {MAX_HFOV_DEG:g}",
         )
     return asked_deg
-
-
-def _other_hfov(camera: Intrinsics, asked_deg: float, width: int, height: int) -> float | None:
-    """Field of view in radians across a photo that another camera took; None: the robot's own took it."""
-    if asked_deg > 0.0:
-        return photo_hfov(width, height, math.radians(asked_deg))
-    if camera.has_aspect(width, height):  # the robot's, at whatever resolution
-        return None
-    # Another camera's. Assume that it shows as much across its longer side as the robot's across its width.
-    return photo_hfov(width, height, camera.hfov)
 
 
 def _frame(inputs: MemoryInputs, frame: str, odom_frame: str, odom_T_base: Array) -> tuple[Array, str]:

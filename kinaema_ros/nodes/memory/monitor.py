@@ -12,7 +12,7 @@ from rclpy.node import Node
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.camera import Intrinsics
 from kinaema_ros.errors import KinaemaError
-from kinaema_ros.nodes.memory.reports import Reports
+from kinaema_ros.nodes.memory.reports import Reports, shown
 from kinaema_ros.nodes.memory.status import Tally, diagnostics
 from kinaema_ros.nodes.support.messages import time_msg
 from kinaema_ros.odometry import Discontinuity
@@ -72,7 +72,7 @@ class MemoryMonitor:
         """Counts an error that no user can cause and logs its traceback. Returns it in words for the caller."""
         text = f"{what}: {type(error).__name__}: {error}"
         self._reports.problem(reason, text, error)
-        return f"{text}. This is a fault of memory_node; its log has the traceback"
+        return f"{shown(text)}. This is a fault of memory_node; its log has the traceback"
 
     def dropped(self, error: Exception) -> None:
         """An image that could not be used."""
@@ -139,7 +139,7 @@ class MemoryMonitor:
             return f"query_failed: {self.fault('query_failed', 'the memory could not answer', error)}"
         reason = getattr(error, "reason", "query_failed")
         self.problem(reason, str(error))
-        return f"{reason}: {error}"
+        return f"{reason}: {shown(str(error))}"
 
     # -- what is published -----------------------------------------------------------------------------------
 

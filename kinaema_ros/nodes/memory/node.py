@@ -20,11 +20,13 @@ from visualization_msgs.msg import MarkerArray
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
-from kinaema_ros.errors import InputError, KinaemaError
+from kinaema_ros.errors import KinaemaError
+from kinaema_ros.nodes.memory import files
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.memory.reports import shown
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.markers import estimate_markers, status_marker
 from kinaema_ros.nodes.support.parameters import declare
@@ -162,10 +164,10 @@ class MemoryNode(LifecycleNode):
 
     def _on_save(self, request: SaveMemory.Request, response: SaveMemory.Response) -> SaveMemory.Response:
         try:
-            memory, path = self._inputs.configured_memory(), _file(request.path)
-            memory.save(path)
-        except (OSError, KinaemaError) as error:
-            response.message = f"nothing was saved: {error}"
+            memory = self._inputs.configured_memory()
+            path = files.save(memory, self._inputs.parameters.memory_dir, request.name)
+        except KinaemaError as error:
+            response.message = shown(f"nothing was saved: {error}")
             return response
         except Exception as error:  # one request must not end the node
             response.message = self._monitor.fault("save_failed", "nothing was saved", error)
@@ -175,22 +177,16 @@ class MemoryNode(LifecycleNode):
 
     def _on_load(self, request: LoadMemory.Request, response: LoadMemory.Response) -> LoadMemory.Response:
         try:
-            path = _file(request.path)
+            path = files.saved(self._inputs.parameters.memory_dir, request.name)
             self._inputs.replace(path)
-        except (OSError, KinaemaError) as error:
-            response.message = f"nothing was loaded, the memory is as it was: {error}"
+        except KinaemaError as error:
+            response.message = shown(f"nothing was loaded, the memory is as it was: {error}")
             return response
         except Exception as error:  # one request must not end the node
             response.message = self._monitor.fault("load_failed", "nothing was loaded", error)
             return response
         response.success, response.message = True, f"loaded from {path}"
         return response
-
-
-def _file(path: str) -> Path:
-    if not path:
-        raise InputError("the request names no path")
-    return Path(path).expanduser()
 
 
 def main(args: list[str] | None = None) -> int:

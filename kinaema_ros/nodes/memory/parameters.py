@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kinaema_ros.camera import Mount
+from kinaema_ros.camera import MAX_HFOV_DEG, MIN_HFOV_DEG, Mount
 from kinaema_ros.errors import InputError
 from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.nodes.support.parameters import AT_CONFIGURE, READ_ONLY, group
 from kinaema_ros.odometry import OdometryLimits
 from kinaema_ros.settings import setting
-
-MIN_HFOV_DEG, MAX_HFOV_DEG = 20.0, 150.0
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,11 @@ class MemoryParameters:
     checkpoint: str = setting("", "Network weights (.safetensors); '' is the shipped one", when=AT_CONFIGURE)
     device: str = setting("cpu", "Device of the network: 'cpu', 'cuda', 'cuda:1'", when=AT_CONFIGURE)
     threads: int = setting(1, "CPU threads of the network", low=1, high=64, when=AT_CONFIGURE)
+    memory_dir: str = setting(
+        "",
+        "Folder of the files of ~/save and ~/load; '' is kinaema in $ROS_HOME, or in ~/.ros",
+        when=READ_ONLY,
+    )
 
     image_transport: str = setting(
         "auto",
@@ -50,8 +53,8 @@ class MemoryParameters:
     )
     query_hfov_deg: float = setting(
         0.0,
-        f"Field of view of query photos across the longer side (degrees, at least {MIN_HFOV_DEG:g}), where a query "
-        "names none; 0: taken by the robot's camera",
+        f"Field of view of query photos across the longer side (degrees, at least {MIN_HFOV_DEG:g}), where "
+        "neither a query nor the photo's EXIF data names one; 0: taken by the robot's camera",
         low=0.0,
         high=MAX_HFOV_DEG,
     )

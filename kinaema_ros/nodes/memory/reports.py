@@ -9,6 +9,14 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 
+_MOST = 1000  # characters of a message
+
+
+def shown(text: str) -> str:
+    """A message as one line of bounded length that no terminal obeys: names in it come from other programs."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:_MOST])
+    return line + "..." if len(text) > _MOST else line
+
 
 class Reports:
     """Counts by reason; says each kind at once when it is new and then at most every ``period`` seconds.
@@ -34,6 +42,7 @@ class Reports:
 
         ``error``: a fault of the program, said with its traceback; each of its types is a kind of its own.
         """
+        message = shown(message)
         kind = reason if error is None else f"{reason}: {type(error).__name__}"
         now = time.monotonic()
         with self._lock:

@@ -24,6 +24,8 @@ from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.stamps import NANOSECONDS
 
+MAX_NAME = 255  # characters of a frame's name; it is repeated in every answer
+
 
 def stamp_ns(stamp: Time) -> int:
     """Nanoseconds since the epoch of the stamp's clock."""
@@ -139,6 +141,12 @@ def odometry_to_pose(message: Odometry) -> Array:
             "odometry_not_finite",
             "the odometry's pose holds NaN or infinity; the message is ignored. Check the wheel driver or "
             "filter",
+        )
+    longest = max(len(message.header.frame_id), len(message.child_frame_id))
+    if longest > MAX_NAME:
+        raise BadInput(
+            "odometry_frame",
+            f"a frame of the odometry has a name of {longest} characters, more than {MAX_NAME}; the message is ignored",
         )
     try:
         yaw = geometry.checked_yaw(q.x, q.y, q.z, q.w)

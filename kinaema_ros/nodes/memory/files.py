@@ -1,0 +1,68 @@
+"""Saved memories, by name: nothing outside one folder is written or read."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kinaema_ros.errors import InputError, KinaemaError
+
+if TYPE_CHECKING:
+    from kinaema_ros.memory import SpatialMemory
+
+SUFFIX = ".safetensors"
+_NAME = re.compile(r"\w[\w .+-]{0,49}")  # in UTF-8, with the suffix, no longer than a file system takes
+
+
+def folder(memory_dir: str) -> Path:
+    """The folder of the parameter ``memory_dir``, absolute; "": the default. InputError where there is no home."""
+    try:
+        if memory_dir:
+            return Path(memory_dir).expanduser().absolute()
+        return Path(os.environ.get("ROS_HOME") or "~/.ros").expanduser().absolute() / "kinaema"
+    except RuntimeError as error:
+        raise InputError(
+            "the node's user has no home directory; set the parameter memory_dir to a folder"
+        ) from error
+
+
+def save(memory: SpatialMemory, memory_dir: str, name: str) -> Path:
+    """Writes a memory; returns its file. KinaemaError for a name that is none and where nothing can be written."""
+    path = _file(folder(memory_dir), name)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        memory.save(path)
+    except OSError as error:
+        raise KinaemaError(
+            f"{path} cannot be written ({error.strerror}); make room or give access there, or set the parameter "
+            "memory_dir to another folder"
+        ) from error
+    return path
+
+
+def saved(memory_dir: str, name: str) -> Path:
+    """The file of a memory that was saved. KinaemaError for a name that is none and where there is no such file."""
+    path = _file(folder(memory_dir), name)
+    try:
+        if path.is_file():
+            return path
+        there = sorted(other.stem for other in path.parent.glob(f"[!.]*{SUFFIX}") if other.is_file())
+    except OSError as error:
+        raise KinaemaError(f"{path} cannot be read ({error.strerror}); give access there") from error
+    names = ", ".join(there) or "none"
+    raise InputError(f"there is no {path}; of the memories there are: {names[:300]}")
+
+
+def _file(parent: Path, name: str) -> Path:
+    stem = name.removesuffix(SUFFIX)
+    if not _NAME.fullmatch(stem):
+        raise InputError(
+            f"{name[:60]!r} is no name of a memory, such as 'home': up to 50 letters, digits, blanks and . + - _, the "
+            f"first a letter, digit or _. Its file lies in the parameter memory_dir, {parent}"
+        )
+    path = parent / f"{stem}{SUFFIX}"
+    if os.path.dirname(os.path.realpath(path)) != os.path.realpath(parent):
+        raise InputError(f"{path} is a link out of its folder, which is not followed; remove it")
+    return path
