@@ -36,7 +36,10 @@ DISCOVERY_S = 20.0  # until the node and its topics must have been found
 ANSWER_S = 30.0  # until the node must be done with an image or a query; a loaded machine takes its time
 # Odometry messages between two images; below the depth of the node's subscription, so that none is lost.
 MAX_BURST = 50
-_LOST = ("skipped_newer_image", "skipped_late_odometry")  # what the node skips though it is a keyframe, perhaps
+_LOST = (
+    "skipped_newer_image",
+    "skipped_late_odometry",
+)  # what the node skips though it is a keyframe, perhaps
 GIVE_UP_AFTER = 20  # images of which the node used none
 BASE_FRAME = "base_link"
 
