@@ -108,6 +108,20 @@ def test_a_device_that_is_not_there_is_told_on_the_log_and_in_the_status(robot: 
     assert "Traceback" not in memory.log
 
 
+STARTED = """
+import os
+from kinaema_ros.nodes.support.starting import start_ros
+start_ros([])
+print(os.environ["FASTDDS_DEFAULT_PROFILES_FILE"])
+"""
+
+
+def test_whatever_is_started_here_lets_images_through_fast_dds() -> None:
+    status, said = started("-c", STARTED, without="FASTDDS_DEFAULT_PROFILES_FILE", ROS_DISTRO="")
+    assert (status, Path(said.strip()).name) == (0, "fastdds.xml")
+    assert started("-c", STARTED, FASTDDS_DEFAULT_PROFILES_FILE="/dev/null") == (0, "/dev/null\n")
+
+
 NO_CACHE = """
 from numba.core import caching
 for kind in vars(caching).values():
