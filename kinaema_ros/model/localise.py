@@ -306,7 +306,9 @@ def expect(
     if len(owner) < limits.min_inliers:
         return None
     similarity = tokens.descriptor[owner, token] @ photo.descriptor.T  # (J, C)
-    close = expected[likely] @ photo.bearing.T > math.cos(4.0 * limits.radius)  # no step of the pose will be larger
+    close = expected[likely] @ photo.bearing.T > math.cos(
+        4.0 * limits.radius
+    )  # no step of the pose will be larger
     of, view = entries((similarity > limits.guided_similarity) & close)
     return Expected(place, rotation, position, stored, owner, of, view, similarity[of, view], len(index))
 
