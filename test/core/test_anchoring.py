@@ -83,7 +83,8 @@ def test_the_anchor_follows_the_drift_and_is_given_up_where_the_world_contradict
     drifting = [MEMORY_T_ODOM + np.array([0.03 * n, 0.0, 0.004 * n]) for n in range(len(WAY))]
     drifting_views = [seen_there(pose, drift) for pose, drift in zip(WAY, drifting, strict=True)]
     anchored = feed(anchoring, drifting_views)
-    assert anchored[-1] and all(anchored[anchored.index(True) :])
+    assert anchored[-1]
+    assert all(anchored[anchored.index(True) :])
     back = [View(pose, np.array([-9.0, -9.0, 0.0]), 0.1) for pose in WAY[::-1]]
     assert not feed(anchoring, back)[-1]
     assert anchoring.missing.startswith("0 of")

@@ -51,7 +51,8 @@ def test_a_restarted_robot_finds_itself_and_goes_on(
     odom_T_map = geometry.inverse(poses[20])  # the odometry is zero where the robot was at frame 20
     memory = new_memory()
     memory.load(saved, localize=True)
-    assert not memory.localized and "agreeing views; turn or drive on" in memory.missing
+    assert not memory.localized
+    assert "agreeing views; turn or drive on" in memory.missing
     with pytest.raises(NotLocalizedError, match="does not know yet where the robot is: 0 of"):
         memory.locate(images[0])
     updates = memory.num_updates
@@ -60,14 +61,14 @@ def test_a_restarted_robot_finds_itself_and_goes_on(
         if memory.localized:
             break
         assert memory.num_updates == updates  # nothing is written
-    assert memory.localized and memory.num_updates == updates + 1
+    assert memory.localized
+    assert memory.num_updates == updates + 1
     for before in (0, 10, 50):
         estimate = memory.locate(images[before])
         error, turn = pose_errors(estimate.pose, geometry.between(poses[number], poses[before]))
-        assert error < 0.3 and turn < math.radians(5.0)
-        np.testing.assert_allclose(
-            estimate.odom_pose, geometry.compose(odom_T_map, poses[before]), atol=0.3
-        )
+        assert error < 0.3
+        assert turn < math.radians(5.0)
+        np.testing.assert_allclose(estimate.odom_pose, geometry.compose(odom_T_map, poses[before]), atol=0.3)
 
 
 def test_a_robot_in_another_building_is_never_localized(saved: Path) -> None:
@@ -77,7 +78,8 @@ def test_a_robot_in_another_building_is_never_localized(saved: Path) -> None:
     before = memory.num_updates
     for pose, rgb in zip(poses[:40], images, strict=False):
         memory.update(rgb, pose)
-    assert not memory.localized and memory.num_updates == before
+    assert not memory.localized
+    assert memory.num_updates == before
 
 
 def test_reset_and_a_plain_load_end_the_search(saved: Path) -> None:
@@ -87,7 +89,8 @@ def test_reset_and_a_plain_load_end_the_search(saved: Path) -> None:
     assert memory.localized
     memory.load(saved, localize=True)
     memory.reset()
-    assert memory.localized and memory.num_updates == 0
+    assert memory.localized
+    assert memory.num_updates == 0
 
 
 def test_an_empty_memory_has_nothing_to_find(tmp_path: Path, house: tuple[np.ndarray, np.ndarray]) -> None:
