@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from kinaema_ros import geometry
 from kinaema_ros.geometry import Array
@@ -89,7 +89,7 @@ class Anchoring:
         """What is still needed, in words."""
         return f"{min(self._agreeing, AGREEING)} of {AGREEING} agreeing views; turn or drive on"
 
-    def _judged(self, memory_T_odom: Array) -> tuple[Array, Array]:
+    def _judged(self, memory_T_odom: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which of the views agree with an anchor, and of which it says that they must be recognised: (V,) bool each."""
         expected = geometry.compose(memory_T_odom, np.array([view.odom_T_view for view in self._views]))
         found = np.array([view.memory_T_view for view in self._views])
@@ -103,11 +103,10 @@ def _anchor(view: View) -> Array:
     return geometry.compose(view.memory_T_view, geometry.inverse(view.odom_T_view))
 
 
-def _close(a: Array, b: Array, distance: float, turn: float) -> Array:
+def _close(a: Array, b: Array, distance: float, turn: float) -> NDArray[np.bool_]:
     step = a - b
-    return (np.hypot(step[..., 0], step[..., 1]) < distance) & (
-        np.abs(geometry.wrap_angle(step[..., 2])) < turn
-    )
+    near: NDArray[np.bool_] = np.hypot(step[..., 0], step[..., 1]) < distance
+    return near & (np.abs(geometry.wrap_angle(step[..., 2])) < turn)
 
 
 def _from_several_sides(views: list[View]) -> bool:
