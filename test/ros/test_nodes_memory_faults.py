@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -13,6 +15,7 @@ from ros_support import frame, image_msg
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 from kinaema_ros.camera import Mount
 from kinaema_ros.errors import BadInput, InputError, KinaemaError
+from kinaema_ros.estimate import Estimate
 from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import locate
@@ -133,10 +136,23 @@ def test_what_a_user_can_cause_is_told_without_a_traceback() -> None:
     assert inputs._monitor.tally.dropped == 1
 
 
-def ask(inputs: MemoryInputs, error: Exception) -> QueryPose.Response:
-    inputs.memory.locate.side_effect = error
-    node = Mock(_inputs=inputs, _monitor=inputs._monitor)
-    return MemoryNode._on_query(node, QUERY, QueryPose.Response())
+def ask(inputs: MemoryInputs, what_happens: object) -> QueryPose.Response:
+    inputs.memory.locate.side_effect = what_happens
+    with ThreadPoolExecutor(1, "memory query") as asking:
+        node = Mock(_inputs=inputs, _monitor=inputs._monitor, _asking=asking)
+        return MemoryNode._on_query(node, QUERY, QueryPose.Response())
+
+
+def test_the_network_is_used_in_the_queries_own_thread_whichever_thread_of_the_executor_asks() -> None:
+    inputs, threads = inputs_of(a_memory()), []
+    estimate = inputs.memory.locate.return_value
+
+    def locate_there(*_: object, **__: object) -> Estimate:
+        threads.append(threading.current_thread().name)
+        return estimate
+
+    assert ask(inputs, locate_there).success
+    assert [name.startswith("memory query") for name in threads] == [True]
 
 
 def test_a_query_that_meets_a_fault_is_refused_and_the_traceback_logged() -> None:
