@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 from memory_node_support import a_memory, inputs_of, log_of, ros_node
+from nav_msgs.msg import Odometry
 from ros_support import frame, image_msg
 
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
@@ -22,6 +23,7 @@ from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.node import MemoryNode
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.support import messages
 
 
 class EmptiedAfterOneRead:
@@ -170,6 +172,25 @@ def test_a_photo_that_the_memory_refuses_is_told_without_a_traceback() -> None:
     response = ask(inputs, InputError("too small"))
     assert response.message == "query_failed: the memory could not answer: too small"
     assert log_of(inputs)[-1] == response.message
+
+
+def test_a_name_from_outside_is_short_and_printable_in_log_and_answer() -> None:
+    inputs = inputs_of(a_memory())
+    response = ask(inputs, InputError("no frame '\x1b[2J\n" + 100_000 * "x"))
+    for line in (response.message, log_of(inputs)[-1]):
+        assert "no frame '\\x1b[2J\\nxxx" in line
+        assert line.endswith("xxx...")
+        assert len(line) < 1100
+
+
+def test_odometry_whose_frame_has_no_name_but_a_book_is_ignored() -> None:
+    message = Odometry(child_frame_id="x" * 256)
+    message.pose.pose.orientation.w = 1.0
+    with pytest.raises(BadInput, match="name of 256 characters, more than 255") as refused:
+        messages.odometry_to_pose(message)
+    assert refused.value.reason == "odometry_frame"
+    message.child_frame_id = "x" * 255
+    assert messages.odometry_to_pose(message).tolist() == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("name", ["save", "load"])
