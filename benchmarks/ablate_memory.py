@@ -18,14 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from kinaema_ros import metrics
-from kinaema_ros.baselines.methods import KinaemaMethod, TokenEncoder, with_config
+from kinaema_ros.baselines.methods import KinaemaMethod, TokenEncoder
 from kinaema_ros.evaluation.episodes import EpisodeConfig, odometry_of, plan_episode
 from kinaema_ros.evaluation.rpe import drive, record
 from kinaema_ros.evaluation.rpe_answers import LabelledEstimates
 from kinaema_ros.memory import SpatialMemory
 from kinaema_ros.model.checkpoint import load_network
+from kinaema_ros.model.local_features import DESCRIPTOR_DIM
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.replay.bag import open_recording
@@ -35,6 +37,7 @@ from kinaema_ros.reporting import number, percent, progress, table, write_json
 from kinaema_ros.sim import OdometryNoise
 
 NOISE = OdometryNoise(0.02, 0.2)
+MATCHES = 4  # of the judge's terms, the number of tokens that match
 ALL = 65536  # embeddings: as many as there are
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -43,6 +46,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "M = 32": {"tokens": {"tokens": 32}},
     "M = 64": {"tokens": {"tokens": 64}},
     "M = 256": {"tokens": {"tokens": 256}},
+    "D = 16": {"tokens": {"dim": 16}},
+    "D = 64": {"tokens": {"dim": 64}},
+    "D = 32, not the main axes": {},
     "N = 64": {"num_embeddings": 64},
     "N = 128": {"num_embeddings": 128},
     "N = 256": {"num_embeddings": 256},
@@ -53,12 +59,29 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no merging: each view keeps an embedding": {"num_embeddings": 2048, "fold": {"min_matches": 10**6}},
     "8 embeddings on the shortlist": {"search": {"shortlist": 8}},
     "all embeddings on the shortlist": {"search": {"shortlist": ALL}},
+    "ranked by the number of matches alone": {},
 }
 
 
 def variant(network: Kinaema, name: str) -> Kinaema:
-    """The same weights, with another configuration of the memory."""
-    return with_config(network, network.config.changed(VARIANTS[name]))
+    """The same weights, but for those that the name is about, with another configuration of the memory."""
+    other = Kinaema(network.config.changed(VARIANTS[name]))
+    weights = dict(network.state_dict())
+    if name.startswith("D = "):
+        weights |= projection(network, other.config.tokens.dim, by_axes="not" not in name)
+    if name.startswith("ranked"):
+        weights["judge.rank.weight"] = torch.zeros_like(network.judge.rank.weight)
+        weights["judge.rank.weight"][0, MATCHES] = 10.0
+    other.load_state_dict(weights)
+    return other.eval()
+
+
+def projection(network: Kinaema, dim: int, by_axes: bool) -> dict[str, Tensor]:
+    """Weights of descriptors along the first ``dim`` of the fitted axes, or of the first components as they are."""
+    fitted = network.projection
+    if by_axes and dim <= len(fitted.weight):
+        return {"projection.weight": fitted.weight[:dim], "projection.bias": fitted.bias[:dim]}
+    return {"projection.weight": torch.eye(DESCRIPTOR_DIM)[:dim], "projection.bias": torch.zeros(dim)}
 
 
 def on_drives(
@@ -66,8 +89,12 @@ def on_drives(
 ) -> list[dict[str, Any]]:
     """A record for each variant and length."""
     config = EpisodeConfig(seed, lengths)
-    encoder = TokenEncoder(network)  # no variant sees with other eyes
-    methods = {name: KinaemaMethod(variant(network, name), encoder) for name in names}
+    shared = TokenEncoder(network)
+    methods = {}
+    for name in names:
+        of_name = variant(network, name)
+        encoder = TokenEncoder(of_name) if name.startswith("D = ") else shared
+        methods[name] = KinaemaMethod(of_name, encoder)
     outcomes = []
     for index in progress(range(scenes), total=scenes, desc="drives", unit="drive"):
         episode = plan_episode(config, index)

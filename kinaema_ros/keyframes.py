@@ -8,7 +8,8 @@ Two reasons to pass a frame over:
 
 The rule looks at stamps and odometry only, never at the wall clock or at how busy the machine is: the same
 stream gives the same keyframes in `memory_node` and in `kinaema replay`, so both give the same answers.
-It is asked once per frame that could be used (decodable, with odometry), in the order of the stamps.
+It is asked for each frame that has odometry, in the order of the stamps, and told of each that became an update: one that
+turns out to be undecodable leaves its place to the next.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class KeyframeConfig:
 
 
 class KeyframeSelector:
-    """Applies a `KeyframeConfig` to a stream. Not thread-safe: for the thread that updates the memory."""
+    """Applies a `KeyframeConfig` to a stream."""
 
     def __init__(self, config: KeyframeConfig | None = None) -> None:
         self.config = config or KeyframeConfig()
@@ -59,25 +60,33 @@ class KeyframeSelector:
 
     def reset(self) -> None:
         """Forget the last keyframe, so that the next frame is used. After a reset of memory or odometry."""
-        self._stamp_ns: int | None = None
-        self._pose: geometry.Array = np.zeros(3)
+        self._last: tuple[int, geometry.Array] | None = None
 
     def reason_to_skip(self, stamp_ns: int, odom_pose: ArrayLike) -> str | None:
-        """Decide on a frame: None if it is to be used (it is the last keyframe from now on), else why not.
+        """Decide on a frame: None if it is to be used, else why not, "rate" or "motion".
 
-        stamp_ns: the image's stamp, integer nanoseconds; odom_pose: (x, y, yaw) in the odometry's frame at
-        that stamp. The reason is "rate" or "motion".
+        stamp_ns: the image's stamp, integer nanoseconds; odom_pose: (x, y, yaw) in the odometry's frame at that stamp.
         """
-        config = self.config  # once: another thread may replace it
-        if self._stamp_ns is not None:
-            # In integer nanoseconds: in float seconds (1.7e9) rounding could skip frames of a 10 Hz camera. A
-            # stamp before the last keyframe's means that the clock was set back: there is no rate then.
-            elapsed_ns = stamp_ns - self._stamp_ns
-            if config.max_rate_hz > 0 and 0 <= elapsed_ns * config.max_rate_hz < 1e9:
-                return "rate"
-            step = geometry.between(self._pose, odom_pose)
-            if math.hypot(step[0], step[1]) < config.min_distance and abs(step[2]) < config.min_angle:
-                return "motion"
-        self._stamp_ns = stamp_ns
-        self._pose = np.array(odom_pose, dtype=np.float64)
+        config, last = self.config, self._last  # each once: another thread may replace them
+        if last is None:
+            return None
+        # In integer nanoseconds: in float seconds (1.7e9) rounding could skip frames of a 10 Hz camera. A
+        # stamp before the last keyframe's means that the clock was set back: there is no rate then.
+        elapsed_ns = stamp_ns - last[0]
+        if config.max_rate_hz > 0 and 0 <= elapsed_ns * config.max_rate_hz < 1e9:
+            return "rate"
+        step = geometry.between(last[1], odom_pose)
+        if math.hypot(step[0], step[1]) < config.min_distance and abs(step[2]) < config.min_angle:
+            return "motion"
         return None
+
+    def used(self, stamp_ns: int, odom_pose: ArrayLike) -> None:
+        """This frame became an update: it is the last keyframe from now on."""
+        self._last = (stamp_ns, np.array(odom_pose, dtype=np.float64))
+
+    def select(self, stamp_ns: int, odom_pose: ArrayLike) -> bool:
+        """Whether a frame is to be used; then it counts as used."""
+        chosen = self.reason_to_skip(stamp_ns, odom_pose) is None
+        if chosen:
+            self.used(stamp_ns, odom_pose)
+        return chosen

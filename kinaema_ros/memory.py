@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from kinaema_ros import geometry
+from kinaema_ros.anchoring import Anchoring, View
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import InputError, KinaemaError
 from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
 from kinaema_ros.model.answer import Answer
+from kinaema_ros.model.cell import relocate
 from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_tensors, write_tensors
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.token_memory import TokenMemory
@@ -27,11 +30,27 @@ STATE_VERSION = 5
 HFOV = math.radians(90.0)  # of a camera that nobody has described
 MIN_SIDE = 32  # pixels of an image
 MAX_ALTERNATIVES = 3
+PROVING = 40  # views after the first anchor that are still asked, to give it up if the world contradicts it
 MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
 
 
 class EmptyMemoryError(KinaemaError, RuntimeError):
     """A question before the first ``update``."""
+
+
+class NotLocalizedError(KinaemaError, RuntimeError):
+    """A question while a loaded memory does not know yet where the robot is."""
+
+
+class _Seeking:
+    """A loaded memory whose odometry is unknown, and what speaks for where it lies."""
+
+    def __init__(self, loaded: TokenMemory):
+        self.loaded = (
+            loaded  # asked, and gone back to if an anchor turns out wrong: it holds nothing of this drive
+        )
+        self.anchoring = Anchoring(loaded.pose[loaded.count > 0].cpu().numpy())
+        self.proving = PROVING
 
 
 class SpatialMemory:
@@ -59,6 +78,7 @@ class SpatialMemory:
         self._mount = Mount()
         self._writing = threading.Lock()
         self._state = TokenMemory.empty(network.config, self._device)
+        self._seeking: _Seeking | None = None
 
     @classmethod
     def from_checkpoint(
@@ -81,12 +101,14 @@ class SpatialMemory:
         rgb: (H, W, 3) uint8. odom_pose: (x, y, yaw) of the robot in the odom frame when the image was taken; only
         its motion since the last update is used, so that distance from the origin costs no precision. Raises
         ``ValueError`` and changes nothing if either is not usable, or if the image has another aspect than the
-        camera of ``set_camera``.
+        camera of ``set_camera``. After ``load(path, localize=True)`` nothing is written until the memory is ``localized``.
         """
         mount = self._mount  # once: another thread may set another one
         odometry = torch.from_numpy(mount.camera_pose(_checked_pose(odom_pose))).to(self._device)
         with torch.inference_mode(), self._writing:
             view = self._view(rgb, self._own_camera(rgb), mount)
+            if self._seeking is not None and not self._seek(self._seeking, view, odometry, mount.z):
+                return
             self._state = self._network.update(self._state, view, odometry, mount.z)
 
     def locate(self, query_rgb: RGB, hfov: float | None = None, camera: Intrinsics | None = None) -> Estimate:
@@ -95,7 +117,7 @@ class SpatialMemory:
         query_rgb: (H, W, 3) uint8. A photo by the robot's own camera is answered with where the robot was. For one that
         another camera took give its ``camera``, or ``hfov``, its horizontal field of view in radians: the answer is then
         the ground pose from where it was taken, whatever its height and tilt. Raises ``EmptyMemoryError`` before the
-        first update and ``ValueError`` for an image that is not usable, or that without either has another aspect than
+        first update, ``NotLocalizedError`` until the memory is ``localized``, and ``ValueError`` for an image that is not usable, or that without either has another aspect than
         the camera of ``set_camera``.
         """
         state, mount = (
@@ -104,6 +126,9 @@ class SpatialMemory:
         )  # a snapshot: an update replaces the state, it never changes it
         if int(state.updates) == 0:
             raise EmptyMemoryError("the memory is empty: drive the robot (update) before asking")
+        missing = self.missing
+        if missing:
+            raise NotLocalizedError(f"the memory does not know yet where the robot is: {missing}")
         height, width = _checked_image(query_rgb).shape[:2]
         if camera is None and hfov is not None:
             camera = Intrinsics.from_hfov(width, height, hfov)
@@ -127,6 +152,20 @@ class SpatialMemory:
         """Forget everything."""
         with self._writing:
             self._state = TokenMemory.empty(self._network.config, self._device)
+            self._seeking = None
+
+    @property
+    def localized(self) -> bool:
+        """Whether the memory knows where the robot is: always, but for some time after ``load(path, localize=True)``."""
+        return not self.missing
+
+    @property
+    def missing(self) -> str:
+        """What is needed until the memory is ``localized``, in words; "" once it is."""
+        seeking = self._seeking
+        if seeking is None or seeking.anchoring.memory_T_odom is not None:
+            return ""
+        return seeking.anchoring.missing
 
     @property
     def state_bytes(self) -> int:
@@ -149,10 +188,12 @@ class SpatialMemory:
         metadata = {"format": STATE_FORMAT, "version": STATE_VERSION, "network": self._hash}
         write_tensors(Path(path), state.tensors(), metadata, mode=0o600)
 
-    def load(self, path: str | Path) -> None:
+    def load(self, path: str | Path, localize: bool = False) -> None:
         """Replace the latent memory by a saved one; on ``CheckpointError`` the present one stays.
 
-        The odometry of later updates must be in the odom frame in which the memory was saved.
+        The odometry of later updates must be in the odom frame in which the memory was saved. Where it is not, because the
+        robot was switched off, carried, or is another one, ``localize``: views are then asked of the memory, and not
+        written, until enough of them agree where the robot is.
         """
         tensors, metadata = read_tensors(Path(path), STATE_FORMAT, STATE_VERSION, self._state.tensors())
         if metadata.get("network") != self._hash:
@@ -165,7 +206,29 @@ class SpatialMemory:
         except InputError as error:
             raise CheckpointError(f"{path}: not written by this program: {error}") from error
         with self._writing:
+            self._seeking = _Seeking(state) if localize and int(state.updates) else None
             self._state = state
+
+    def _seek(self, seeking: _Seeking, view: Tokens, odometry: Tensor, height: float) -> bool:
+        """Ask a view of the loaded memory; returns whether it is known where the view was taken, so that it may be written."""
+        anchoring, odom_T_view = seeking.anchoring, odometry.cpu().numpy()
+        if not anchoring.wants(odom_T_view):
+            return anchoring.memory_T_odom is not None
+        before, loaded = anchoring.memory_T_odom, seeking.loaded
+        answer = self._network.locate(loaded, view, height)[0]
+        memory_T_view = geometry.compose(loaded.robot.cpu().numpy(), answer.pose.cpu().numpy())
+        anchoring.add(View(odom_T_view, memory_T_view, answer.confidence))
+        found = anchoring.memory_T_odom
+        if found is None:
+            self._state, seeking.proving = loaded, PROVING
+        elif before is None:
+            memory_T_camera = torch.from_numpy(geometry.compose(found, odom_T_view)).to(self._device)
+            self._state = relocate(loaded, memory_T_camera, odometry)
+        else:
+            seeking.proving -= 1
+            if seeking.proving == 0:
+                self._seeking = None
+        return found is not None
 
     def _own_camera(self, rgb: RGB) -> Intrinsics:
         """The robot's camera at the image's resolution."""

@@ -24,8 +24,11 @@ JUMP_POLICIES = ("hold", "continue", "reanchor", "reset")
 # A restarted odometry begins at its origin, up to what the robot moved before the first message.
 _ORIGIN_RADIUS = 0.5
 _ORIGIN_ANGLE = math.radians(20.0)
-# Clocks of a replayed bag or a restarted simulation go back by more than transport can reorder messages.
+# Clocks of a replayed bag, a restarted simulation or driver go back by more than transport can reorder messages.
 _CLOCK_RESTART = 2 * NANOSECONDS
+# Between two messages a robot moves less than this: one whose stamps start over at the origin was elsewhere before.
+_STILL_RADIUS = 0.1
+_STILL_ANGLE = math.radians(5.0)
 # A clock that was set back by less: so many messages in a row whose stamps, though late, go on.
 _STEPPED_BACK = 3
 
@@ -89,7 +92,7 @@ class OdometryTracker:
 
     def __init__(self, limits: OdometryLimits | None = None, history: int = 1000):
         self.limits = limits or OdometryLimits()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._track = PoseHistory(history)  # in the memory frame
         self._anchor: Array = np.zeros(3)  # memory_T_odom
         self._last: tuple[int, Array] | None = None  # newest message, in the odom frame
@@ -98,33 +101,33 @@ class OdometryTracker:
 
     # -- input -----------------------------------------------------------------------------------------------
 
-    def add(self, stamp: int, odom_T_base: ArrayLike) -> Discontinuity | None:
+    def add(self, stamp: int, odom_T_base: ArrayLike, simulated: bool = False) -> Discontinuity | None:
         """Takes a pose (x, y, yaw) at ``stamp`` (nanoseconds).
 
-        Returns what happened if the odometry was not continuous. Raises ``BadInput`` for a stamp that is not newer
+        simulated: stamps are of a simulation or a played bag, where the robot starts over with the clock. Returns what happened if the odometry was not continuous. Raises ``BadInput`` for a stamp that is not newer
         than the last one, unless it is clear that the clock was set back.
         """
         pose = np.array(odom_T_base, dtype=np.float64)
-        with self._changed:
+        with self._lock:
             restart = None
             if self._last is not None and stamp <= self._last[0]:
-                restart = self._set_back(stamp, pose, self._last)
+                restart = self._set_back(stamp, pose, self._last, simulated)
             self._late = []
             event = restart or self._compare(stamp, pose)
             self._last = (stamp, pose)
             if self._before_jump is None:
                 self._track.add(stamp, geometry.compose(self._anchor, pose))
-            self._changed.notify_all()
             return event
 
-    def _set_back(self, stamp: int, pose: Array, last: tuple[int, Array]) -> Discontinuity:
+    def _set_back(self, stamp: int, pose: Array, last: tuple[int, Array], simulated: bool) -> Discontinuity:
         """The clock was set back, or one message is late, which raises ``BadInput``. What else has happened."""
         behind = last[0] - stamp
         if behind >= _CLOCK_RESTART:
-            # A bag that loops or a simulation that starts over puts the robot back too: no jump to judge.
             # Poses paired by the old clock mean nothing to images stamped by the new one.
             self._track.clear()
-            return Discontinuity("clock_restart", "continue", 0.0, 0.0)
+            # A driver that starts over leaves the robot where it is: then a step of the pose is no motion.
+            jump = None if simulated else self._compare(stamp, pose, started_over=True)
+            return jump or Discontinuity("clock_restart", "continue", 0.0, 0.0)
         if self._late and stamp <= self._late[-1][0]:
             self._late = []
         self._late.append((stamp, pose))
@@ -143,19 +146,24 @@ class OdometryTracker:
                 return event
         return self._compare(stamp, pose) or Discontinuity("clock_step", "continue", 0.0, 0.0)
 
-    def _compare(self, stamp: int, pose: Array) -> Discontinuity | None:
-        """Looks for a jump between the last accepted pose and this one; applies the policy."""
+    def _compare(self, stamp: int, pose: Array, started_over: bool = False) -> Discontinuity | None:
+        """Looks for a jump between the last accepted pose and this one; applies the policy.
+
+        started_over: the stamps have, and with them perhaps the pose.
+        """
         if self._before_jump is not None:
             if not self._is_jump(self._before_jump, pose, 0.0):
                 self._before_jump = None  # a glitch: the odometry is back where it was
             return None
         if self._last is None:
             return None
-        if not self._is_jump(self._last[1], pose, (stamp - self._last[0]) / NANOSECONDS):
-            return None
-        at_origin = math.hypot(pose[0], pose[1]) < _ORIGIN_RADIUS and abs(pose[2]) < _ORIGIN_ANGLE
-        reason, policy = ("reset", self.limits.on_reset) if at_origin else ("jump", self.limits.on_jump)
+        at_origin = _within(pose, _ORIGIN_RADIUS, _ORIGIN_ANGLE)
         step = geometry.between(self._last[1], pose)
+        moved_to_origin = started_over and at_origin and not _within(step, _STILL_RADIUS, _STILL_ANGLE)
+        seconds = (stamp - self._last[0]) / NANOSECONDS
+        if not moved_to_origin and not self._is_jump(self._last[1], pose, seconds):
+            return None
+        reason, policy = ("reset", self.limits.on_reset) if at_origin else ("jump", self.limits.on_jump)
         self._apply(policy, self._last[1], pose)
         return Discontinuity(
             f"odometry_{reason}", policy, float(math.hypot(step[0], step[1])), abs(float(step[2]))
@@ -179,25 +187,23 @@ class OdometryTracker:
 
     def resolve(self, policy: str) -> bool:
         """Ends a held jump by another policy; returns whether there was one."""
-        with self._changed:
+        with self._lock:
             if self._before_jump is None or self._last is None or policy == "hold":
                 return False
             self._apply(policy, self._before_jump, self._last[1])
-            self._changed.notify_all()
             return True
 
     def adopt(self) -> None:
         """The memory was replaced by one that was built in the odom frame as it is now."""
-        with self._changed:
+        with self._lock:
             self._track.clear()
             self._anchor, self._before_jump = np.zeros(3), None
 
     def restart(self) -> None:
         """Forgets all, as if no odometry had ever arrived."""
-        with self._changed:
+        with self._lock:
             self._track.clear()
             self._anchor, self._last, self._before_jump, self._late = np.zeros(3), None, None, []
-            self._changed.notify_all()
 
     # -- output ----------------------------------------------------------------------------------------------
 
@@ -208,7 +214,7 @@ class OdometryTracker:
 
     def now(self) -> tuple[int, Array, Array] | None:
         """Stamp, ``odom_T_base`` and ``memory_T_odom`` of the newest message; None before the first."""
-        with self._changed:
+        with self._lock:
             return None if self._last is None else (self._last[0], self._last[1], self._anchor)
 
     def pose_at(self, stamp: int) -> Array | None:
@@ -216,34 +222,23 @@ class OdometryTracker:
 
         Raises ``BadInput`` for a stamp whose pose later messages cannot give either.
         """
-        with self._changed:
+        with self._lock:
             return self._pose_at(stamp)
 
-    def wait_for_pose(self, stamp: int) -> Array:
-        """As ``pose_at``, waiting up to ``limits.max_wait`` for the odometry to arrive.
-
-        Raises ``BadInput`` if it does not.
-        """
-        found: list[Array] = []
-
-        def arrived() -> bool:
+    def arrived_pose_at(self, stamp: int) -> Array:
+        """As ``pose_at``, for an image that has waited long enough: raises ``BadInput`` while all odometry is older."""
+        with self._lock:
             pose = self._pose_at(stamp)
             if pose is not None:
-                found.append(pose)
-            return bool(found)
-
-        with self._changed:
-            timeout = self.limits.max_wait
-            if self._changed.wait_for(arrived, timeout):
-                return found[0]
+                return pose
             if self._last is None:
                 raise BadInput("image_without_odometry", "no odometry has arrived yet")
             late = (stamp - self._last[0]) / NANOSECONDS
             raise BadInput(
                 "image_without_odometry",
                 f"no odometry for the image: the newest is {late:.3f} s older than the image's stamp, after "
-                f"waiting {timeout:g} s. Is the odometry's publisher alive, and do both stamps come from one "
-                "clock?",
+                f"waiting {self.limits.max_wait:g} s. Is the odometry's publisher alive, and do both stamps come from "
+                "one clock?",
             )
 
     def _pose_at(self, stamp: int) -> Array | None:
@@ -273,3 +268,7 @@ class OdometryTracker:
                 f"(limit {limit:g} s, parameter odometry.max_gap)",
             )
         return self._track.at(stamp)
+
+
+def _within(pose: Array, radius: float, angle: float) -> bool:
+    return math.hypot(pose[0], pose[1]) < radius and abs(float(pose[2])) < angle

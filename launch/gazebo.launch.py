@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from launch import LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.conditions import IfCondition
@@ -9,6 +11,8 @@ from launch.substitutions import Command, IfElseSubstitution, LaunchConfiguratio
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from kinaema_ros.middleware import fast_dds_settings
 
 ARGUMENTS = {
     "model": ("", "Network weights (.safetensors); empty: what the parameter file says"),
@@ -76,6 +80,9 @@ def _gazebo() -> list[LaunchDescriptionEntity]:
             package="ros_gz_bridge",
             executable="parameter_bridge",
             name="ros_gz_bridge",
+            additional_env=fast_dds_settings(
+                os.environ
+            ),  # images fit through; our own nodes see to it themselves
             parameters=[{"config_file": LaunchConfiguration("bridge_file")}, SIM_TIME],
             output="screen",
         ),

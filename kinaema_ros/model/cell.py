@@ -25,6 +25,11 @@ from kinaema_ros.model.se2 import apart, between, compose, wrap_angle
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import MIN_QUALITY, Tokens, pack, spread
 
+RELOCATED_POSITION, RELOCATED_YAW = (
+    0.15,
+    0.03,
+)  # deviations, metres and radians, of a camera found in an old memory
+
 
 def update(
     config: KinaemaConfig, memory: TokenMemory, view: Tokens, odometry: Tensor, height: float = 0.0
@@ -56,6 +61,29 @@ def follow(config: KinaemaConfig, memory: TokenMemory, odometry: Tensor) -> Toke
         odometry=odometry,
         updates=memory.updates + 1,
         graph=pose_graph.propagate(config.pose_graph, memory.graph, motion[None]),
+    )
+
+
+def relocate(memory: TokenMemory, memory_T_camera: Tensor, odometry: Tensor) -> TokenMemory:
+    """The memory with the camera at ``memory_T_camera`` (3,), where an odometry that began anew says ``odometry`` (3,).
+
+    No view of before is in its window any more. From the embedding nearest to it the way goes on.
+    """
+    distance, turn = apart(memory_T_camera, memory.pose)
+    nearest = torch.where(memory.count > 0, distance + turn, torch.inf).argmin()
+    frame = pose_graph.frames(memory.graph, memory.pose[None])[0, nearest]
+    return replace(
+        memory,
+        window_slot=torch.full_like(memory.window_slot, NONE),
+        tilt=torch.zeros_like(memory.tilt),
+        robot=memory_T_camera,
+        odometry=odometry,
+        graph=replace(
+            memory.graph,
+            anchor=nearest[None],
+            anchor_T_robot=between(frame, memory_T_camera)[None],
+            variance=memory_T_camera.new_tensor([[RELOCATED_POSITION**2, RELOCATED_YAW**2]]),
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kinaema_ros.model.camera_pose import CameraPose, Rays, Upright, refine, search, stack
 from kinaema_ros.model.config import KinaemaConfig, SearchConfig
-from kinaema_ros.model.matching import Matches, match, rays
+from kinaema_ros.model.matching import Matches, entries, match, rays
 from kinaema_ros.model.se2 import apart, between, compose
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens, squares
@@ -300,12 +300,15 @@ def expect(
     place_T_other = between(memory.pose[place], memory.pose[index]).float()
     stored = rays(tokens, owner, token, place_T_other, memory.height[index] - memory.height[place])
     low, high = size
-    likely = inside(stored.directions_from(position, rotation)[0], low - 0.2, high + 0.2)
+    expected = stored.directions_from(position, rotation)[0]
+    likely = inside(expected, low - 0.2, high + 0.2)
     stored, owner, token = stored[likely], owner[likely], token[likely]
     if len(owner) < limits.min_inliers:
         return None
     similarity = tokens.descriptor[owner, token] @ photo.descriptor.T  # (J, C)
-    of, view = (similarity > limits.guided_similarity).nonzero().unbind(-1)
+    reach = math.cos(4.0 * limits.radius)  # no step of the pose will turn or move a token farther
+    close = expected[likely] @ photo.bearing.T > reach
+    of, view = entries((similarity > limits.guided_similarity) & close)
     return Expected(place, rotation, position, stored, owner, of, view, similarity[of, view], len(index))
 
 

@@ -114,7 +114,7 @@ def remember_and_ask(
         if frame.stamp_ns - first.stamp_ns > options.stop_after * NANOSECONDS:
             break
         last = frame
-        if selector.reason_to_skip(frame.stamp_ns, frame.odom_pose) is not None:
+        if not selector.select(frame.stamp_ns, frame.odom_pose):
             skipped += 1
             continue
         height, width = rgb.shape[:2]

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from numba import njit
 
-kernel = njit(cache=True, nogil=True, error_model="numpy")
-fast_kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+log = logging.getLogger(__name__)
+
+
+def _compiled(fastmath: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """The decorator of a kernel."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)(function)
+        except RuntimeError:  # neither beside the sources nor below HOME may be written
+            _tell_once()
+            return njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
+
+    return decorate
+
+
+@cache
+def _tell_once() -> None:
+    log.warning(
+        "numba finds no folder to keep compiled code in, so the simulator is compiled anew at every start; set "
+        "NUMBA_CACHE_DIR to a folder that can be written"
+    )
+
+
+kernel = _compiled()
+fast_kernel = _compiled(fastmath=True)
 
 
 def drop_stale_kernels(folder: Path) -> None:

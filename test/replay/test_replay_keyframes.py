@@ -15,7 +15,11 @@ SECOND = 10**9
 
 
 def reasons(selector, frames):
-    return [selector.reason_to_skip(round(t * SECOND), pose) for t, pose in frames]
+    found = []
+    for t, pose in frames:
+        found.append(selector.reason_to_skip(round(t * SECOND), pose))
+        assert selector.select(round(t * SECOND), pose) == (found[-1] is None)
+    return found
 
 
 def test_a_robot_that_stands_still_updates_once():
@@ -49,14 +53,14 @@ def test_a_turn_across_the_back_is_short():
 def test_the_rate_holds_by_the_stream_s_clock():
     selector = KeyframeSelector(KeyframeConfig(0, 0, max_rate_hz=10))
     stamps = [k * SECOND // 30 for k in range(31)]  # a camera of 30 Hz, its stamps rounded down
-    used = [s for s in stamps if selector.reason_to_skip(1_700_000_000 * SECOND + s, (0, 0, 0)) is None]
+    used = [s for s in stamps if selector.select(1_700_000_000 * SECOND + s, (0, 0, 0))]
     assert used == stamps[::3]
 
 
 def test_a_camera_at_exactly_the_rate_loses_no_frame():
     selector = KeyframeSelector(KeyframeConfig(0, 0, max_rate_hz=10))
     start = 1_700_000_000_000_000_001
-    assert all(selector.reason_to_skip(start + k * SECOND // 10, (0, 0, 0)) is None for k in range(50))
+    assert all(selector.select(start + k * SECOND // 10, (0, 0, 0)) for k in range(50))
 
 
 def test_a_clock_that_was_set_back_does_not_stop_the_memory():
@@ -69,6 +73,12 @@ def test_after_a_reset_the_next_frame_is_used():
     assert reasons(selector, [(0, (0, 0, 0)), (1, (0, 0, 0))]) == [None, "motion"]
     selector.reset()
     assert reasons(selector, [(1, (0, 0, 0))]) == [None]
+
+
+def test_a_frame_that_could_not_be_used_leaves_its_place_to_the_next():
+    selector = KeyframeSelector()
+    assert selector.reason_to_skip(0, (0, 0, 0)) is None  # undecodable, say
+    assert reasons(selector, [(1, (0, 0, 0)), (2, (0, 0, 0))]) == [None, "motion"]
 
 
 @given(

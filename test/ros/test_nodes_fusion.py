@@ -1,9 +1,8 @@
-"""Fusing answers, guarding goals, working on the newest, counting: the navigator's and node's plain parts."""
+"""Fusing answers, guarding goals, counting: the navigator's and node's plain parts."""
 
 from __future__ import annotations
 
 import math
-import threading
 import uuid
 
 import numpy as np
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from kinaema_ros.navigation.goal_fusion import GoalFusion
 from kinaema_ros.nodes.memory.reports import Rate, Reports
-from kinaema_ros.nodes.memory.worker import NewestWorker
 from kinaema_ros.nodes.navigator.goal_guard import running_goals
 
 GOAL = np.array([4.0, -2.0, 3.1])
@@ -80,27 +78,6 @@ def test_the_guard_knows_which_goals_still_run() -> None:
     a, b = uuid.uuid4(), uuid.uuid4()
     assert running_goals([f"+{a.hex}\n", f"+{b.hex}\n", f"-{a.hex}\n"]) == [b]
     assert running_goals([]) == []
-
-
-def test_the_worker_lets_older_items_go() -> None:
-    done: list[int] = []
-    busy, go = threading.Event(), threading.Event()
-
-    def work(item: int) -> None:
-        busy.set()
-        assert go.wait(10)
-        done.append(item)
-
-    worker = NewestWorker(work, "test")
-    assert worker.submit(1) is None
-    assert busy.wait(10)
-    assert worker.submit(2) is None
-    assert worker.submit(3) == 2
-    busy.clear()
-    go.set()
-    assert busy.wait(10)
-    worker.stop()
-    assert done == [1, 3]
 
 
 def test_a_problem_is_said_once_and_counted_every_time() -> None:

@@ -105,7 +105,7 @@ def test_the_node_answers_what_the_library_answers(robot: Robot) -> None:
     same_answer(robot.ask(narrower), memory.locate(frame(2), hfov=math.radians(80)))
 
 
-def test_of_many_questions_at_once_every_one_is_answered(robot: Robot) -> None:
+def test_of_many_questions_at_once_every_one_is_answered_or_refused_as_busy(robot: Robot) -> None:
     robot.remember(1, 2)
     request = QueryPose.Request(image=image_msg(frame(2)), frame_id="odom")
     # Of the ten that a client keeps by default, the others would never be sent.
@@ -115,7 +115,10 @@ def test_of_many_questions_at_once_every_one_is_answered(robot: Robot) -> None:
     assert client.wait_for_service(DISCOVERY)
     futures = [client.call_async(request) for _ in range(40)]
     answers = [robot.result(future, 60.0) for future in futures]
-    assert all(answer.success for answer in answers), {answer.message for answer in answers}
+    refused = [answer.message for answer in answers if not answer.success]
+    assert len(refused) < 40
+    assert all(message.startswith("query_busy: ") and "ask again" in message for message in refused), refused
+    assert robot.ask(request).success
 
 
 def test_an_answer_in_the_base_frame_is_relative_to_where_the_robot_is_now(robot: Robot) -> None:

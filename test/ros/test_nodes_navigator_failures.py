@@ -36,6 +36,7 @@ def world(shared_world: World) -> Iterator[World]:
         ("query_hfov: hfov_deg is nan; it must be 0 or between 20 and 150", Code.INVALID_GOAL),
         ("frame_unknown: no way", Code.TF_ERROR),
         ("query_on_hold: the odometry jumped", Code.QUERY_FAILED),
+        ("query_busy: others wait already", Code.QUERY_FAILED),
     ],
 )
 def test_what_the_memory_refuses_has_its_own_code(world: World, refusal: str, code: int) -> None:
@@ -147,7 +148,7 @@ def test_a_memory_that_does_not_answer_is_given_up_and_a_cancel_need_not_wait_fo
     assert world.goals == []
 
 
-@pytest.mark.parametrize("refusal", ["query_on_hold: the odometry jumped", "frame_unknown: TF is silent"])
+@pytest.mark.parametrize("refusal", ["query_busy: others wait already", "frame_unknown: TF is silent"])
 def test_a_memory_that_fails_on_the_way_does_not_stop_the_robot(world: World, refusal: str) -> None:
     handle = world.go()
     world.driving()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 
 import numpy as np
 import pytest
@@ -64,22 +63,19 @@ def test_a_moved_origin_changes_nothing_in_the_memory_frame(before, after, move)
     assert_same_pose(geometry.compose(memory_T_odom, moved), odometry.pose_at(3 * SECOND))
 
 
-def test_an_image_newer_than_the_odometry_waits_for_it() -> None:
-    odometry = tracker(max_wait=10.0)
+def test_an_image_newer_than_the_odometry_has_no_pose_until_it_has_come() -> None:
+    odometry = tracker()
     odometry.add(SECOND, np.zeros(3))
     assert odometry.pose_at(SECOND + 5) is None
-    later = threading.Timer(0.05, lambda: odometry.add(2 * SECOND, np.array([0.5, 0, 0])))
-    later.start()
-    pose = odometry.wait_for_pose(SECOND * 3 // 2)
-    assert_same_pose(pose, np.array([0.25, 0, 0]))
-    later.join()
+    odometry.add(2 * SECOND, np.array([0.5, 0, 0]))
+    assert_same_pose(odometry.arrived_pose_at(SECOND * 3 // 2), np.array([0.25, 0, 0]))
 
 
 def test_an_image_that_odometry_never_reaches_is_refused_with_the_delay() -> None:
-    odometry = tracker(max_wait=0.01)
+    odometry = tracker()
     odometry.add(SECOND, np.zeros(3))
     with pytest.raises(BadInput, match=r"0\.500 s older") as error:
-        odometry.wait_for_pose(SECOND * 3 // 2)
+        odometry.arrived_pose_at(SECOND * 3 // 2)
     assert error.value.reason == "image_without_odometry"
 
 
@@ -130,17 +126,47 @@ def test_a_fast_robot_with_rare_odometry_does_not_jump() -> None:
     assert odometry.add(4 * SECOND, np.array([2.5, 0, 0])) is None
 
 
-def test_a_single_late_message_is_refused_and_a_clock_that_starts_over_is_followed() -> None:
+def test_a_single_late_message_is_refused() -> None:
     odometry = tracker()
     odometry.add(100 * SECOND, np.zeros(3))
     with pytest.raises(BadInput) as error:
         odometry.add(100 * SECOND - 1, np.zeros(3))
     assert error.value.reason == "odometry_stamp_backwards"
-    event = odometry.add(10 * SECOND, np.array([30.0, 0, 0]))
+
+
+def test_a_simulation_that_starts_over_puts_the_robot_back() -> None:
+    odometry = tracker()
+    odometry.add(100 * SECOND, np.array([30.0, 0, 0]))
+    event = odometry.add(10 * SECOND, np.zeros(3), simulated=True)
     assert event is not None
     assert event.reason == "clock_restart"
-    odometry.add(11 * SECOND, np.array([30.5, 0, 0]))
-    assert_same_pose(odometry.pose_at(11 * SECOND), np.array([30.5, 0, 0]))
+    odometry.add(11 * SECOND, np.array([0.5, 0, 0]), simulated=True)
+    assert_same_pose(odometry.pose_at(11 * SECOND), np.array([0.5, 0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("policy", "driven_m", "x"),
+    [("reanchor", 0.3, 0.55), ("reanchor", 3.0, 3.25), ("continue", 3.0, 0.25), ("hold", 3.0, None)],
+)
+def test_a_driver_that_restarts_stamps_and_origin_moves_no_robot_in_silence(policy, driven_m, x) -> None:
+    odometry = tracker(on_reset=policy)
+    odometry.add(100 * SECOND, np.array([driven_m, 0, 0]))
+    event = odometry.add(1 * SECOND, np.zeros(3))
+    assert event is not None
+    assert (event.reason, event.action) == ("odometry_reset", policy)
+    assert event.distance == pytest.approx(driven_m)
+    odometry.add(2 * SECOND, np.array([0.25, 0, 0]))
+    if x is None:
+        assert odometry.held
+    else:
+        assert_same_pose(odometry.pose_at(2 * SECOND), np.array([x, 0, 0]))
+
+
+def test_stamps_that_start_over_under_a_robot_that_drives_on_are_no_jump() -> None:
+    odometry = tracker()
+    assert driven(odometry, 100.0, 110.0) == []
+    assert driven(odometry, 110.0, 112.0, ahead=-60.0) == ["clock_restart"]
+    assert_same_pose(odometry.pose_at(51 * SECOND), np.array([55.5, 0, 0]))
 
 
 def driven(

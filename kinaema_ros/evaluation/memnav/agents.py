@@ -51,7 +51,7 @@ class Agent:
         self._odom_T_start = odom_T_start
         self._follower: PathFollower | None = None
         self._keyframes = KeyframeSelector()
-        self._keyframes.reason_to_skip(0, odom_T_start)  # the exploration's last frame
+        self._keyframes.used(0, odom_T_start)  # the exploration's last frame
         self.travelled, self._steps = 0.0, 0  # metres by odometry, steps of the simulation
         self.map_T_base = robot.snapshot().map_T_base
         self.odom_T_base = odom_T_start
@@ -69,7 +69,7 @@ class Agent:
             if self._steps % STEPS_PER_IMAGE == 0:
                 self.episode.path.append(self.map_T_base)
                 stamp = self._steps * (1_000_000_000 // STEP_HZ)
-                if self._keyframes.reason_to_skip(stamp, self.odom_T_base) is None:
+                if self._keyframes.select(stamp, self.odom_T_base):
                     return True
 
     def _look(self) -> bool:

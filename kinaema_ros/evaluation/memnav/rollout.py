@@ -171,7 +171,7 @@ def take_tour(e: Exploration, noise: OdometryNoise) -> TourTrack:
         true.append(now.map_T_base)
         odom.append(geometry.compose(e.odometry[-1], now.odom_T_base))
         collisions.append(robot.collisions)
-        if selector.reason_to_skip(round(now.seconds * 1e9), odom[-1]) is None:
+        if selector.select(round(now.seconds * 1e9), odom[-1]):
             keyframes.append(len(true) - 1)
         for _ in range(STEPS_PER_IMAGE):
             robot.command(*tour.command(robot.snapshot().map_T_base.tolist(), dt), dt)

@@ -1,6 +1,6 @@
 """Plays a recorded drive to a running memory_node and asks its service: `kinaema replay --through-ros`.
 
-The node must see every frame, as the replay without ROS does, and it lets older images go when it is busy. So
+The node must see every frame, as the replay without ROS does, and it lets images go when too many wait. So
 the player sends one image at a time and waits for the ~/status that says the node is done with it.
 """
 
@@ -36,6 +36,10 @@ DISCOVERY_S = 20.0  # until the node and its topics must have been found
 ANSWER_S = 30.0  # until the node must be done with an image or a query; a loaded machine takes its time
 # Odometry messages between two images; below the depth of the node's subscription, so that none is lost.
 MAX_BURST = 50
+_LOST = (
+    "skipped_newer_image",
+    "skipped_late_odometry",
+)  # what the node skips though it is a keyframe, perhaps
 GIVE_UP_AFTER = 20  # images of which the node used none
 BASE_FRAME = "base_link"
 
@@ -166,7 +170,7 @@ class _Player:
             "the node's status is late",
         )
         status, start = self._now(), self._start
-        lost = _reason(status, "skipped_newer_image") - _reason(start, "skipped_newer_image")
+        lost = sum(_reason(status, why) - _reason(start, why) for why in _LOST)
         dropped = dict(self._recording.dropped)
         if status.frames_dropped > start.frames_dropped:
             reason = f"refused by the node ({status.last_error})"

@@ -14,6 +14,7 @@ from kinaema_ros import geometry
 from kinaema_ros.camera import Mount
 from kinaema_ros.errors import BadInput
 from kinaema_ros.geometry import Array
+from kinaema_ros.nodes.support.parameters import ParameterError
 
 try:
     import tf2_ros
@@ -21,6 +22,15 @@ except ImportError:  # the ROS wheels lack tf2_ros; without it only the odometry
     tf2_ros = None
 
 _PATIENCE = Duration(seconds=2.0)  # wall time; the first look-up has to find TF's publishers
+
+
+def require_tf() -> None:
+    """Raises ParameterError where a camera_mount of 'tf' cannot be."""
+    if tf2_ros is None:
+        raise ParameterError(
+            "parameter 'camera_mount' is 'tf', but tf2_ros is not installed: install ros-<distribution>-tf2-ros-py, or "
+            "leave it at 'parameters' and set camera.x, camera.y, camera.z, camera.yaw, camera.pitch and camera.roll"
+        )
 
 
 class Frames:

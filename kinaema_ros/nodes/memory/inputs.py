@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import ROSClock
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo
 
 from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
 from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.nodes.memory.frames import Frames
+from kinaema_ros.nodes.memory.image_topics import AnyImage, ImageTopics
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
-from kinaema_ros.nodes.memory.worker import NewestWorker
+from kinaema_ros.nodes.memory.worker import PatientWorker
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
 from kinaema_ros.odometry import OdometryTracker
@@ -27,14 +29,12 @@ from kinaema_ros.stamps import NANOSECONDS
 if TYPE_CHECKING:  # torch takes seconds to load; a node that refuses its parameters should not take that long
     from kinaema_ros.memory import SpatialMemory
 
-AnyImage: TypeAlias = Image | CompressedImage
-
 
 class MemoryInputs:
-    """Between ``start`` and ``stop``, every usable image becomes an update, the newest first.
+    """Between ``start`` and ``stop``, usable images become updates, in their order, as soon as their odometry is there.
 
-    The callbacks run in the executor's threads and only look at headers; pairing, decoding and updating
-    happen in a worker thread. ``tracker`` knows where the robot is.
+    The callbacks run in the executor's threads and only look at headers; a worker thread pairs the images with the
+    odometry, selects the keyframes, decodes these and updates the memory. ``tracker`` knows where the robot is.
     """
 
     def __init__(self, node: Node, parameters: MemoryParameters, monitor: MemoryMonitor):
@@ -55,8 +55,8 @@ class MemoryInputs:
         # generation changed since its pose was looked up: this pose belongs to the memory of before.
         self._lock = threading.Lock()
         self._generation = 0
-        self._worker: NewestWorker[AnyImage] | None = None
-        self._subscriptions: list[MatchedSubscription] = []
+        self._worker: PatientWorker[AnyImage] | None = None
+        self._subscriptions: list[MatchedSubscription | ImageTopics] = []
         self._image_group, self._odometry_group = (
             MutuallyExclusiveCallbackGroup(),
             MutuallyExclusiveCallbackGroup(),
@@ -83,18 +83,15 @@ class MemoryInputs:
 
     def start(self) -> None:
         """Subscribes. Odometry and what was remembered before a ``stop`` still count."""
-        self._worker = NewestWorker(self._remember, "memory update")
-        topics = [
-            (CameraInfo, "camera_info", self._on_camera_info, 1, self._image_group),
-        ]
-        if self.parameters.image_transport != "compressed":
-            topics.append((Image, "image", self._on_image, 5, self._image_group))
-        if self.parameters.image_transport != "raw":
-            topics.append((CompressedImage, "image/compressed", self._on_compressed, 5, self._image_group))
-        self._subscriptions = [MatchedSubscription(self._node, *topic) for topic in topics]
+        self._worker = PatientWorker(self._remember, self._is_ready, "memory update")
+        node, images = self._node, self._image_group
         # Small messages are not lost, and a reliable reader waits for whatever came before: 0.9 s beside large images.
         odometry = (Odometry, "odom", self._on_odometry, 100, self._odometry_group)
-        self._subscriptions.append(MatchedSubscription(self._node, *odometry, best_effort=True))
+        self._subscriptions = [
+            MatchedSubscription(node, CameraInfo, "camera_info", self._on_camera_info, 1, images),
+            ImageTopics(node, self.parameters.image_transport, self._on_image, self._monitor.problem, images),
+            MatchedSubscription(node, *odometry, best_effort=True),
+        ]
 
     def stop(self) -> None:
         """Unsubscribes and lets the image in hand finish; safe to call twice."""
@@ -159,7 +156,8 @@ class MemoryInputs:
     # -- callbacks -------------------------------------------------------------------------------------------
 
     def _on_odometry(self, message: Odometry) -> None:
-        tally, now = self._monitor.tally, self._node.get_clock().now().nanoseconds
+        tally, clock = self._monitor.tally, self._node.get_clock()
+        now = clock.now().nanoseconds
         tally.add("odometry")
         tally.odometry_rate.tick(now * 1e-9)
         try:
@@ -168,11 +166,15 @@ class MemoryInputs:
             )
             pose = messages.odometry_to_pose(message)
             self._check_frames(message)
-            event = self.tracker.add(stamp, pose)
+            simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
+            event = self.tracker.add(stamp, pose, simulated)
         except BadInput as error:
             tally.add("odometry_rejected")
             self._monitor.problem(error.reason, str(error))
             return
+        worker = self._worker  # once: a deactivation in another thread sets it to None
+        if worker is not None:
+            worker.wake()
         if event is not None:
             self._monitor.discontinuity(event)
             if event.action == "reset":
@@ -208,12 +210,6 @@ class MemoryInputs:
             return said == "always"
         return is_rectified_topic(self._node.resolve_topic_name("image"))
 
-    def _on_compressed(self, message: CompressedImage) -> None:
-        # image_transport publishes both; the same picture twice would only cost time.
-        raw = next((s for s in self._subscriptions if s.message_type is Image), None)
-        if raw is None or not raw.publishers():
-            self._on_image(message)
-
     def _on_image(self, message: AnyImage) -> None:
         worker, now = self._worker, self._node.get_clock().now().nanoseconds
         if worker is None:
@@ -233,10 +229,20 @@ class MemoryInputs:
             self._monitor.dropped(error)
             return
         self._last_stamp = stamp
-        if worker.submit(message) is not None:
-            self._monitor.skipped("newer_image")
+        displaced = worker.submit(message, stamp)
+        if displaced is not None:
+            late = not self._is_ready(displaced, 0.0)
+            self._monitor.skipped("late_odometry" if late else "newer_image")
 
     # -- worker ----------------------------------------------------------------------------------------------
+
+    def _is_ready(self, message: AnyImage, waited: float) -> bool:
+        """Whether an image that has waited for so many seconds has its odometry, or will never have it."""
+        try:
+            pose = self.tracker.pose_at(messages.stamp_ns(message.header.stamp))
+        except BadInput:
+            return True
+        return pose is not None or waited >= self.parameters.odometry.max_wait
 
     def _remember(self, message: AnyImage) -> None:
         try:
@@ -246,7 +252,11 @@ class MemoryInputs:
 
     def _update(self, message: AnyImage) -> None:
         generation, stamp = self._generation, messages.stamp_ns(message.header.stamp)
-        memory_T_base = self.tracker.wait_for_pose(stamp)
+        memory_T_base = self.tracker.arrived_pose_at(stamp)
+        reason = self._selector.reason_to_skip(stamp, memory_T_base)
+        if reason is not None:
+            self._monitor.skipped(reason)
+            return
         rgb = messages.image_to_rgb(message)
         camera, source = self.camera(rgb.shape[1], rgb.shape[0])
         mount = self.mount(message.header.frame_id)
@@ -255,16 +265,13 @@ class MemoryInputs:
             if generation != self._generation or memory is None:
                 self._monitor.skipped("memory_replaced")
                 return
-            reason = self._selector.reason_to_skip(stamp, memory_T_base)
-            if reason is not None:
-                self._monitor.skipped(reason)
-                return
             started = time.perf_counter()
             if (camera, mount) != (self.camera_in_use, self._mount_in_use):
                 memory.set_camera(camera, mount)
                 self.camera_in_use, self._mount_in_use = camera, mount
                 self._monitor.camera(camera, source)
             memory.update(rgb, memory_T_base)
+            self._selector.used(stamp, memory_T_base)
             self._monitor.used(time.perf_counter() - started)
 
     # -- camera ----------------------------------------------------------------------------------------------

@@ -7,12 +7,15 @@ The data flows one way: message -> array (messages.py) -> pose at its stamp (odo
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -21,8 +24,9 @@ from visualization_msgs.msg import MarkerArray
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
-from kinaema_ros.errors import KinaemaError
+from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.nodes.memory import files
+from kinaema_ros.nodes.memory.frames import require_tf
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
@@ -36,8 +40,11 @@ from kinaema_ros.paths import default_checkpoint
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# Questions that wait for their turn; of the services' usual ten, an eleventh would never be answered.
-WAITING = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+# Requests that come at once; of the services' usual ten, an eleventh would never be heard of.
+AT_ONCE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+# Queries that wait for their turn, each in a thread of the executor, and for how long (s of wall time): below the
+# navigator's query_timeout. Others are refused at once, so that whoever asks knows.
+MAX_QUERIES, MAX_WAIT = 16, 4.0
 
 
 class MemoryNode(LifecycleNode):
@@ -46,17 +53,20 @@ class MemoryNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("kinaema_memory", automatically_declare_parameters_from_overrides=True)
         self._parameters_now = declare(self, MemoryParameters, self._apply)
+        if self._parameters_now.camera_mount == "tf":
+            require_tf()
         self._monitor = MemoryMonitor(self)
         self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)
-        # Queries run beside everything else, but one after the other: many at once would take all the
-        # executor's threads and starve the odometry. They have a thread of their own, for each thread that ever used
-        # the network keeps memory for it: in whichever of the executor's, the process grew by 200 MB.
+        # Queries run beside everything else, but one after the other, each with all of the network's threads. They
+        # have a thread of their own: each that ever used the network keeps memory for it, and in whichever of the
+        # executor's the process grew by 200 MB.
         self._asking = ThreadPoolExecutor(1, "memory query")
-        queries, commands = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
+        self._places, self._turn = threading.BoundedSemaphore(MAX_QUERIES), threading.Lock()
+        queries, commands = ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup()
         self.create_service(
-            QueryPose, "~/query_pose", self._on_query, qos_profile=WAITING, callback_group=queries
+            QueryPose, "~/query_pose", self._on_query, qos_profile=AT_ONCE, callback_group=queries
         )
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=commands)
         self.create_service(SaveMemory, "~/save", self._on_save, callback_group=commands)
@@ -148,17 +158,34 @@ class MemoryNode(LifecycleNode):
     # -- services --------------------------------------------------------------------------------------------
 
     def _on_query(self, request: QueryPose.Request, response: QueryPose.Response) -> QueryPose.Response:
-        started = time.perf_counter()
         try:
-            estimate = self._asking.submit(locate, self._inputs, request).result()
+            with self._in_turn():
+                started = time.perf_counter()
+                estimate = self._asking.submit(locate, self._inputs, request).result()
+                seconds = time.perf_counter() - started
         except Exception as error:  # one query must not end the node
             response.message = self._monitor.query_failed(error)
             return response
-        self._monitor.query_answered(time.perf_counter() - started)
+        self._monitor.query_answered(seconds)
         messages.fill_response(response, estimate)
         self._estimates.publish(response.pose)
         self._markers.publish(estimate_markers(estimate))
         return response
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Waits until no other query is answered. Raises ``BadInput`` where that would take too long."""
+        if not self._places.acquire(blocking=False):
+            raise _busy(f"{MAX_QUERIES} others wait already")
+        try:
+            if not self._turn.acquire(timeout=MAX_WAIT):
+                raise _busy(f"its turn did not come within {MAX_WAIT:g} s")
+            try:
+                yield
+            finally:
+                self._turn.release()
+        finally:
+            self._places.release()
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._inputs.start_over()
@@ -192,9 +219,16 @@ class MemoryNode(LifecycleNode):
         return response
 
 
+def _busy(why: str) -> BadInput:
+    return BadInput(
+        "query_busy",
+        f"the query was not answered, for {why}: ask again in a second, and have fewer queries on their way at once",
+    )
+
+
 def main(args: list[str] | None = None) -> int:
     """Runs the node; returns the exit status."""
-    return run(MemoryNode, args, threads=6)
+    return run(MemoryNode, args, threads=6 + MAX_QUERIES)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class MemoryParameters:
 
     image_transport: str = setting(
         "auto",
-        "'raw' takes image, 'compressed' image/compressed, 'auto' whichever is published, raw if both are",
+        "'raw' takes image, 'compressed' image/compressed, 'auto' raw images, the compressed ones while none come",
         choices=("auto", "raw", "compressed"),
         when=READ_ONLY,
     )

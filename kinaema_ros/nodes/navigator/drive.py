@@ -17,6 +17,7 @@ Code = NavigateToImage.Result
 # Why memory_node may refuse now and answer later; all its other reasons are about the photo.
 _PASSING = {
     "query_before_update": Code.MEMORY_EMPTY,
+    "query_busy": Code.QUERY_FAILED,
     "query_inactive": Code.MEMORY_UNAVAILABLE,
     "query_without_odometry": Code.QUERY_FAILED,
     "query_on_hold": Code.QUERY_FAILED,

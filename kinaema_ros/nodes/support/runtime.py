@@ -14,10 +14,11 @@ import rclpy
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
+from kinaema_ros.errors import KinaemaError
 from kinaema_ros.nodes.support.parameters import ParameterError
 from kinaema_ros.nodes.support.spinning import Spinner
+from kinaema_ros.nodes.support.starting import start_ros
 
 _LOG = logging.getLogger(__name__)
 EXIT_FAILURE, EXIT_USAGE = 1, 2
@@ -37,13 +38,17 @@ class Closable(Protocol):
 def run(create: Callable[[], Closable], args: list[str] | None = None, threads: int = 4) -> int:
     """Runs a node until SIGINT or SIGTERM; returns the process's exit status.
 
-    0 after a signal, 1 if a callback raised, 2 if a parameter is refused. The executor spins in a thread of
+    0 after a signal, 1 if ROS cannot start or a callback raised, 2 if a parameter is refused. The executor spins in a thread of
     its own: Python runs signal handlers in the main thread, and ``close`` may need the executor (to cancel
     a goal) while everything ends.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with _signals() as (woken, wake):
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            start_ros(args)
+        except KinaemaError as error:
+            _LOG.error("%s", error)
+            return EXIT_FAILURE
         try:
             node = create()
             assert isinstance(node, Node)

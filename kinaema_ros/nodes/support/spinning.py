@@ -12,9 +12,8 @@ from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
-from kinaema_ros.errors import KinaemaError
+from kinaema_ros.nodes.support.starting import start_ros
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,10 +56,7 @@ class Spinner:
 def new_context() -> rclpy.Context:
     """A context of the caller's own, in which Ctrl-C stays Python's. Raises KinaemaError if ROS cannot start."""
     context = rclpy.Context()
-    try:
-        rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:  # such as a ROS_DOMAIN_ID that is not a number
-        raise KinaemaError(f"ROS cannot start: {error}") from error
+    start_ros([], context)
     return context
 
 
