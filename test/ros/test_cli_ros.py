@@ -148,6 +148,13 @@ def test_query_tells_how_sure_it_is_and_where_else_the_photo_may_be_from(recorde
     )
 
 
+def test_an_empty_file_is_called_one_before_anybody_is_asked(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    status, _, err = kinaema("query", tmp_path / "empty.jpg")
+    assert status == 1
+    assert "empty.jpg is empty, no photo" in err
+
+
 class Navigator:
     """A navigate_to_image server that ends each drive as the test says, or waits to be canceled.
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from memory_node_support import a_memory, inputs_of, log_of, ros_node
+from nav_msgs.msg import Odometry
 from ros_support import frame, image_msg
 
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 from kinaema_ros.camera import Mount
 from kinaema_ros.errors import BadInput, InputError, KinaemaError
+from kinaema_ros.estimate import Estimate
 from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.node import MemoryNode
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.support import messages
 
 
 class EmptiedAfterOneRead:
@@ -138,12 +142,25 @@ def a_node(inputs: MemoryInputs, places: int = 1) -> Mock:
     node = Mock(_inputs=inputs, _monitor=inputs._monitor)
     node._places, node._turn = threading.BoundedSemaphore(places), threading.Lock()
     node._in_turn = lambda: MemoryNode._in_turn(node)
+    node._asking = ThreadPoolExecutor(1, "memory query")
     return node
 
 
-def ask(inputs: MemoryInputs, error: Exception) -> QueryPose.Response:
-    inputs.memory.locate.side_effect = error
+def ask(inputs: MemoryInputs, what_happens: object) -> QueryPose.Response:
+    inputs.memory.locate.side_effect = what_happens
     return MemoryNode._on_query(a_node(inputs), QUERY, QueryPose.Response())
+
+
+def test_the_network_is_used_in_the_queries_own_thread_whichever_thread_of_the_executor_asks() -> None:
+    inputs, threads = inputs_of(a_memory()), []
+    estimate = inputs.memory.locate.return_value
+
+    def locate_there(*_: object, **__: object) -> Estimate:
+        threads.append(threading.current_thread().name)
+        return estimate
+
+    assert ask(inputs, locate_there).success
+    assert [name.startswith("memory query") for name in threads] == [True]
 
 
 def test_a_query_that_meets_a_fault_is_refused_and_the_traceback_logged() -> None:
@@ -188,6 +205,25 @@ def test_a_query_that_would_wait_too_long_is_refused_as_busy(monkeypatch, places
     assert first.success, first.message
     memory.locate.side_effect = None
     assert MemoryNode._on_query(node, QUERY, QueryPose.Response()).success
+
+
+def test_a_name_from_outside_is_short_and_printable_in_log_and_answer() -> None:
+    inputs = inputs_of(a_memory())
+    response = ask(inputs, InputError("no frame '\x1b[2J\n" + 100_000 * "x"))
+    for line in (response.message, log_of(inputs)[-1]):
+        assert "no frame '\\x1b[2J\\nxxx" in line
+        assert line.endswith("xxx...")
+        assert len(line) < 1100
+
+
+def test_odometry_whose_frame_has_no_name_but_a_book_is_ignored() -> None:
+    message = Odometry(child_frame_id="x" * 256)
+    message.pose.pose.orientation.w = 1.0
+    with pytest.raises(BadInput, match="name of 256 characters, more than 255") as refused:
+        messages.odometry_to_pose(message)
+    assert refused.value.reason == "odometry_frame"
+    message.child_frame_id = "x" * 255
+    assert messages.odometry_to_pose(message).tolist() == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("name", ["save", "load"])

@@ -58,7 +58,9 @@ def test_what_is_no_name_is_refused_before_anything_is_written(tmp_path: Path, n
         lambda: files.save(a_memory(), str(folder), name),
         lambda: files.saved(str(folder), name),
     ):
-        with pytest.raises(KinaemaError, match=f"is no name of a memory.*parameter memory_dir, {folder}"):
+        with pytest.raises(
+            KinaemaError, match=rf"is no name of a memory.*lies in {folder} \(parameter memory_dir"
+        ):
             attempt()
     assert list(tmp_path.iterdir()) == []
 

@@ -19,7 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
-from kinaema_ros.errors import KinaemaError
+from kinaema_ros.errors import InputError, KinaemaError
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import messages
@@ -91,7 +91,8 @@ class KinaemaClient:
 
         photo: an image file, or an array (H, W, 3) uint8 RGB. hfov_deg: across the longer side of a photo by another
         camera than the robot's; 0: what the file's EXIF data says. frame_id: "" for the robot's base, its odometry's
-        frame, or one that TF reaches. Raises MemoryUnavailable, QueryRefused, OSError for an unreadable file.
+        frame, or one that TF reaches. Raises MemoryUnavailable, QueryRefused, OSError for an unreadable file, InputError for an
+        empty one.
         """
         image, compressed = _messages(photo)
         request = QueryPose.Request(image=image, compressed_image=compressed, frame_id=frame_id)
@@ -182,7 +183,10 @@ def _messages(photo: Photo) -> tuple[Image, CompressedImage]:
     if isinstance(photo, np.ndarray):
         return messages.rgb_msg(photo), CompressedImage()
     path = Path(photo)
-    return Image(), CompressedImage(format=path.suffix.lstrip(".").lower(), data=path.read_bytes())
+    data = path.read_bytes()
+    if not data:
+        raise InputError(f"{path} is empty, no photo")
+    return Image(), CompressedImage(format=path.suffix.lstrip(".").lower(), data=data)
 
 
 def _cancel(sending: Any, name: str) -> str:

@@ -101,6 +101,10 @@ class NodeProcesses:
                 words = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
                 raise KinaemaError(f"{name} ended with status {process.returncode}: {words[-1]} (see {log})")
 
+    def pid(self, name: str) -> int:
+        """The process of a node."""
+        return self._processes[name].pid
+
     def _start(self, name: str, parameters: Sequence[str]) -> subprocess.Popen[bytes]:
         arguments = [word for parameter in parameters for word in ("-p", parameter)]
         with self._log(name).open("wb") as log:

@@ -60,7 +60,7 @@ def _file(parent: Path, name: str) -> Path:
     if not _NAME.fullmatch(stem):
         raise InputError(
             f"{name[:60]!r} is no name of a memory, such as 'home': up to 50 letters, digits, blanks and . + - _, the "
-            f"first a letter, digit or _. Its file lies in the parameter memory_dir, {parent}"
+            f"first a letter, digit or _. Its file lies in {parent} (parameter memory_dir)"
         )
     path = parent / f"{stem}{SUFFIX}"
     if os.path.dirname(os.path.realpath(path)) != os.path.realpath(parent):

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,7 +59,10 @@ class MemoryNode(LifecycleNode):
         self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)
-        # Queries run beside everything else, but one after the other, each with all of the network's threads.
+        # Queries run beside everything else, but one after the other, each with all of the network's threads. They
+        # have a thread of their own: each that ever used the network keeps memory for it, and in whichever of the
+        # executor's the process grew by 200 MB.
+        self._asking = ThreadPoolExecutor(1, "memory query")
         self._places, self._turn = threading.BoundedSemaphore(MAX_QUERIES), threading.Lock()
         queries, commands = ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup()
         self.create_service(
@@ -157,7 +161,7 @@ class MemoryNode(LifecycleNode):
         try:
             with self._in_turn():
                 started = time.perf_counter()
-                estimate = locate(self._inputs, request)
+                estimate = self._asking.submit(locate, self._inputs, request).result()
                 seconds = time.perf_counter() - started
         except Exception as error:  # one query must not end the node
             response.message = self._monitor.query_failed(error)
