@@ -32,7 +32,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         ("bin", ["bin/kinaema"]),
         (f"share/{NAME}/hook", ["bin/kinaema-completion.bash"]),
-        *data_files("launch", "config", "models", "worlds", "rviz"),
+        *data_files("launch", "config", "examples", "models", "worlds", "rviz"),
     ],
     python_requires=">=3.10",
     # Exact versions that are known to go together: requirements/.

@@ -21,7 +21,7 @@ import rclpy
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
-from ros_support import NodeProcess, wait_until
+from ros_support import ROOT, NodeProcess, wait_until
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
@@ -348,3 +348,16 @@ def test_a_drive_ends_when_the_program_cancels_or_leaves_it(recorded, navigator,
     finally:
         kinaema.close()
     assert server.canceled.wait(5.0)
+
+
+def test_the_example_of_a_client_gets_there_or_gives_up(recorded, navigator):
+    example, photo = ROOT / "examples" / "client.py", recorded / "queries" / "0.png"
+    server = navigator(NavigateToImage.Result.NONE)
+    done = subprocess.run([sys.executable, example, photo], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "there"), done.stderr
+    server.arrive.clear()
+    server.error_code = None
+    done = subprocess.run([sys.executable, example, photo, "2"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert "m to go" in done.stdout
+    assert server.canceled.is_set()

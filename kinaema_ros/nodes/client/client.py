@@ -210,11 +210,9 @@ class KinaemaClient:
         """
         if self._sending is None or (self._result is not None and self._result.done()):
             return
-        if doubt := _cancel(self._sending, self._action_name):
+        if doubt := _cancel(self._sending, self._result, self._action_name):
             self._unconfirmed = True
             raise NavigatorUnavailable(doubt)
-        if self._result is not None:
-            wait_for(self._result, _CANCEL_TIMEOUT)  # it ended: now or very soon is_done says so, too
 
     @contextmanager
     def _cancelled_on_error(self, absent: NavigatorUnavailable | None = None) -> Iterator[None]:
@@ -270,8 +268,10 @@ def _messages(photo: Photo) -> tuple[Image, CompressedImage]:
     return Image(), CompressedImage(format=path.suffix.lstrip(".").lower(), data=path.read_bytes())
 
 
-def _cancel(sending: Any, name: str) -> str:
+def _cancel(sending: Any, ending: Any, name: str) -> str:
     """Cancels the drive whose goal was sent, also one that is accepted only now: no drive outlives its caller.
+
+    sending, ending: the futures of the goal's handle and of its result; the latter None where it was not asked for.
 
     Returns "" once the drive has ended, or why the robot may still be driving.
     """
@@ -280,10 +280,11 @@ def _cancel(sending: Any, name: str) -> str:
         if not handle.accepted:
             return ""
         wait_for(handle.cancel_goal_async(), _CANCEL_TIMEOUT)
-        result: NavigateToImage.Result = wait_for(handle.get_result_async(), _CANCEL_TIMEOUT).result
+        ended: Any = wait_for(handle.get_result_async() if ending is None else ending, _CANCEL_TIMEOUT)
     except TimeoutError:
         return (
             f"{name} did not confirm within {_CANCEL_TIMEOUT:g} s that the drive is canceled, so the robot may "
             "still be driving: stop it by other means, and check that navigator_node is alive"
         )
+    result: NavigateToImage.Result = ended.result
     return result.error_msg if result.error_code == NavigateToImage.Result.NAV2_LOST else ""
