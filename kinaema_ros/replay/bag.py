@@ -9,25 +9,28 @@ they were recorded.
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from itertools import chain, islice
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.interfaces import Connection
+from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
 from kinaema_ros.errors import InputError
-from kinaema_ros.images import RGB, decode_compressed, decode_image
-from kinaema_ros.replay.topics import BagError, Topic, choose_topics
+from kinaema_ros.images import DEPTH, RGB, decode_compressed, decode_image
+from kinaema_ros.replay.topics import BagError, Picture, Topic, choose_topics, named_picture
 from kinaema_ros.stamps import NANOSECONDS, pose_at
 
 # Odometry is not interpolated across a longer hole: a robot can have turned round in it.
@@ -146,7 +149,9 @@ def open_recording(
             Topic(name, info.msgtype or "several types", info.msgcount)
             for name, info in sorted(reader.topics.items())
         ]
-        chosen = choose_topics(topics, image_topic, odom_topic, truth_topic)
+        chosen = choose_topics(
+            topics, image_topic, odom_topic, truth_topic, lambda topic: _picture(reader, path, topic)
+        )
         odom = _read_track(reader, path, chosen.odom)
         if not len(odom.stamps_ns):
             raise BagError(f"none of the {odom.rejected} messages of {chosen.odom.name} holds a valid pose")
@@ -167,6 +172,11 @@ def _blame_the_bag(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error).strip().rstrip(".") or type(error).__name__
+        if "not supported" in reason:  # what newer recorders write
+            raise BagError(
+                f"{path} cannot be read by rosbags {version('rosbags')}: {reason.partition(';')[0]}. Update it "
+                f"(`{sys.executable} -m pip install --upgrade rosbags`), or give the bag's .mcap or .db3 file"
+            ) from error
         raise BagError(f"{path} is broken or was cut off while recording: {reason}") from error
 
 
@@ -185,9 +195,25 @@ def _open(path: Path) -> Reader:
     if path.is_file() and path.suffix not in (".mcap", ".db3"):
         raise BagError(f"{path} is not a rosbag2: give its folder, or a single .mcap or .db3 file")
     with _blame_the_bag(path):
-        reader = Reader(path)
+        reader = Reader(_UriPath(path))
         reader.open()
+        _forget_qos(reader)
     return reader
+
+
+class _UriPath(PosixPath):
+    """rosbags writes the path of an sqlite3 file into a URI as it is, where # and ? mean something else."""
+
+    def __format__(self, _: str) -> str:
+        return quote(str(self))
+
+
+def _forget_qos(reader: Reader) -> None:
+    """Rosbags tells topics of metadata.yaml and of the storage by their QoS, too, which people edit in the former."""
+    folder = getattr(reader, "storage", reader)
+    for storage in getattr(folder, "storages", ()):
+        for connections in (folder.connections, storage.connections):
+            connections[:] = [c._replace(ext=ConnectionExtRosbag2("cdr", [])) for c in connections]
 
 
 def _messages(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, Any, bytes]]:
@@ -251,6 +277,18 @@ def _read_camera(reader: Reader, path: Path, topic: Topic, rectified: bool) -> I
         except InputError:
             return None
     return None
+
+
+def _picture(reader: Reader, path: Path, topic: Topic) -> Picture:
+    """What the first image shows."""
+    for _, message, _ in _records(reader, path, topic):
+        kind = message.format if hasattr(message, "format") else message.encoding
+        if "compressedDepth" in kind or kind.startswith(DEPTH):
+            return Picture.DEPTH
+        if kind.startswith(("mono", "8UC1")):
+            return min(Picture.GREY, named_picture(topic))  # some drivers call depth mono16
+        return Picture.COLOUR
+    return Picture.DEPTH
 
 
 def _read_optical_frame(reader: Reader, path: Path, topic: Topic) -> str:
