@@ -9,20 +9,17 @@ they were recorded.
 from __future__ import annotations
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from itertools import chain, islice
-from pathlib import Path, PosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.interfaces import Connection, ConnectionExtRosbag2
+from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
@@ -30,6 +27,7 @@ from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
 from kinaema_ros.errors import InputError
 from kinaema_ros.images import DEPTH, RGB, decode_compressed, decode_image
+from kinaema_ros.replay.reader import blame_the_bag, open_reader
 from kinaema_ros.replay.topics import BagError, Picture, Topic, choose_topics, named_picture
 from kinaema_ros.stamps import NANOSECONDS, pose_at
 
@@ -143,7 +141,7 @@ def open_recording(
     bag has, if a topic is missing or the choice is not clear; and if the bag is missing or broken.
     """
     path = Path(path)
-    reader = _open(path)
+    reader = open_reader(path)
     try:
         topics = [
             Topic(name, info.msgtype or "several types", info.msgcount)
@@ -163,59 +161,6 @@ def open_recording(
         reader.close()
 
 
-@contextmanager
-def _blame_the_bag(path: Path) -> Iterator[None]:
-    """Turn what the parsers raise on broken bytes (struct, zstd, sqlite, memory ...) into BagError."""
-    try:
-        yield
-    except BagError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().rstrip(".") or type(error).__name__
-        if "not supported" in reason:  # what newer recorders write
-            raise BagError(
-                f"{path} cannot be read by rosbags {version('rosbags')}: {reason.partition(';')[0]}. Update it "
-                f"(`{sys.executable} -m pip install --upgrade rosbags`), or give the bag's .mcap or .db3 file"
-            ) from error
-        raise BagError(f"{path} is broken or was cut off while recording: {reason}") from error
-
-
-def _open(path: Path) -> Reader:
-    if not path.exists():
-        raise BagError(f"{path} does not exist")
-    if path.is_dir() and not (path / "metadata.yaml").exists():
-        raise BagError(
-            f"{path} has no metadata.yaml: it is not a rosbag2, or one whose recording was cut off "
-            f"(then `ros2 bag reindex {path}` writes it)"
-        )
-    if path.suffix == ".bag":
-        raise BagError(
-            f"{path} is a bag of ROS 1: convert it with `rosbags-convert --src {path} --dst {path.with_suffix('')}`"
-        )
-    if path.is_file() and path.suffix not in (".mcap", ".db3"):
-        raise BagError(f"{path} is not a rosbag2: give its folder, or a single .mcap or .db3 file")
-    with _blame_the_bag(path):
-        reader = Reader(_UriPath(path))
-        reader.open()
-        _forget_qos(reader)
-    return reader
-
-
-class _UriPath(PosixPath):
-    """rosbags writes the path of an sqlite3 file into a URI as it is, where # and ? mean something else."""
-
-    def __format__(self, _: str) -> str:
-        return quote(str(self))
-
-
-def _forget_qos(reader: Reader) -> None:
-    """Rosbags tells topics of metadata.yaml and of the storage by their QoS, too, which people edit in the former."""
-    folder = getattr(reader, "storage", reader)
-    for storage in getattr(folder, "storages", ()):
-        for connections in (folder.connections, storage.connections):
-            connections[:] = [c._replace(ext=ConnectionExtRosbag2("cdr", [])) for c in connections]
-
-
 def _messages(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, Any, bytes]]:
     """(stamp in nanoseconds, message, serialized) of a topic. Of one that nobody stamps, when it was recorded."""
     records = _records(reader, path, topic)
@@ -232,10 +177,10 @@ def _stamp(message: Any) -> int:
 def _records(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, Any, bytes]]:
     """(recorded at, message, serialized) of a topic."""
     connections: list[Connection] = [c for c in reader.connections if c.topic == topic.name]
-    with _blame_the_bag(path):
+    with blame_the_bag(path):
         source = iter(reader.messages(connections=connections))
     while True:
-        with _blame_the_bag(path):
+        with blame_the_bag(path):
             record = next(source, None)
             if record is None:
                 return
@@ -304,7 +249,7 @@ def _read_static_transforms(
     """Of /tf_static: frame -> its parent, translation (3,) and quaternion (4,) x, y, z, w."""
     found = {}
     connections = [c for c in reader.connections if c.topic == "/tf_static"]
-    with _blame_the_bag(path):
+    with blame_the_bag(path):
         for connection, _, serialized in reader.messages(connections=connections) if connections else ():
             message: Any = _TYPES.deserialize_cdr(serialized, connection.msgtype)
             for transform in message.transforms:
