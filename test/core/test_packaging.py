@@ -77,6 +77,12 @@ def test_both_packages_have_one_version():
     assert f"version: {ours}" in (ROOT / "CITATION.cff").read_text()
 
 
+def test_every_dependency_is_accounted_for_on_aarch64():
+    table = (ROOT / "docs/small-machines.md").read_text().partition("\n## Threads")[0].lower()
+    for name in pinned("runtime", "tools", "train"):
+        assert {"torch": "pytorch", "av": "pyav"}.get(name, name.partition("-")[0].lower()) in table, name
+
+
 def test_rosdep_needs_no_pip():
     """Ubuntu and Debian refuse packages of pip beside apt's (PEP 668), and rosdep stops there."""
     keys = {node.text or "" for node in xml.parse(ROOT / "package.xml").iter() if node.tag.endswith("depend")}
