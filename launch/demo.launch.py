@@ -7,17 +7,22 @@ Drive it with `ros2 run teleop_twist_keyboard teleop_twist_keyboard`, then ask f
 from __future__ import annotations
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.conditions import IfCondition
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+# Those that the simulator takes, too; the others of kinaema.launch.py are declared there, and reach it as they are.
 ARGUMENTS = {
     "world": ("7", "Seed of the building: the same seed, the same building; that of `kinaema demo`"),
-    "model": ("", "Network weights (.safetensors); empty: what the parameter file says"),
     "rviz": ("true", "Show the robot in RViz"),
+    "namespace": ("", "Namespace of all nodes, and of TF"),
+    "image": ("image", "Camera topic"),
+    "camera_info": ("camera_info", "Calibration of that camera"),
+    "odom": ("odom", "Odometry"),
+    "use_sim_time": ("false", "The simulator publishes /clock, and all nodes take the time from it"),
+    "log_level": ("info", "debug, info, warn or error"),
 }
 
 
@@ -37,28 +42,28 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "params_file",
                 default_value=shared("config", "kinaema.yaml"),
-                description="Parameters of memory and navigator (YAML)",
+                description="Parameters of the nodes (YAML)",
             ),
             Node(
                 package="kinaema_ros",
                 executable="simulator_node",
                 name="kinaema_simulator",
-                parameters=[{"world": ParameterValue(argument("world"), value_type=int)}],
+                namespace=argument("namespace"),
+                parameters=[
+                    argument("params_file"),
+                    {
+                        "world": ParameterValue(argument("world"), value_type=int),
+                        "publish_clock": ParameterValue(argument("use_sim_time"), value_type=bool),
+                    },
+                ],
+                remappings=[
+                    *((topic, argument(topic)) for topic in ("image", "camera_info", "odom")),
+                    ("/tf", "tf"),
+                ],
+                arguments=["--ros-args", "--log-level", argument("log_level")],
                 output="screen",
             ),
-            IncludeLaunchDescription(
-                shared("launch", "kinaema.launch.py"),
-                launch_arguments={
-                    "model": argument("model"),
-                    "params_file": argument("params_file"),
-                }.items(),
-            ),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                arguments=["-d", shared("rviz", "kinaema.rviz")],
-                condition=IfCondition(argument("rviz")),
-                output="log",
-            ),
+            # In a scope of its own: what an included file declares is not to reach what comes after it.
+            GroupAction([IncludeLaunchDescription(shared("launch", "kinaema.launch.py"))]),
         ]
     )

@@ -20,7 +20,7 @@ from visualization_msgs.msg import MarkerArray
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
-from kinaema_ros.errors import KinaemaError
+from kinaema_ros.errors import KinaemaError, missing_package
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.nodes.memory import files
 from kinaema_ros.nodes.memory.frames import require_tf
@@ -77,10 +77,13 @@ class MemoryNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the network."""
-        import torch  # not before it is needed: it takes seconds
+        try:
+            import torch  # not before it is needed: it takes seconds
 
-        from kinaema_ros.memory import SpatialMemory
-
+            from kinaema_ros.memory import SpatialMemory
+        except ModuleNotFoundError as error:
+            self._monitor.problem("package", missing_package(error) or str(error))
+            return FAILURE
         parameters = self._parameters_now
         path = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
         try:
