@@ -15,11 +15,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
 from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.keyframes import KeyframeSelector
-from kinaema_ros.nodes.memory.frames import Frames
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.memory.worker import NewestWorker
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.frames import Frames
 from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
 from kinaema_ros.odometry import OdometryTracker
 from kinaema_ros.stamps import NANOSECONDS

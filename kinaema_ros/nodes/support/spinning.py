@@ -9,7 +9,7 @@ from typing import Any
 
 import rclpy
 from rclpy.action import ActionClient
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -62,6 +62,29 @@ def new_context() -> rclpy.Context:
     except RuntimeError as error:  # such as a ROS_DOMAIN_ID that is not a number
         raise KinaemaError(f"ROS cannot start: {error}") from error
     return context
+
+
+class RestingGroup(MutuallyExclusiveCallbackGroup):
+    """For messages that come faster than they are needed: a callback that calls ``rest`` gets no other until ``wake``.
+
+    In rclpy each message that is taken costs a millisecond or two, whatever its callback does. While the group
+    rests, the executor neither waits for its messages nor takes them; a queue of depth 1 then holds the newest. A timer
+    of the node has to call ``wake``, which also makes the executor look again.
+    """
+
+    _resting = False
+
+    def rest(self) -> None:
+        """Nothing more until ``wake``."""
+        self._resting = True
+
+    def wake(self) -> None:
+        """The newest message of each may come."""
+        self._resting = False
+
+    def can_execute(self, entity: Any) -> bool:
+        """Whether the executor may ask the entity anything."""
+        return not self._resting and super().can_execute(entity)
 
 
 class _OpenedGroup(ReentrantCallbackGroup):
