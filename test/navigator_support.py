@@ -46,6 +46,7 @@ class World(Ros):
         node = self.node
         self.odom = node.create_publisher(Odometry, "odom", 10)
         self.tf = node.create_publisher(TFMessage, "/tf", 10)
+        self.published = 0
         self.odom_timer = node.create_timer(0.1, self.publish_odometry)
         self.memory = node.create_service(
             QueryPose, "kinaema_memory/query_pose", self.on_query, callback_group=group
@@ -91,6 +92,7 @@ class World(Ros):
         odometry = odometry_msg(self.robot, time.time())
         self.stamp = odometry.header.stamp
         self.odom.publish(odometry)
+        self.published += 1
         transform = TransformStamped(child_frame_id="odom")
         transform.header.frame_id, transform.header.stamp = "map", self.stamp
         transform.transform.translation.x, transform.transform.translation.y = self.map_T_odom[:2].tolist()

@@ -253,6 +253,8 @@ def test_a_robot_that_nav2_leaves_beside_the_goal_is_sent_there_again(world: Wor
 
 
 def test_a_goal_is_sent_anew_where_nav2_s_localisation_moves_it(world: World) -> None:
+    before = world.published
+    wait_until(lambda: world.published > before + 5, what="the navigator to know where the robot stands")
     world.localised = True
     handle = world.go()
     wait_until(lambda: len(world.queries) > 3)  # Nav2 has reported by now

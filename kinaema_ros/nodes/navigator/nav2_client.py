@@ -21,7 +21,7 @@ from kinaema_interfaces.action import NavigateToImage
 from kinaema_ros.navigation.photo_drive import Check, NavigationError
 from kinaema_ros.nodes.navigator.goal_guard import GoalGuard
 from kinaema_ros.nodes.support.spinning import RestingGroup
-from kinaema_ros.nodes.support.waiting import wait_for, wait_until
+from kinaema_ros.nodes.support.waiting import go_on, wait_for, wait_until
 
 Code = NavigateToImage.Result
 # A Nav2 that has been silent still gets so long to confirm a cancel, in seconds.
@@ -39,7 +39,7 @@ class Nav2Client:
 
     def __init__(self, node: Node, timeout: Callable[[], float]):
         # bt_navigator reports with every tick of its tree, 100 times a second by default.
-        self.group = RestingGroup()
+        self.group = RestingGroup(node)
         self._client: ActionClient = ActionClient(
             node,
             NavigateToPose,
@@ -53,7 +53,7 @@ class Nav2Client:
         self._goal: uuid.UUID | None = None
         self._handle: ClientGoalHandle | None = None
         self._result: Future | None = None
-        self._heard = 0.0
+        self._heard, self._waiting = 0.0, False
         self._forget_feedback()
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class Nav2Client:
             goal_uuid=UUID(uuid=list(goal.bytes)),
         )
         try:
-            handle = wait_for(future, timeout, check)
+            handle = self._answer(future, timeout, check)
         except (NavigationError, TimeoutError) as error:
             # The answer may still come, and must not leave a robot driving for nobody.
             future.add_done_callback(lambda late: self._disown(goal, late.result()))
@@ -145,8 +145,8 @@ class Nav2Client:
             return
         patience = max(_LAST_CHANCE, self._heard + timeout - time.monotonic())
         try:
-            wait_for(handle.cancel_goal_async(), patience)
-            wait_for(result, patience)
+            self._answer(handle.cancel_goal_async(), patience)
+            self._answer(result, patience)
         except TimeoutError:
             # The guard does not know this goal as ended, and cancels it once more when the navigator ends.
             raise NavigationError(
@@ -155,12 +155,22 @@ class Nav2Client:
                 Code.NAV2_LOST,
             ) from None
 
+    def _answer(self, future: Future, timeout: float, check: Check = go_on) -> Any:
+        """As ``wait_for``. Meanwhile the group does not rest, so that the answer comes at once."""
+        self._waiting = True
+        self.group.wake()
+        try:
+            return wait_for(future, timeout, check)
+        finally:
+            self._waiting = False
+
     def _forget_feedback(self) -> None:
         self.distance_remaining, self.number_of_recoveries = float("nan"), 0
         self.robot_pose: PoseStamped | None = None  # in Nav2's own frame
 
     def _on_feedback(self, goal: uuid.UUID, feedback: NavigateToPose.Feedback) -> None:
-        self.group.rest()
+        if not self._waiting:
+            self.group.rest()
         if goal == self._goal:
             self._heard, self.robot_pose = time.monotonic(), feedback.current_pose
             self.distance_remaining = feedback.distance_remaining

@@ -40,7 +40,7 @@ class RobotMotion:
     def __init__(self, node: Node, goal_frame: str, map_frame: str):
         self._node, self._goal_frame, self._map_frame = node, goal_frame, map_frame
         self._frames = Frames(node)
-        self.group = RestingGroup()
+        self.group = RestingGroup(node)
         self._subscription: MatchedSubscription | None = None
         self.fixed_frame, self._base_frame = "", ""  # not known yet
         self._history, self._lock = PoseHistory(_KEPT), threading.Lock()

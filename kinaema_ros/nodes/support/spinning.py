@@ -68,11 +68,12 @@ class RestingGroup(MutuallyExclusiveCallbackGroup):
     """For messages that come faster than they are needed: a callback that calls ``rest`` gets no other until ``wake``.
 
     In rclpy each message that is taken costs a millisecond or two, whatever its callback does. While the group
-    rests, the executor neither waits for its messages nor takes them; a queue of depth 1 then holds the newest. A timer
-    of the node has to call ``wake``, which also makes the executor look again.
+    rests, the executor neither waits for its messages nor takes them; a queue of depth 1 then holds the newest.
     """
 
-    _resting = False
+    def __init__(self, node: Node):
+        super().__init__()
+        self._node, self._resting = node, False
 
     def rest(self) -> None:
         """Nothing more until ``wake``."""
@@ -80,7 +81,9 @@ class RestingGroup(MutuallyExclusiveCallbackGroup):
 
     def wake(self) -> None:
         """The newest message of each may come."""
-        self._resting = False
+        if self._resting:
+            self._resting = False
+            self._node.executor.wake()
 
     def can_execute(self, entity: Any) -> bool:
         """Whether the executor may ask the entity anything."""
