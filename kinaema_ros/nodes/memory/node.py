@@ -26,6 +26,7 @@ from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.bond import Bond
 from kinaema_ros.nodes.support.markers import estimate_markers, status_marker
 from kinaema_ros.nodes.support.parameters import declare
 from kinaema_ros.nodes.support.runtime import run
@@ -43,6 +44,7 @@ class MemoryNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("kinaema_memory", automatically_declare_parameters_from_overrides=True)
         self._parameters_now = declare(self, MemoryParameters, self._apply)
+        self._bond = Bond(self, self._parameters_now.bond)
         self._monitor = MemoryMonitor(self)
         self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
@@ -97,10 +99,12 @@ class MemoryNode(LifecycleNode):
         self._monitor.clear()
         self._inputs.start()
         self._on_second()  # players wait for the first status of an active node
+        self._bond.start()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes after the image in hand."""
+        self._bond.stop()
         self._inputs.stop()
         self._on_second()
         return super().on_deactivate(state)
@@ -114,11 +118,13 @@ class MemoryNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Ends the work from whatever state."""
+        self._bond.stop()
         self._inputs.stop()
         return super().on_shutdown(state)
 
     def close(self) -> None:
         """Ends the worker thread before the process ends."""
+        self._bond.stop()
         self._inputs.stop()
 
     def _on_second(self) -> None:

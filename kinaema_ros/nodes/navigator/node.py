@@ -39,6 +39,7 @@ from kinaema_ros.nodes.navigator.nav2_client import Nav2Client
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
 from kinaema_ros.nodes.navigator.robot_motion import RobotMotion
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.bond import Bond
 from kinaema_ros.nodes.support.markers import goal_marker
 from kinaema_ros.nodes.support.memory_client import MemoryClient
 from kinaema_ros.nodes.support.parameters import declare
@@ -54,6 +55,7 @@ class NavigatorNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("kinaema_navigator", automatically_declare_parameters_from_overrides=True)
         self._parameters_now = declare(self, NavigatorParameters, self._apply)
+        self._bond = Bond(self, self._parameters_now.bond)
         group = ReentrantCallbackGroup()
         self._memory = MemoryClient(self, group)
         self._nav2 = Nav2Client(self, lambda: self._parameters_now.nav2_timeout)
@@ -91,6 +93,7 @@ class NavigatorNode(LifecycleNode):
         """Goals are taken from now on."""
         self._motion.start()
         self._is_active = True
+        self._bond.start()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -108,6 +111,7 @@ class NavigatorNode(LifecycleNode):
         if not self._is_active:
             return
         self._is_active = False
+        self._bond.stop()
         with self._driving:  # the drive notices within a tick, and cancels in Nav2 before it lets go
             self._cancel_sent_goal()
         self._nav2.close()

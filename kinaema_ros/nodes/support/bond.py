@@ -24,15 +24,15 @@ class Bond:
     bonds of all other nodes, some hundred messages a second, of which each costs a Python callback.
     """
 
-    def __init__(self, node: Node):
-        self._node = node
+    def __init__(self, node: Node, wanted: bool):
+        self._node, self._wanted = node, wanted and Status is not None
         self._publisher: Any = None
         self._timer: Any = None
         self._instance = ""
 
     def start(self) -> None:
         """The node is active."""
-        if Status is None:
+        if not self._wanted:
             return
         self._instance = str(uuid.uuid4())
         if self._publisher is None:

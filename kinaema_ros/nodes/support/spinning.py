@@ -81,9 +81,10 @@ class RestingGroup(MutuallyExclusiveCallbackGroup):
 
     def wake(self) -> None:
         """The newest message of each may come."""
-        if self._resting:
+        executor = self._node.executor
+        if self._resting and executor is not None:
             self._resting = False
-            self._node.executor.wake()
+            executor.wake()
 
     def can_execute(self, entity: Any) -> bool:
         """Whether the executor may ask the entity anything."""
