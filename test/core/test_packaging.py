@@ -146,7 +146,7 @@ def test_the_readme_quotes_messages_and_parameters_that_exist():
     code = "\n".join(path.read_text() for path in (ROOT / "kinaema_ros").rglob("*.py"))
     code += (ROOT / "kinaema_interfaces/msg/MemoryStatus.msg").read_text()
     rows = [row.strip("|").split("|") for row in table.splitlines() if row.startswith("| ")][1:]
-    assert len(rows) == 12
+    assert len(rows) >= 12
     for seen, remedy in rows:
         quoted = re.findall(r"`([^`]+)`", seen)
         assert quoted, seen
