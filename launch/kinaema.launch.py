@@ -28,6 +28,8 @@ ARGUMENTS = {
     "autostart": ("true", "Configure and activate both nodes; false: a lifecycle manager does"),
     "log_level": ("info", "debug, info, warn or error"),
 }
+# As Nav2's bring-up does, so that each of several robots has a TF tree of its own.
+_OWN_TF = [("/tf", "tf"), ("/tf_static", "tf_static")]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -65,12 +67,10 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ("image/compressed", f"{image}/compressed"),
             ("camera_info", argument("camera_info")),
             ("odom", argument("odom")),
-            # As Nav2's bring-up does, so that each of several robots has a TF tree of its own.
-            ("/tf", "tf"),
-            ("/tf_static", "tf_static"),
+            *_OWN_TF,
         ],
     )
-    navigator = _node("navigator", common, [("odom", argument("odom"))])
+    navigator = _node("navigator", common, [("odom", argument("odom")), *_OWN_TF])
     return [*_bring_up(memory), *_bring_up(navigator), memory, navigator]
 
 
