@@ -23,7 +23,6 @@ from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 from kinaema_ros.errors import KinaemaError, missing_package
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.nodes.memory import files
-from kinaema_ros.nodes.memory.frames import require_tf
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
@@ -31,6 +30,8 @@ from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.memory.reports import shown
 from kinaema_ros.nodes.memory.turns import Turns
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.bond import Bond
+from kinaema_ros.nodes.support.frames import require_tf
 from kinaema_ros.nodes.support.markers import estimate_markers, status_marker
 from kinaema_ros.nodes.support.parameters import declare
 from kinaema_ros.nodes.support.runtime import run
@@ -52,6 +53,7 @@ class MemoryNode(LifecycleNode):
         self._parameters_now = declare(self, MemoryParameters, self._apply)
         if self._parameters_now.camera_mount == "tf":
             require_tf()
+        self._bond = Bond(self, self._parameters_now.bond)
         self._monitor = MemoryMonitor(self)
         self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
@@ -108,10 +110,12 @@ class MemoryNode(LifecycleNode):
         self._monitor.clear()
         self._inputs.start()
         self._on_second()  # players wait for the first status of an active node
+        self._bond.start()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes after the image in hand."""
+        self._bond.stop()
         self._inputs.stop()
         self._on_second()
         return super().on_deactivate(state)
@@ -125,11 +129,13 @@ class MemoryNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Ends the work from whatever state."""
+        self._bond.stop()
         self._inputs.stop()
         return super().on_shutdown(state)
 
     def close(self) -> None:
         """Ends the worker thread before the process ends."""
+        self._bond.stop()
         self._inputs.stop()
 
     def _on_second(self) -> None:
