@@ -139,7 +139,9 @@ def _nav2(prefix: str) -> list[LaunchDescriptionEntity]:
     ]
 
 
-def _node(package: str, executable: str, name: str, parameters: dict | None = None, **options: object) -> Node:
+def _node(
+    package: str, executable: str, name: str, parameters: dict | None = None, **options: object
+) -> Node:
     """A node in the robot's namespace and TF tree, and in simulated time."""
     return Node(
         package=package,
