@@ -19,8 +19,8 @@ VENV := .venv/stamps/venv-$(call hash,pwd; echo "$$ROS_DISTRO"; $(python_id))
 PACKAGES := .venv/stamps/packages-$(call hash,$(call contents,requirements tools/setup_env.py))
 INTERFACES := .venv/stamps/interfaces-$(call hash,$(call contents,kinaema_interfaces stand_ins))
 # setup.py lists the files of the data folders one by one and links to them: a new name asks for a new build.
-package = $(call contents,package.xml setup.py setup.cfg resource tools)
-data = $(call files,launch config models worlds rviz)
+package = $(call contents,package.xml setup.py setup.cfg colcon.pkg bin resource tools)
+data = $(call files,launch config examples models worlds rviz)
 KINAEMA := .venv/stamps/kinaema_ros-$(call hash,$(package); $(data))
 
 # One set-up at a time. The commands that it starts hold the lock too, in case `make` is killed.

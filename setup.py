@@ -30,7 +30,9 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
-        *data_files("launch", "config", "models", "worlds", "rviz"),
+        ("bin", ["bin/kinaema"]),
+        (f"share/{NAME}/hook", ["bin/kinaema-completion.bash"]),
+        *data_files("launch", "config", "examples", "models", "worlds", "rviz"),
     ],
     python_requires=">=3.10",
     # Exact versions that are known to go together: requirements/.
@@ -44,17 +46,17 @@ setup(
         "torch>=2.1",
     ],
     extras_require={
-        "tools": ["av", "matplotlib", "numba", "rosbags", "tqdm"],
+        "tools": ["argcomplete", "av", "matplotlib", "numba", "rosbags", "tqdm"],
         "train": ["tensorboard"],
         "test": ["hypothesis", "import-linter", "mypy", "pytest", "pytest-xdist", "ruff"],
     },
     entry_points={
         "console_scripts": [
             "kinaema = kinaema_ros.cli:main",
-            "memory_node = kinaema_ros.nodes.memory.node:main",
-            "navigator_node = kinaema_ros.nodes.navigator.node:main",
-            "simulator_node = kinaema_ros.nodes.simulator.node:main",
-            "truth_localization = kinaema_ros.nodes.simulator.truth_localization:main",
+            "memory_node = kinaema_ros.nodes.start:memory_node",
+            "navigator_node = kinaema_ros.nodes.start:navigator_node",
+            "simulator_node = kinaema_ros.nodes.start:simulator_node",
+            "truth_localization = kinaema_ros.nodes.start:truth_localization",
         ],
     },
 )

@@ -32,7 +32,19 @@ from kinaema_ros.reporting import table
 
 SPEED = 1.0  # m/s
 VIEWS = 16  # rendered ones, shown in turn
-COLUMNS = ("size", "rate", "processes", "profile", "published", "used", "skipped", "lost", "p50_ms", "p99_ms")
+COLUMNS = (
+    "size",
+    "rate",
+    "processes",
+    "profile",
+    "published",
+    "used",
+    "skipped",
+    "lost",
+    "p50_ms",
+    "p99_ms",
+    "cpu_ms",
+)
 
 
 # -- what runs in processes of its own -----------------------------------------------------------------------
@@ -44,6 +56,7 @@ def remember(result: Path) -> int:
     from kinaema_ros.nodes.support.messages import stamp_ns
 
     latencies: list[float] = []
+    costs: list[float] = []
     made: list[TimedInputs] = []
 
     class TimedInputs(inputs.MemoryInputs):
@@ -52,17 +65,18 @@ def remember(result: Path) -> int:
             made.append(self)
 
         def _update(self, message: inputs.AnyImage) -> None:
-            used = self._monitor.tally.used
+            used, started = self._monitor.tally.used, time.thread_time()
             super()._update(message)
             if self._monitor.tally.used > used:
                 latencies.append((time.time_ns() - stamp_ns(message.header.stamp)) * 1e-6)
+                costs.append((time.thread_time() - started) * 1e3)
 
     node.MemoryInputs = TimedInputs  # type: ignore[misc]
     status = node.main([])
     monitor = made[0]._monitor
-    update_ms, _ = monitor.tally.update_time.median_and_p99()
     counts = {name: getattr(monitor.tally, name) for name in ("received", "used", "skipped", "dropped")}
-    record = {**counts, "reasons": monitor._reports.counts(), "latencies": latencies, "update_ms": update_ms}
+    record = {**counts, "reasons": monitor._reports.counts(), "latencies": latencies}
+    record["cpu_ms"] = float(np.median(costs)) if costs else None
     result.write_text(json.dumps(record))
     return status
 

@@ -13,6 +13,7 @@ program: the traceback is shown, with a line that asks to report it.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -23,7 +24,7 @@ from logging import StreamHandler
 import kinaema_ros
 from kinaema_ros.commands import bench, demo, evaluate, goto, query, replay, train, world
 from kinaema_ros.commands.arguments import Parser
-from kinaema_ros.errors import KinaemaError
+from kinaema_ros.errors import KinaemaError, missing_package
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -42,7 +43,12 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
-    arguments = make_parser().parse_args(argv)
+    parser = make_parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what could follow
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    arguments = parser.parse_args(argv)
     prog = arguments.parser.prog
     with _log_shown(prog, logging.DEBUG if arguments.debug else logging.INFO), _terminations_as_interrupts():
         try:
@@ -98,11 +104,7 @@ def _terminations_as_interrupts() -> Iterator[None]:
 def _explain(error: Exception) -> str:
     """What is told of an error that a user can cause; "" for a fault of the program."""
     if isinstance(error, ModuleNotFoundError):
-        if (error.name or "").startswith("kinaema_ros."):
-            return ""
-        if error.name in ("rclpy", "kinaema_interfaces"):
-            return f"{error.name} is missing: run `make setup`, or source a ROS 2 workspace with this package"
-        return f"the Python package {error.name} is missing: run `make setup`"
+        return missing_package(error)
     if isinstance(error, (KinaemaError, OSError)):
         return str(error) or type(error).__name__
     return ""

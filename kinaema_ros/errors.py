@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 class KinaemaError(Exception):
     """Something that a user can cause: a bad file, a node that is not running, a goal that was not reached.
@@ -24,3 +26,27 @@ class BadInput(InputError):
     def __init__(self, reason: str, message: str):
         super().__init__(message)
         self.reason = reason
+
+
+_DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "yaml": "PyYAML",
+}  # modules by another name
+
+
+def missing_package(error: ModuleNotFoundError) -> str:
+    """What a user is told of a package that is not installed; "" where a module of our own is missing."""
+    name = (error.name or "").partition(".")[0]
+    if name in ("", "kinaema_ros"):
+        return ""
+    if name == "rclpy" or name.endswith(("_msgs", "_srvs", "_interfaces")):
+        return f"{name} is missing: run `make setup`, or source a ROS 2 workspace with this package"
+    if (
+        sys.prefix == sys.base_prefix
+    ):  # no virtual environment; Debian's and Ubuntu's own takes nothing from pip
+        return (
+            f"the Python package {name} is missing from {sys.executable}: build in a virtual environment that has it, "
+            "as in 'On your robot' of the README"
+        )
+    return f"the Python package {name} is missing: `{sys.executable} -m pip install {_DISTRIBUTIONS.get(name, name)}`"

@@ -80,7 +80,7 @@ def decode_image(
     rows = _rows(encoding, height, width * size * channels, step, data)
     if size == 2:
         wide = np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2")
-        rows = _to_bytes(wide.reshape(height, width, channels))
+        rows = to_bytes(wide.reshape(height, width, channels))
     pixels = np.ascontiguousarray(rows.reshape(height, width, channels))
     return pixels if conversion is None else cv2.cvtColor(pixels, conversion).astype(np.uint8, copy=False)
 
@@ -97,7 +97,7 @@ def check_encoding(encoding: str) -> None:
         )
 
 
-def _to_bytes(wide: NDArray[np.uint16]) -> RGB:
+def to_bytes(wide: NDArray[np.uint16]) -> RGB:
     """(H, W, C) in as few bits as hold the colours' largest value, scaled to 8."""
     largest = int(wide[..., :3].max())
     full = next(2**bits - 1 for bits in SENSOR_BITS if largest < 2**bits)
@@ -122,7 +122,7 @@ def decode_compressed(image_format: str, data: bytes | NDArray[np.uint8]) -> RGB
     if bgr is None or bgr.dtype not in (np.uint8, np.uint16):
         raise _undecodable(image_format)
     if bgr.dtype == np.uint16:
-        bgr = _to_bytes(bgr.astype(np.uint16, copy=False))
+        bgr = to_bytes(bgr.astype(np.uint16, copy=False))
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 

@@ -1,23 +1,40 @@
 """A simulated robot in a procedural building, memory, navigator and RViz; needs neither Gazebo nor Nav2.
 
+With nav2:=true a real Nav2 drives the robot, on the building's exported map (apt install ros-$ROS_DISTRO-navigation2
+ros-$ROS_DISTRO-nav2-bringup). The simulated robot has no lidar: Nav2's costmaps show the map alone.
+
 Drive it with `ros2 run teleop_twist_keyboard teleop_twist_keyboard`, then ask for a place by a photo:
 `kinaema goto photo.png`.
 """
 
 from __future__ import annotations
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+import tempfile
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
+from launch.substitutions import LaunchConfiguration, NotSubstitution, PathJoinSubstitution
+from launch_ros.actions import Node, PushROSNamespace, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from kinaema_ros.sim import generate_scene
+from kinaema_ros.sim.export.map import export_map
+from kinaema_ros.sim.export.nav2 import export_nav2
+
+# Those that the simulator or Nav2 take, too; the others of kinaema.launch.py are declared there, and reach it as they are.
 ARGUMENTS = {
     "world": ("7", "Seed of the building: the same seed, the same building; that of `kinaema demo`"),
-    "model": ("", "Network weights (.safetensors); empty: what the parameter file says"),
+    "nav2": ("false", "Start the real Nav2 in place of the simulator's own navigate_to_pose"),
     "rviz": ("true", "Show the robot in RViz"),
+    "namespace": ("", "Namespace of all nodes, and of TF"),
+    "image": ("image", "Camera topic"),
+    "camera_info": ("camera_info", "Calibration of that camera"),
+    "odom": ("odom", "Odometry"),
+    "use_sim_time": ("false", "The simulator publishes /clock, and all nodes take the time from it"),
+    "log_level": ("info", "debug, info, warn or error"),
 }
 
 
@@ -37,28 +54,80 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "params_file",
                 default_value=shared("config", "kinaema.yaml"),
-                description="Parameters of memory and navigator (YAML)",
+                description="Parameters of the nodes (YAML)",
             ),
             Node(
                 package="kinaema_ros",
                 executable="simulator_node",
                 name="kinaema_simulator",
-                parameters=[{"world": ParameterValue(argument("world"), value_type=int)}],
+                namespace=argument("namespace"),
+                parameters=[
+                    argument("params_file"),
+                    {
+                        "world": ParameterValue(argument("world"), value_type=int),
+                        "navigate_to_pose": ParameterValue(
+                            NotSubstitution(argument("nav2")), value_type=bool
+                        ),
+                        "publish_map": ParameterValue(NotSubstitution(argument("nav2")), value_type=bool),
+                        "publish_clock": ParameterValue(argument("use_sim_time"), value_type=bool),
+                    },
+                ],
+                remappings=[
+                    *((topic, argument(topic)) for topic in ("image", "camera_info", "odom")),
+                    ("/tf", "tf"),
+                ],
+                arguments=["--ros-args", "--log-level", argument("log_level")],
                 output="screen",
             ),
-            IncludeLaunchDescription(
-                shared("launch", "kinaema.launch.py"),
-                launch_arguments={
-                    "model": argument("model"),
-                    "params_file": argument("params_file"),
-                }.items(),
-            ),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                arguments=["-d", shared("rviz", "kinaema.rviz")],
-                condition=IfCondition(argument("rviz")),
-                output="log",
-            ),
+            OpaqueFunction(function=_nav2, condition=IfCondition(argument("nav2"))),
+            # In a scope of its own: what an included file declares is not to reach what comes after it.
+            GroupAction([IncludeLaunchDescription(shared("launch", "kinaema.launch.py"))]),
         ]
     )
+
+
+def _nav2(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Nav2 on the building's map, with the parameters of config/nav2.yaml but for the lidar."""
+    folder = Path(tempfile.mkdtemp(prefix="kinaema_demo_"))
+    map_file = export_map(generate_scene(int(LaunchConfiguration("world").perform(context))), folder)
+    given = PathJoinSubstitution([FindPackageShare("kinaema_ros"), "config", "nav2.yaml"]).perform(context)
+    parameters = str(export_nav2(given, folder))
+    namespace = LaunchConfiguration("namespace").perform(context).strip("/")
+    prefix = f"/{namespace}" if namespace else ""
+    clock = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
+    return [
+        Node(
+            package="nav2_map_server",
+            executable="map_server",
+            name="map_server",
+            namespace=namespace,
+            parameters=[parameters, {"yaml_filename": str(map_file), **clock}],
+            output="screen",
+        ),
+        Node(
+            package="nav2_lifecycle_manager",
+            executable="lifecycle_manager",
+            name="lifecycle_manager_map",
+            namespace=namespace,
+            parameters=[{"autostart": True, "node_names": ["map_server"], **clock}],
+            output="screen",
+        ),
+        GroupAction(
+            [
+                PushROSNamespace(prefix),
+                # The costmaps have namespaces of their own, so that the map's topic is named from the root.
+                SetRemap("/map", f"{prefix}/map"),
+                IncludeLaunchDescription(
+                    PathJoinSubstitution(
+                        [FindPackageShare("nav2_bringup"), "launch", "navigation_launch.py"]
+                    ),
+                    launch_arguments={
+                        "namespace": prefix,
+                        "params_file": parameters,
+                        "use_sim_time": LaunchConfiguration("use_sim_time"),
+                        "autostart": "true",
+                    }.items(),
+                ),
+            ]
+        ),
+    ]

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 
-from launch import LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.conditions import IfCondition
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.substitutions import Command, IfElseSubstitution, LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
+from launch_ros.actions import Node, PushROSNamespace, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from kinaema_ros.middleware import fast_dds_settings
 
 ARGUMENTS = {
+    "namespace": ("", "Namespace of all nodes, and of TF; Gazebo's own topics are not concerned"),
     "model": ("", "Network weights (.safetensors); empty: what the parameter file says"),
+    "autostart": (
+        "true",
+        "Configure and activate the kinaema nodes and Nav2; false: a lifecycle manager does",
+    ),
+    "log_level": ("info", "Of the kinaema nodes and Nav2: debug, info, warn or error"),
     "headless": ("false", "Gazebo without its window"),
     "rviz": ("true", "Show robot, map and memory in RViz"),
 }
@@ -26,6 +31,7 @@ FILES = {
     "bridge_file": (("config", "ros_gz_bridge.yaml"), "Topics between Gazebo and ROS (YAML)"),
 }
 SIM_TIME = {"use_sim_time": True}
+TF = [("/tf", "tf"), ("/tf_static", "tf_static")]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -40,105 +46,119 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, (default, description) in ARGUMENTS.items()
             ),
-            *_gazebo(),
-            *_nav2(),
-            IncludeLaunchDescription(
-                _shared("launch", "kinaema.launch.py"),
-                launch_arguments={
-                    "image": "camera/image",
-                    "camera_info": "camera/camera_info",
-                    "model": LaunchConfiguration("model"),
-                    "params_file": LaunchConfiguration("params_file"),
-                    "use_sim_time": "true",
-                }.items(),
-            ),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                arguments=["-d", _shared("rviz", "kinaema.rviz")],
-                remappings=[("/image", "camera/image"), ("/camera_info", "camera/camera_info")],
-                parameters=[SIM_TIME],
-                condition=IfCondition(LaunchConfiguration("rviz")),
-                output="log",
-            ),
+            # The files included there have arguments that are fixed here: `--show-args` is to list none that do nothing.
+            OpaqueFunction(function=_everything),
         ]
+    )
+
+
+def _everything(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    namespace = LaunchConfiguration("namespace").perform(context).strip("/")
+    return [*_gazebo(), *_nav2(f"/{namespace}" if namespace else ""), _kinaema()]
+
+
+def _kinaema() -> LaunchDescriptionEntity:
+    return _include(
+        "kinaema_ros",
+        "kinaema.launch.py",
+        namespace=LaunchConfiguration("namespace"),
+        image="camera/image",
+        camera_info="camera/camera_info",
+        odom="odom",
+        model=LaunchConfiguration("model"),
+        params_file=LaunchConfiguration("params_file"),
+        use_sim_time="true",
+        autostart=LaunchConfiguration("autostart"),
+        rviz=LaunchConfiguration("rviz"),
+        log_level=LaunchConfiguration("log_level"),
     )
 
 
 def _gazebo() -> list[LaunchDescriptionEntity]:
     """The simulator, its topics in ROS, and the frames of the robot."""
     headless = IfElseSubstitution(LaunchConfiguration("headless"), if_value="-s ", else_value="")
+    description = Command(["cat '", _in_world("robot.urdf"), "'"])
     return [
-        IncludeLaunchDescription(
-            PathJoinSubstitution([FindPackageShare("ros_gz_sim"), "launch", "gz_sim.launch.py"]),
-            launch_arguments={
-                "gz_args": ["-r -v 2 ", headless, "'", _in_world("world.sdf"), "'"],
-                "on_exit_shutdown": "true",
-            }.items(),
+        _include(
+            "ros_gz_sim",
+            "gz_sim.launch.py",
+            gz_args=["-r -v 2 ", headless, "'", _in_world("world.sdf"), "'"],
+            on_exit_shutdown="true",
         ),
-        Node(
-            package="ros_gz_bridge",
-            executable="parameter_bridge",
-            name="ros_gz_bridge",
-            additional_env=fast_dds_settings(
-                os.environ
-            ),  # images fit through; our own nodes see to it themselves
-            parameters=[{"config_file": LaunchConfiguration("bridge_file")}, SIM_TIME],
-            output="screen",
+        _node(
+            "ros_gz_bridge",
+            "parameter_bridge",
+            "ros_gz_bridge",
+            {"config_file": LaunchConfiguration("bridge_file")},
+            # Images fit through; our own nodes see to it themselves.
+            additional_env=fast_dds_settings(os.environ),
         ),
-        Node(
-            package="robot_state_publisher",
-            executable="robot_state_publisher",
-            parameters=[
-                {
-                    "robot_description": ParameterValue(
-                        Command(["cat '", _in_world("robot.urdf"), "'"]), value_type=str
-                    )
-                },
-                SIM_TIME,
-            ],
-            output="screen",
+        _node(
+            "robot_state_publisher",
+            "robot_state_publisher",
+            "robot_state_publisher",
+            {"robot_description": ParameterValue(description, value_type=str)},
         ),
     ]
 
 
-def _nav2() -> list[LaunchDescriptionEntity]:
-    """Nav2 with the world's map, localised by what Gazebo knows."""
+def _nav2(prefix: str) -> list[LaunchDescriptionEntity]:
+    """Nav2 with the world's map, localised by what Gazebo knows; prefix: the namespace from the root, or ""."""
+    autostart = LaunchConfiguration("autostart")
     return [
-        Node(
-            package="kinaema_ros",
-            executable="truth_localization",
-            name="kinaema_truth_localization",
-            parameters=[SIM_TIME],
-            output="screen",
+        _node(
+            "kinaema_ros",
+            "truth_localization",
+            "kinaema_truth_localization",
+            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         ),
-        Node(
-            package="nav2_map_server",
-            executable="map_server",
-            name="map_server",
-            parameters=[
-                LaunchConfiguration("nav2_params_file"),
-                {"yaml_filename": _in_world("map.yaml")},
-                SIM_TIME,
-            ],
-            output="screen",
+        _node("nav2_map_server", "map_server", "map_server", {"yaml_filename": _in_world("map.yaml")}),
+        _node(
+            "nav2_lifecycle_manager",
+            "lifecycle_manager",
+            "lifecycle_manager_map",
+            {"autostart": ParameterValue(autostart, value_type=bool), "node_names": ["map_server"]},
         ),
-        Node(
-            package="nav2_lifecycle_manager",
-            executable="lifecycle_manager",
-            name="lifecycle_manager_map",
-            parameters=[{"autostart": True, "node_names": ["map_server"]}, SIM_TIME],
-            output="screen",
-        ),
-        IncludeLaunchDescription(
-            PathJoinSubstitution([FindPackageShare("nav2_bringup"), "launch", "navigation_launch.py"]),
-            launch_arguments={
-                "params_file": LaunchConfiguration("nav2_params_file"),
-                "use_sim_time": "true",
-                "autostart": "true",
-            }.items(),
+        GroupAction(
+            [
+                # Before Lyrical, Nav2's file only looks for its parameters in the namespace that it is given.
+                PushROSNamespace(prefix),
+                # The costmaps have namespaces of their own, so that nav2.yaml names the lidar's topic from the root.
+                SetRemap("/scan", f"{prefix}/scan"),
+                _include(
+                    "nav2_bringup",
+                    "navigation_launch.py",
+                    namespace=prefix,
+                    params_file=LaunchConfiguration("nav2_params_file"),
+                    use_sim_time="true",
+                    autostart=autostart,
+                    log_level=LaunchConfiguration("log_level"),
+                ),
+            ]
         ),
     ]
+
+
+def _node(
+    package: str, executable: str, name: str, parameters: dict | None = None, **options: object
+) -> Node:
+    """A node in the robot's namespace and TF tree, and in simulated time."""
+    return Node(
+        package=package,
+        executable=executable,
+        name=name,
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[{**(parameters or {}), **SIM_TIME}],
+        remappings=TF,
+        output="screen",
+        **options,
+    )
+
+
+def _include(package: str, name: str, **arguments: object) -> GroupAction:
+    """A launch file in a scope of its own: what it declares, and is given, is not to reach what comes after it."""
+    path = PathJoinSubstitution([FindPackageShare(package), "launch", name])
+    return GroupAction([IncludeLaunchDescription(path, launch_arguments=arguments.items())])
 
 
 def _shared(*path: str) -> PathJoinSubstitution:

@@ -8,7 +8,7 @@ from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
@@ -26,13 +26,20 @@ ARGUMENTS = {
     "model": ("", "Network weights (.safetensors); empty: what the parameter file says"),
     "use_sim_time": ("false", "Take the time from /clock"),
     "autostart": ("true", "Configure and activate both nodes; false: a lifecycle manager does"),
+    "rviz": ("false", "Show robot, map and memory in RViz (rviz2)"),
     "log_level": ("info", "debug, info, warn or error"),
 }
+# As Nav2's bring-up does, so that each of several robots has a TF tree of its own.
+TF = [("/tf", "tf"), ("/tf_static", "tf_static")]
+# rviz/kinaema.rviz names its topics without a namespace; these follow the robot into its own.
+SHOWN = [
+    "goal_pose", "kinaema_memory/estimate", "kinaema_memory/markers", "kinaema_navigator/goal_marker",
+    "map", "map_updates", "plan", "robot_description", "scan",
+]  # fmt: skip
 
 
 def generate_launch_description() -> LaunchDescription:
     """What `ros2 launch` asks for."""
-    parameters = PathJoinSubstitution([FindPackageShare("kinaema_ros"), "config", "kinaema.yaml"])
     return LaunchDescription(
         [
             *(
@@ -40,7 +47,9 @@ def generate_launch_description() -> LaunchDescription:
                 for name, (default, description) in ARGUMENTS.items()
             ),
             DeclareLaunchArgument(
-                "params_file", default_value=parameters, description="Parameters of both nodes (YAML)"
+                "params_file",
+                default_value=_shared("config", "kinaema.yaml"),
+                description="Parameters of both nodes (YAML)",
             ),
             OpaqueFunction(function=_nodes),
         ]
@@ -52,11 +61,9 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     image = argument("image").perform(context)
     # Without a value the file's stays in force, which an empty string would replace.
     model = argument("model").perform(context)
-    common = {
-        # Here the nodes are brought up by the events below, so that `ros2 launch` shows what becomes of them.
-        "autostart": False,
-        "use_sim_time": ParameterValue(argument("use_sim_time"), value_type=bool),
-    }
+    clock = {"use_sim_time": ParameterValue(argument("use_sim_time"), value_type=bool)}
+    # Here the nodes are brought up by the events below, so that `ros2 launch` shows what becomes of them.
+    common = {**clock, "autostart": False}
     memory = _node(
         "memory",
         {**common, **({"checkpoint": model} if model else {})},
@@ -64,14 +71,20 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ("image", image),
             ("image/compressed", f"{image}/compressed"),
             ("camera_info", argument("camera_info")),
-            ("odom", argument("odom")),
-            # As Nav2's bring-up does, so that each of several robots has a TF tree of its own.
-            ("/tf", "tf"),
-            ("/tf_static", "tf_static"),
         ],
     )
-    navigator = _node("navigator", common, [("odom", argument("odom"))])
-    return [*_bring_up(memory), *_bring_up(navigator), memory, navigator]
+    navigator = _node("navigator", common, [])
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=argument("namespace"),
+        arguments=["-d", _shared("rviz", "kinaema.rviz")],
+        parameters=[clock],
+        remappings=[("/image", image), *((f"/{topic}", topic) for topic in SHOWN), *TF],
+        condition=IfCondition(argument("rviz")),
+        output="log",
+    )
+    return [*_bring_up(memory), *_bring_up(navigator), memory, navigator, rviz]
 
 
 def _node(part: str, parameters: dict, remappings: list) -> LifecycleNode:
@@ -81,7 +94,7 @@ def _node(part: str, parameters: dict, remappings: list) -> LifecycleNode:
         name=f"kinaema_{part}",
         namespace=LaunchConfiguration("namespace"),
         parameters=[LaunchConfiguration("params_file"), parameters],
-        remappings=remappings,
+        remappings=[*remappings, ("odom", LaunchConfiguration("odom")), *TF],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
         sigterm_timeout="20",  # an update or a query in hand ends before the node does
@@ -117,3 +130,7 @@ def _bring_up(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
             LogInfo(msg=f"{name} could not be configured: its own messages say why"),
         ),
     ]
+
+
+def _shared(*path: str) -> PathJoinSubstitution:
+    return PathJoinSubstitution([FindPackageShare("kinaema_ros"), *path])

@@ -31,10 +31,12 @@ class Recorder:
         self._writer = writer
         self._connections: dict[str, Any] = {}
 
-    def topic(self, name: str, msgtype: str) -> Any:
+    def topic(self, name: str, msgtype: str, qos: Sequence[Any] = ()) -> Any:
         """Announce a topic, which may stay empty."""
         if name not in self._connections:
-            self._connections[name] = self._writer.add_connection(name, msgtype, typestore=TYPES)
+            self._connections[name] = self._writer.add_connection(
+                name, msgtype, typestore=TYPES, offered_qos_profiles=qos
+            )
         return self._connections[name]
 
     def write(self, topic: str, message: Any, recorded_ns: int) -> None:

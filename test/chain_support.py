@@ -54,7 +54,8 @@ def stop_nodes(nodes: Sequence[NodeProcess]) -> None:
 class SimulatedRobot(Ros):
     """Hears the simulator and sends it to poses."""
 
-    def __init__(self, namespace: str = ""):
+    def __init__(self, namespace: str = "", drives: bool = True):
+        """``drives``: by cmd_vel, too."""
         super().__init__("test_chain", namespace)
         self.last: dict[str, Any] = {}
         node = self.node
@@ -68,7 +69,7 @@ class SimulatedRobot(Ros):
             (OccupancyGrid, "map", QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)),
         ):
             node.create_subscription(kind, topic, lambda m, t=topic: self.last.__setitem__(t, m), qos)
-        self.cmd_vel = node.create_publisher(Twist, "cmd_vel", 10)
+        self.cmd_vel = node.create_publisher(Twist, "cmd_vel", 10) if drives else None
         self.nav2 = action_client(node, NavigateToPose, "navigate_to_pose")
 
     @property

@@ -5,21 +5,52 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import yaml
 from ros_support import DISCOVERY
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH = ROOT / "launch"
+# What the launch files start: executables of packages, and their launch files with some arguments and their defaults
+# (Jazzy, Kilted, Lyrical).
+FOREIGN = {
+    "kinaema_ros": ["memory_node", "navigator_node", "simulator_node", "truth_localization"],
+    "ros_gz_bridge": ["parameter_bridge"],
+    "robot_state_publisher": ["robot_state_publisher"],
+    "nav2_map_server": ["map_server"],
+    "nav2_lifecycle_manager": ["lifecycle_manager"],
+    "rviz2": ["rviz2"],
+}
+FOREIGN_FILES = {
+    "ros_gz_sim": ("gz_sim.launch.py", {"gz_args": "", "on_exit_shutdown": "false"}),
+    "nav2_bringup": (
+        "navigation_launch.py",
+        {
+            "namespace": "",
+            "use_sim_time": "false",
+            "params_file": "/share/nav2_bringup/params/nav2_params.yaml",
+            "autostart": "true",
+            "use_composition": "False",
+            "log_level": "info",
+        },
+    ),
+}
 
 _RUN = """
-import sys
+import os, sys
+# Here and not from outside: the wheels' environment puts its own folders first when Python starts.
+paths = [os.environ.get("STAND_INS"), os.environ.get("AMENT_PREFIX_PATH")]
+os.environ["AMENT_PREFIX_PATH"] = os.pathsep.join(filter(None, paths))
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 service = LaunchService(noninteractive=True)
@@ -44,18 +75,76 @@ signal.pause()
 
 _INCLUDED = """
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess
+from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
 
 
 def generate_launch_description():
-    names = {names!r}
-    command = [{recorder!r}]
-    for name in names:
-        command += [name, LaunchConfiguration(name)]
-    # Without defaults: a name that is not given is an error.
-    return LaunchDescription([*(DeclareLaunchArgument(name) for name in names), ExecuteProcess(cmd=command)])
+    defaults = {defaults!r}
+    words = [word for name in defaults for word in (name, LaunchConfiguration(name))]
+    declared = [DeclareLaunchArgument(name, default_value=default) for name, default in defaults.items()]
+    return LaunchDescription([*declared, Node(package={package!r}, executable={executable!r}, arguments=words)])
 """
+
+
+class ParameterLoader(yaml.SafeLoader):
+    """launch_ros marks lists as Python tuples, which rcl's parser of YAML overlooks."""
+
+
+ParameterLoader.add_constructor(
+    "tag:yaml.org,2002:python/tuple", lambda loader, value: loader.construct_sequence(value)
+)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A node as its process understands how it was called."""
+
+    name: str
+    namespace: str  # from the root
+    remappings: tuple[tuple[str, str], ...]
+    parameters: dict[str, Any]
+    log_level: str
+    arguments: tuple[str, ...]  # before those of ROS
+
+    @classmethod
+    def from_call(cls, executable: str, call: dict) -> Started:
+        """call: {"arguments": list of words, "parameters": list of YAML texts}."""
+        words = call["arguments"]
+        begin = words.index("--ros-args")
+        options = words[begin:]
+        rules = [options[i + 1].split(":=", 1) for i, word in enumerate(options) if word in ("-r", "--remap")]
+        special = {old: new for old, new in rules if old.startswith("__")}
+        level = options[options.index("--log-level") + 1] if "--log-level" in options else ""
+        name, namespace = special.get("__node", executable), special.get("__ns", "/")
+        parameters: dict[str, Any] = {}
+        for text in call["parameters"]:
+            for key, section in (yaml.load(text, ParameterLoader) or {}).items():
+                if _matches(key, f"{namespace.rstrip('/')}/{name}"):
+                    parameters.update(section["ros__parameters"])
+        remappings = tuple((old, new) for old, new in rules if not old.startswith("__"))
+        return cls(name, namespace, remappings, parameters, level, tuple(words[:begin]))
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The arguments of a launch file."""
+        return dict(zip(self.arguments[::2], self.arguments[1::2], strict=True))
+
+    def topic(self, name: str) -> str:
+        """What a topic of the node is called in the end, from the root."""
+
+        def absolute(name: str) -> str:
+            return name if name.startswith("/") else f"{self.namespace.rstrip('/')}/{name}"
+
+        rules = (new for old, new in self.remappings if absolute(old) == absolute(name))
+        return absolute(next(rules, name))
+
+
+def _matches(key: str, node: str) -> bool:
+    """Whether a section of a parameter file is the node's; ** stands for any namespace, also none."""
+    pattern = "".join(r"(/\w+)*" if part == "**" else f"/{part}" for part in key.strip("/").split("/"))
+    return re.fullmatch(pattern, node) is not None
 
 
 class LaunchProcess:
@@ -120,8 +209,7 @@ class StandIns:
     @property
     def environment(self) -> dict[str, str]:
         """In which these packages come before installed ones."""
-        paths = [str(self.prefix), *filter(None, [os.environ.get("AMENT_PREFIX_PATH")])]
-        return {"AMENT_PREFIX_PATH": os.pathsep.join(paths)}
+        return {"STAND_INS": str(self.prefix)}
 
     def executable(self, package: str, name: str) -> Path:
         """A package with an executable."""
@@ -134,22 +222,18 @@ class StandIns:
         path.chmod(0o755)
         return path
 
-    def launch_file(self, package: str, name: str, *arguments: str) -> None:
+    def launch_file(self, package: str, name: str, defaults: dict[str, str]) -> None:
         """A package with a launch file that takes these arguments."""
-        recorder = self.executable(package, name.partition(".")[0])
+        executable = name.partition(".")[0]
+        self.executable(package, executable)
         path = self.prefix / "share" / package / "launch" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_INCLUDED.format(names=arguments, recorder=str(recorder)))
+        path.write_text(_INCLUDED.format(defaults=defaults, package=package, executable=executable))
 
     def called(self, name: str) -> bool:
         """Whether the executable or launch file was started."""
         return (self._records / f"{name}.json").exists()
 
-    def record(self, name: str) -> dict:
-        """How it was: {"arguments": list of words, "parameters": list of YAML texts}."""
-        return json.loads((self._records / f"{name}.json").read_text())
-
-    def arguments(self, name: str) -> dict[str, str]:
-        """The arguments of a launch file."""
-        words = self.record(name)["arguments"]
-        return dict(zip(words[::2], words[1::2], strict=True))
+    def started(self, name: str) -> Started:
+        """How it was."""
+        return Started.from_call(name, json.loads((self._records / f"{name}.json").read_text()))

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from nav2_msgs.action import NavigateToPose
@@ -20,9 +21,11 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from ros_support import DISCOVERY, NodeProcess, Ros, frame, image_msg, odometry_msg, wait_until
+from tf2_msgs.msg import TFMessage
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
+from kinaema_ros import geometry
 from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
 from kinaema_ros.nodes.support import messages
@@ -42,6 +45,8 @@ class World(Ros):
         group = ReentrantCallbackGroup()
         node = self.node
         self.odom = node.create_publisher(Odometry, "odom", 10)
+        self.tf = node.create_publisher(TFMessage, "/tf", 10)
+        self.published = 0
         self.odom_timer = node.create_timer(0.1, self.publish_odometry)
         self.memory = node.create_service(
             QueryPose, "kinaema_memory/query_pose", self.on_query, callback_group=group
@@ -56,12 +61,14 @@ class World(Ros):
         self.begin()
 
     def begin(self) -> None:
-        """The memory knows PLACE; Nav2 accepts, drives and says so, until ``arrive`` is set."""
+        """The memory knows PLACE; Nav2 accepts, drives and says so, until ``arrive`` is set. Then the robot is there."""
+        self.robot, self.beside, self.map_T_odom = np.array([1.0, 0.0, 0.0]), np.zeros(3), np.zeros(3)
         self.place, self.seen, self.sigma, self.refusal = PLACE.copy(), 0.9, 0.2, ""
         self.confidence = 0.8
         self.alternatives: list[Alternative] = []
         self.queries: list[QueryPose.Request] = []
-        self.accepts, self.aborts, self.talks = True, False, True
+        self.accepts, self.talks, self.localised = True, True, False
+        self.abort: tuple[int, str] | None = None  # code and text
         self.arrive = threading.Event()
         self.memory_answers, self.nav2_decides, self.nav2_cancels = (threading.Event() for _ in range(3))
         for event in (self.memory_answers, self.nav2_decides, self.nav2_cancels):
@@ -82,7 +89,15 @@ class World(Ros):
         )
 
     def publish_odometry(self) -> None:
-        self.odom.publish(odometry_msg((1.0, 0.0, 0.0), time.time()))
+        odometry = odometry_msg(self.robot, time.time())
+        self.stamp = odometry.header.stamp
+        self.odom.publish(odometry)
+        self.published += 1
+        transform = TransformStamped(child_frame_id="odom")
+        transform.header.frame_id, transform.header.stamp = "map", self.stamp
+        transform.transform.translation.x, transform.transform.translation.y = self.map_T_odom[:2].tolist()
+        transform.transform.rotation = messages.pose_msg(self.map_T_odom).orientation
+        self.tf.publish(TFMessage(transforms=[transform]))
 
     def on_query(self, request: QueryPose.Request, response: QueryPose.Response) -> QueryPose.Response:
         self.queries.append(request)
@@ -112,27 +127,43 @@ class World(Ros):
         return CancelResponse.ACCEPT
 
     def on_goal(self, handle: Any) -> NavigateToPose.Result:
+        """As Nav2: a goal that another replaces is aborted without code or text."""
         number = len(self.goals)
-        self.frames.append(handle.request.pose.header.frame_id)
-        self.goals.append(messages.planar_pose(handle.request.pose.pose))
+        pose = handle.request.pose
+        self.frames.append(pose.header.frame_id)
+        self.goals.append(messages.planar_pose(pose.pose))
         result = NavigateToPose.Result()
         while True:
             if handle.is_cancel_requested:
                 handle.canceled()
                 self.ends.append("canceled")
                 return result
-            if self.aborts or len(self.goals) > number + 1:
-                result.error_code, result.error_msg = 9000, "no way through"
+            if self.abort or len(self.goals) > number + 1:
+                result.error_code, result.error_msg = self.abort or (0, "")
                 handle.abort()
                 self.ends.append("aborted")
                 return result
             if self.arrive.is_set():
+                self.robot = geometry.compose(self.in_odometry(pose), self.beside)
+                self.publish_odometry()
                 handle.succeed()
                 self.ends.append("succeeded")
                 return result
             if self.talks:
-                handle.publish_feedback(NavigateToPose.Feedback(distance_remaining=2.5))
+                feedback = NavigateToPose.Feedback(distance_remaining=2.5, number_of_recoveries=3)
+                if self.localised:  # while the robot stands still
+                    map_T_base = geometry.compose(self.map_T_odom, self.robot)
+                    feedback.current_pose = messages.pose_stamped(map_T_base, "map", self.stamp)
+                handle.publish_feedback(feedback)
             time.sleep(0.02)  # drives on; as Nav2, it looks at its goals and reports at a rate
+
+    def in_odometry(self, goal: PoseStamped) -> np.ndarray:
+        """A goal (3,) in the odometry's frame."""
+        frame_T_goal = messages.planar_pose(goal.pose)
+        odom_T_frame = {
+            "odom": np.zeros(3), "base_link": self.robot, "map": geometry.inverse(self.map_T_odom)
+        }  # fmt: skip
+        return geometry.compose(odom_T_frame[goal.header.frame_id], frame_T_goal)
 
     @property
     def running(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
@@ -103,6 +105,12 @@ def wait_until(condition: Callable[[], bool], timeout: float = 30.0, what: str =
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout} s in vain for {what or condition}"
         time.sleep(0.005)
+
+
+def tf2_where_it_is_missing(patch: pytest.MonkeyPatch) -> None:
+    """Processes that are started from now on find a tf2_ros: the real one, else the stand-in."""
+    if importlib.util.find_spec("tf2_ros") is None:
+        patch.setenv("PYTHONPATH", str(ROOT / "test" / "stand_ins"), prepend=os.pathsep)
 
 
 def frame(seed: int, height: int = 120, width: int = 160) -> np.ndarray:

@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinaema_ros.commands.arguments import (
@@ -25,7 +26,7 @@ from kinaema_ros.reporting import number, percent, progress, table, write_json
 if TYPE_CHECKING:
     from kinaema_ros.replay.bag import Recording
     from kinaema_ros.replay.queries import Query
-    from kinaema_ros.replay.replay import Outcome
+    from kinaema_ros.replay.replay import Localization, Outcome
 
 # Far places are harder: what the odometry's heading drifted counts with the distance.
 DISTANCES_M = (0.0, 3.0, 6.0, 9.0, math.inf)
@@ -93,6 +94,16 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
     cameras.add_argument(
         "--crop-queries-hfov-deg", metavar="DEG", type=field_of_view, help="the same of the photos alone"
     )
+    memory = parser.add_argument_group("memory")
+    memory.add_argument(
+        "--memory",
+        metavar="FILE",
+        type=existing_file,
+        help="begin with a saved memory, which finds out where the robot is before it goes on (default: an empty one)",
+    )
+    memory.add_argument(
+        "--save", metavar="FILE", type=Path, help="write the memory as it is after the drive to a file"
+    )
     parser.add_argument(
         "--stop-after", metavar="S", type=between(0, math.inf), help="seconds of the drive, and ask then"
     )
@@ -144,6 +155,8 @@ def run(arguments: argparse.Namespace) -> int:
         "crop_hfov_deg",
         "crop_queries_hfov_deg",
         "stop_after",
+        "memory",
+        "save",
     )
     if arguments.through_ros and any(getattr(arguments, name) is not None for name in node_decides):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in node_decides)
@@ -190,6 +203,8 @@ def _here(arguments: argparse.Namespace, recording: Recording, queries: Sequence
 
     torch.set_num_threads(1)  # as memory_node: with one image at a time more threads wait more than they work
     memory = SpatialMemory.from_checkpoint(arguments.checkpoint or default_checkpoint(), arguments.device)
+    if arguments.memory:
+        memory.load(arguments.memory, localize=True)
     defaults = KeyframeConfig()
     usual = ReplayOptions()
     mount = recording.mount() if arguments.camera_mount == "tf" else arguments.camera_mount
@@ -207,7 +222,23 @@ def _here(arguments: argparse.Namespace, recording: Recording, queries: Sequence
         None if arguments.crop_queries_hfov_deg is None else Cut(*arguments.crop_queries_hfov_deg),
         usual.stop_after if arguments.stop_after is None else arguments.stop_after,
     )
-    return remember_and_ask(recording, queries, memory, options, progress)
+    outcome = remember_and_ask(recording, queries, memory, options, progress)
+    if arguments.memory:
+        print(f"\n{_localized(outcome.localization, memory.missing)}")
+    if arguments.save:
+        memory.save(arguments.save)
+        print(f"wrote {arguments.save}")
+    return outcome
+
+
+def _localized(found: Localization | None, missing: str) -> str:
+    if found is None:
+        return f"localized        never, so that no query is answered: {missing}"
+    metres, radians = found.error
+    return (
+        f"localized        after {found.after_s:.1f} s and {found.after_m:.1f} m; photos of places nearby {number(metres, 2, ' m')} "
+        f"and {number(math.degrees(radians), 1, ' degrees')} off then"
+    )
 
 
 def _through_ros(arguments: argparse.Namespace, recording: Recording, queries: Sequence[Query]) -> Outcome:

@@ -63,6 +63,12 @@ class DriveTimeout(NavigationError):
     code = 115  # TIMEOUT
 
 
+class NotReached(NavigationError):
+    """The robot says that it arrived, but stands beside its goal."""
+
+    code = 117  # NOT_REACHED
+
+
 class GoalRobot(Protocol):
     """A robot that can be sent to poses (3,) of a frame that is fixed while driving, such as the odometry's.
 
@@ -72,6 +78,10 @@ class GoalRobot(Protocol):
     @property
     def travelled(self) -> float:
         """Metres driven so far."""
+
+    @property
+    def pose(self) -> Array:
+        """Where the robot is (3,), in that frame."""
 
     def ask(self, check: Check) -> Estimate:
         """Where the memory says the photo was taken. Raises NoAnswer where it may know later."""
@@ -101,13 +111,14 @@ class DriveLimits:
     )
     position_tolerance: float = setting(
         0.25,
-        "Replace Nav2's goal when the estimate moved farther (m), where the goal names none",
+        "Farthest that Nav2's goal may lie, and the robot stand at the end, from the estimate (m), where the goal "
+        "names none",
         low=0.0,
         high=100.0,
     )
     yaw_tolerance: float = setting(
         0.26,
-        "Replace Nav2's goal when the estimate turned more (rad), where the goal names none",
+        "The same for headings (rad)",
         low=0.0,
         high=6.3,  # a goal's full turn, in single precision
     )
@@ -118,7 +129,10 @@ class DriveLimits:
         600.0, "Longest time a goal may take (s of the node's clock)", low=1.0, high=86400.0
     )
     max_corrections: int = setting(
-        3, "How often a robot that arrived may be sent on because the estimate moved", low=0, high=20
+        3,
+        "How often a robot that arrived may be sent on because the estimate moved, or because it stands beside its goal",
+        low=0,
+        high=20,
     )
 
     def __post_init__(self) -> None:
@@ -145,6 +159,12 @@ def refuse_unsure(answer: Estimate, limits: DriveLimits) -> None:
 def _place(pose: ArrayLike, confidence: float) -> str:
     x, y, yaw = np.asarray(pose, dtype=np.float64).tolist()
     return f"({x:.2f} m, {y:.2f} m, {math.degrees(yaw):.0f} deg) with probability {confidence:.2f}"
+
+
+def beyond(step: ArrayLike, limits: DriveLimits) -> bool:
+    """True if a step (3,) is farther, or turns more, than is tolerated between a goal and where it should be."""
+    x, y, yaw = np.asarray(step, dtype=np.float64)
+    return bool(math.hypot(x, y) > limits.position_tolerance or abs(yaw) > limits.yaw_tolerance)
 
 
 class PhotoDrive:
@@ -186,9 +206,12 @@ class PhotoDrive:
             if self._robot.arrived():
                 # The camera sees the photo's view now; no later answer will be more precise.
                 self._ask_again(limits)
-                if not self._moved(limits):
+                moved, beside = self._moved(limits), self._beside(limits)
+                if not moved and not beside:
                     return
                 if corrections == limits.max_corrections:
+                    if beside:
+                        raise NotReached(self._where_it_stands(limits))
                     self._warn(f"arrived, though the estimate still moves after {corrections} corrections")
                     return
                 corrections += 1
@@ -231,9 +254,19 @@ class PhotoDrive:
 
     def _moved(self, limits: DriveLimits) -> bool:
         """True if the estimate left the goal that was sent by more than is tolerated."""
-        step = geometry.between(self._fixed_T_sent, self.goal.pose)
-        return bool(
-            math.hypot(step[0], step[1]) > limits.position_tolerance or abs(step[2]) > limits.yaw_tolerance
+        return beyond(geometry.between(self._fixed_T_sent, self.goal.pose), limits)
+
+    def _beside(self, limits: DriveLimits) -> bool:
+        """True if the robot stands farther from the goal that was sent than is tolerated."""
+        return beyond(geometry.between(self._fixed_T_sent, self._robot.pose), limits)
+
+    def _where_it_stands(self, limits: DriveLimits) -> str:
+        x, y, yaw = geometry.between(self._fixed_T_sent, self._robot.pose)
+        return (
+            f"Nav2 says that the robot arrived, but by its odometry it stands {math.hypot(x, y):.2f} m and "
+            f"{math.degrees(abs(yaw)):.0f} deg beside the goal, also after it was sent there {limits.max_corrections + 1} "
+            f"times ({limits.position_tolerance:g} m and {math.degrees(limits.yaw_tolerance):.0f} deg are tolerated): the goal "
+            "may lie in an obstacle, Nav2's goal checker may be coarser than that, or its localisation jumps"
         )
 
     def _send_goal(self) -> None:

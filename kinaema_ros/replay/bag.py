@@ -26,8 +26,9 @@ from rosbags.typesys import Stores, get_typestore
 from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
 from kinaema_ros.errors import InputError
-from kinaema_ros.images import RGB, decode_compressed, decode_image
-from kinaema_ros.replay.topics import BagError, Topic, choose_topics
+from kinaema_ros.images import DEPTH, RGB, decode_compressed, decode_image
+from kinaema_ros.replay.reader import blame_the_bag, open_reader
+from kinaema_ros.replay.topics import BagError, Picture, Topic, choose_topics, named_picture
 from kinaema_ros.stamps import NANOSECONDS, pose_at
 
 # Odometry is not interpolated across a longer hole: a robot can have turned round in it.
@@ -140,13 +141,15 @@ def open_recording(
     bag has, if a topic is missing or the choice is not clear; and if the bag is missing or broken.
     """
     path = Path(path)
-    reader = _open(path)
+    reader = open_reader(path)
     try:
         topics = [
             Topic(name, info.msgtype or "several types", info.msgcount)
             for name, info in sorted(reader.topics.items())
         ]
-        chosen = choose_topics(topics, image_topic, odom_topic, truth_topic)
+        chosen = choose_topics(
+            topics, image_topic, odom_topic, truth_topic, lambda topic: _picture(reader, path, topic)
+        )
         odom = _read_track(reader, path, chosen.odom)
         if not len(odom.stamps_ns):
             raise BagError(f"none of the {odom.rejected} messages of {chosen.odom.name} holds a valid pose")
@@ -156,38 +159,6 @@ def open_recording(
         yield Recording(path, topics, chosen.image, chosen.odom, chosen.truth, camera, odom, truth, reader)
     finally:
         reader.close()
-
-
-@contextmanager
-def _blame_the_bag(path: Path) -> Iterator[None]:
-    """Turn what the parsers raise on broken bytes (struct, zstd, sqlite, memory ...) into BagError."""
-    try:
-        yield
-    except BagError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().rstrip(".") or type(error).__name__
-        raise BagError(f"{path} is broken or was cut off while recording: {reason}") from error
-
-
-def _open(path: Path) -> Reader:
-    if not path.exists():
-        raise BagError(f"{path} does not exist")
-    if path.is_dir() and not (path / "metadata.yaml").exists():
-        raise BagError(
-            f"{path} has no metadata.yaml: it is not a rosbag2, or one whose recording was cut off "
-            f"(then `ros2 bag reindex {path}` writes it)"
-        )
-    if path.suffix == ".bag":
-        raise BagError(
-            f"{path} is a bag of ROS 1: convert it with `rosbags-convert --src {path} --dst {path.with_suffix('')}`"
-        )
-    if path.is_file() and path.suffix not in (".mcap", ".db3"):
-        raise BagError(f"{path} is not a rosbag2: give its folder, or a single .mcap or .db3 file")
-    with _blame_the_bag(path):
-        reader = Reader(path)
-        reader.open()
-    return reader
 
 
 def _messages(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, Any, bytes]]:
@@ -206,10 +177,10 @@ def _stamp(message: Any) -> int:
 def _records(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, Any, bytes]]:
     """(recorded at, message, serialized) of a topic."""
     connections: list[Connection] = [c for c in reader.connections if c.topic == topic.name]
-    with _blame_the_bag(path):
+    with blame_the_bag(path):
         source = iter(reader.messages(connections=connections))
     while True:
-        with _blame_the_bag(path):
+        with blame_the_bag(path):
             record = next(source, None)
             if record is None:
                 return
@@ -253,6 +224,18 @@ def _read_camera(reader: Reader, path: Path, topic: Topic, rectified: bool) -> I
     return None
 
 
+def _picture(reader: Reader, path: Path, topic: Topic) -> Picture:
+    """What the first image shows."""
+    for _, message, _ in _records(reader, path, topic):
+        kind = message.format if hasattr(message, "format") else message.encoding
+        if "compressedDepth" in kind or kind.startswith(DEPTH):
+            return Picture.DEPTH
+        if kind.startswith(("mono", "8UC1")):
+            return min(Picture.GREY, named_picture(topic))  # some drivers call depth mono16
+        return Picture.COLOUR
+    return Picture.DEPTH
+
+
 def _read_optical_frame(reader: Reader, path: Path, topic: Topic) -> str:
     """Of the first image."""
     for _, message, _ in _messages(reader, path, topic):
@@ -266,7 +249,7 @@ def _read_static_transforms(
     """Of /tf_static: frame -> its parent, translation (3,) and quaternion (4,) x, y, z, w."""
     found = {}
     connections = [c for c in reader.connections if c.topic == "/tf_static"]
-    with _blame_the_bag(path):
+    with blame_the_bag(path):
         for connection, _, serialized in reader.messages(connections=connections) if connections else ():
             message: Any = _TYPES.deserialize_cdr(serialized, connection.msgtype)
             for transform in message.transforms:

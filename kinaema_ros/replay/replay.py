@@ -36,9 +36,25 @@ if TYPE_CHECKING:
 Progress = Callable[..., Iterable[Any]]
 
 
+NEARBY = 3.0  # metres from the robot, within which photos tell how well it is localized
+UNANSWERED = Estimate(
+    (0.0, 0.0, 0.0), np.diag([1e6, 1e6, 10.0]), 0.0, 0.0, odom_pose=(0.0, 0.0, 0.0)
+)  # nothing is known
+
+
 def no_progress(items: Iterable[Any], **_: object) -> Iterable[Any]:
     """The `Progress` that shows nothing."""
     return items
+
+
+@dataclass(frozen=True)
+class Localization:
+    """When a memory of an earlier drive knew where the robot is, since the first image, and how well."""
+
+    after_s: float
+    after_m: float  # metres by odometry
+    # Median errors, in metres and radians, of answers about photos within NEARBY at that moment; NaN where there are none.
+    error: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,7 @@ class Outcome:
     update_ms: float
     query_ms: float
     state_bytes: int
+    localization: Localization | None = None  # None also where the memory was empty at first
 
 
 @dataclass(frozen=True)
@@ -90,9 +107,10 @@ def remember_and_ask(
     options: ReplayOptions | None = None,
     progress: Progress = no_progress,
 ) -> Outcome:
-    """Stream the drive through an empty memory and ask it the queries at the end.
+    """Stream the drive through a memory and ask it the queries at the end.
 
-    The camera's intrinsics are set from the bag where it has them. Raises BagError if no frame can be used.
+    The memory is empty, or one of an earlier drive that must localize first; where it never does, no query is answered:
+    ``seen`` is 0. The camera's intrinsics are set from the bag where it has them. Raises BagError if no frame can be used.
     """
     options = options or ReplayOptions()
     selector = KeyframeSelector(options.keyframes)
@@ -102,6 +120,8 @@ def remember_and_ask(
     first: Frame | None = None
     last: Frame | None = None
     robot_camera: Intrinsics | None = None
+    localization: Localization | None = None
+    seeks = not memory.localized
     for frame in progress(
         recording.frames(), total=recording.image_topic.count, desc="remembering", unit="frame"
     ):
@@ -124,6 +144,10 @@ def remember_and_ask(
         start = time.perf_counter()
         memory.update(rgb, frame.odom_pose)
         update_ms.append(1e3 * (time.perf_counter() - start))
+        if not memory.localized:
+            localization = None
+        elif seeks and localization is None:
+            localization = _localized(recording, first, frame, queries, memory, robot_camera, options)
     dropped = dict(recording.dropped + undecodable)
     if last is None or robot_camera is None:
         raise BagError(f"no image of {recording.image_topic.name} can be used: {reasons(dropped)}")
@@ -133,9 +157,9 @@ def remember_and_ask(
     for query in progress(queries, total=len(queries), desc="asking", unit="query"):
         rgb, other = _photo(query, robot_camera, options)
         start = time.perf_counter()
-        estimate = memory.locate(rgb, camera=other)
+        answer = memory.locate(rgb, camera=other) if memory.localized else UNANSWERED
+        answers.append(seen_from(last.odom_pose, answer))
         query_ms.append(1e3 * (time.perf_counter() - start))
-        answers.append(seen_from(last.odom_pose, estimate))
     return Outcome(
         answers,
         last.stamp_ns,
@@ -146,7 +170,35 @@ def remember_and_ask(
         update_ms=float(np.median(update_ms)),
         query_ms=float(np.median(query_ms)),
         state_bytes=memory.state_bytes,
+        localization=localization,
     )
+
+
+def _localized(
+    recording: Recording,
+    first: Frame,
+    frame: Frame,
+    queries: Sequence[Query],
+    memory: SpatialMemory,
+    robot_camera: Intrinsics,
+    options: ReplayOptions,
+) -> Localization:
+    """What it took until ``frame``, and how well the memory knows the places around it then."""
+    stamps = np.array(recording.odom.stamps_ns)
+    way = recording.odom.poses[(stamps >= first.stamp_ns) & (stamps <= frame.stamp_ns), :2]
+    metres = float(np.hypot(*np.diff(way, axis=0).T).sum())
+    truth = recording.truth.at(frame.stamp_ns) if recording.truth is not None else None
+    errors = []
+    for query in queries:
+        if truth is None or not query.seen:
+            continue
+        true = geometry.between(truth, query.pose)
+        if math.hypot(true[0], true[1]) < NEARBY:
+            rgb, other = _photo(query, robot_camera, options)
+            answer = seen_from(frame.odom_pose, memory.locate(rgb, camera=other))
+            errors.append(metrics.pose_errors(answer.pose, true))
+    position, yaw = np.median(np.array(errors), axis=0).tolist() if errors else (math.nan, math.nan)
+    return Localization((frame.stamp_ns - first.stamp_ns) / NANOSECONDS, metres, (position, yaw))
 
 
 def _cut(rgb: RGB, camera: Intrinsics, cut: Cut | None) -> tuple[RGB, Intrinsics]:
@@ -220,8 +272,17 @@ def evaluate(recording: Recording, queries: Sequence[Query], outcome: Outcome) -
         "update_ms": outcome.update_ms,
         "query_ms": outcome.query_ms,
         "state_bytes": outcome.state_bytes,
+        **_localization(outcome.localization),
     }
     return {"summary": summary, "queries": records}
+
+
+def _localization(of: Localization | None) -> dict[str, float | None]:
+    names = ("localized_after_s", "localized_after_m", "localization_error_m", "localization_error_deg")
+    if of is None:
+        return dict.fromkeys(names)
+    values = (of.after_s, of.after_m, of.error[0], math.degrees(of.error[1]))
+    return {name: None if math.isnan(value) else value for name, value in zip(names, values, strict=True)}
 
 
 def _record(query: Query, answer: Estimate, map_T_robot: Array | None) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 
 from kinaema_ros.errors import InputError
 
@@ -18,6 +19,14 @@ class BagError(InputError):
     """A bag that cannot be used; the message says why and, where there is one, the remedy."""
 
 
+class Picture(IntEnum):
+    """What the images of a topic show; more is better."""
+
+    DEPTH = 0
+    GREY = 1  # of an infrared camera, beside a colour one
+    COLOUR = 2
+
+
 @dataclass(frozen=True)
 class Topic:
     """A topic of a bag: its name, its ROS type, and the number of its messages."""
@@ -30,6 +39,11 @@ class Topic:
     def camera_name(self) -> str:
         """The name without the transport that image_transport appends to it."""
         return self.name.removesuffix("/compressed")
+
+
+def named_picture(topic: Topic) -> Picture:
+    """What a topic's name tells of its images."""
+    return Picture.DEPTH if "depth" in topic.name.lower() else Picture.COLOUR
 
 
 @dataclass(frozen=True)
@@ -47,10 +61,11 @@ def choose_topics(
     image_topic: str | None = None,
     odom_topic: str | None = None,
     truth_topic: str | None = None,
+    picture: Callable[[Topic], Picture] = named_picture,
 ) -> ChosenTopics:
     """Take the named topics, and for the others the only ones of the right type.
 
-    Images: depth topics are passed over; of a raw and a compressed transport of one camera the one with
+    Images: the camera with colour, else the grey one, never depth, as ``picture`` tells; of a raw and a compressed transport of one camera the one with
     more messages is taken, raw if they are even. Odometry: Odometry topics that are not ground truth.
     Ground truth: the only pose topic with "truth" in its name, none if there is none. Camera info: the one
     beside the image, else the only one. Raises BagError listing the bag's topics where this does not decide.
@@ -59,7 +74,7 @@ def choose_topics(
     if image_topic is not None:
         image = _named(topics, image_topic, IMAGE, "--image-topic")
     else:
-        image = _one_camera(topics, [t for t in filled if t.type in IMAGE and "depth" not in t.name.lower()])
+        image = _one_camera(topics, filled, picture)
     if odom_topic is not None:
         odom = _named(topics, odom_topic, POSE, "--odom-topic")
     else:
@@ -89,7 +104,10 @@ def _is_truth(topic: Topic) -> bool:
     return "truth" in topic.name.lower()
 
 
-def _one_camera(topics: list[Topic], candidates: list[Topic]) -> Topic:
+def _one_camera(topics: list[Topic], filled: list[Topic], picture: Callable[[Topic], Picture]) -> Topic:
+    shown = {topic: picture(topic) for topic in filled if topic.type in IMAGE}
+    best = max(shown.values(), default=Picture.DEPTH)
+    candidates = [topic for topic, kind in shown.items() if kind == best > Picture.DEPTH]
     if len({t.camera_name for t in candidates}) == 1:
         return max(candidates, key=lambda t: (t.count, t.type == IMAGE[0]))
     return _only(topics, candidates, "image topic", IMAGE, "--image-topic")

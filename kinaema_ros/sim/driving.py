@@ -15,6 +15,7 @@ from kinaema_ros.sim.space import nearest_distance
 
 ROBOT_RADIUS = 0.2
 CLEARANCE = ROBOT_RADIUS + 0.05  # metres that a planned path keeps from obstacles
+PLANNER_TOLERANCE = 0.5  # metres; that of Nav2's planners by default
 SUBSTEP = 0.02  # metres between collision checks
 
 Pose = tuple[float, float, float]
@@ -58,12 +59,12 @@ def plan_path(
     start_xy: Sequence[float],
     goal_xy: Sequence[float],
     radius: float,
-    tolerance: float = 0.5,
+    tolerance: float = PLANNER_TOLERANCE,
 ) -> np.ndarray | None:
     """Way points (K, 2) from start to goal that keep radius away from occupied cells, or None.
 
-    A goal inside an inflated obstacle is moved to the nearest free cell within tolerance (m); from a start
-    inside one, the path first leads to such a cell. The path prefers the middle of free space. Frame: the grid's.
+    As by Nav2's planners, a goal that is inside an inflated obstacle or walled in is moved to the nearest cell within
+    tolerance (m) that can be reached; from a start inside one, the path first leads to a free cell. The path prefers the middle of free space. Frame: the grid's.
     """
     free = np.ascontiguousarray(~grid.data, np.uint8)
     # Distance from cell centre to the nearest occupied cell's centre, less half a cell for its edge.
@@ -71,18 +72,23 @@ def plan_path(
         cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * grid.resolution
         - grid.resolution / 2
     )
-    start, goal = _cell(grid, start_xy), _cell(grid, goal_xy)
+    start, goal = grid.cell(start_xy), grid.cell(goal_xy)
     if start is None or goal is None:
         return None
     end = np.asarray(goal_xy, float)
-    if clearance[goal] < radius:
-        nearest = _nearest_free(clearance, radius, goal, tolerance / grid.resolution)
-        if nearest is None:
-            return None
+    passable = clearance >= radius
+    nearest = _nearest(passable, start, tolerance / grid.resolution)
+    if nearest is None:
+        return None
+    start = nearest
+    # The search below does not cut corners, so that what it reaches is connected by sides.
+    areas = cv2.connectedComponents(passable.astype(np.uint8), connectivity=4)[1]
+    nearest = _nearest(areas == areas[start], goal, tolerance / grid.resolution)
+    if nearest is None:
+        return None
+    if nearest != goal:
         goal = nearest
         end = _centre(grid, np.array([goal]))[0]
-    if clearance[start] < radius:
-        start = _nearest_free(clearance, radius, start, tolerance / grid.resolution) or start
     cells = shortest_path(clearance, radius, grid.resolution, start, goal)
     if len(cells) == 0:
         return None
@@ -90,23 +96,16 @@ def plan_path(
     return points[_shortcut(clearance, points, radius, grid.resolution, np.array(grid.origin))]
 
 
-def _nearest_free(
-    clearance: np.ndarray, radius: float, cell: tuple[int, int], reach: float
-) -> tuple[int, int] | None:
-    """The nearest cell with enough clearance, at most ``reach`` cells away."""
-    rows, columns = np.nonzero(clearance >= radius)
+def _nearest(cells: np.ndarray, cell: tuple[int, int], reach: float) -> tuple[int, int] | None:
+    """The nearest of the cells (H, W) that are true, at most ``reach`` cells away."""
+    if cells[cell]:
+        return cell
+    rows, columns = np.nonzero(cells)
     if len(rows) == 0:
         return None
     distance = np.hypot(rows - cell[0], columns - cell[1])
     nearest = int(np.argmin(distance))
     return (int(rows[nearest]), int(columns[nearest])) if distance[nearest] <= reach else None
-
-
-def _cell(grid: OccupancyGrid, xy: Sequence[float]) -> tuple[int, int] | None:
-    row = math.floor((xy[1] - grid.origin[1]) / grid.resolution)
-    column = math.floor((xy[0] - grid.origin[0]) / grid.resolution)
-    inside = 0 <= row < grid.data.shape[0] and 0 <= column < grid.data.shape[1]
-    return (row, column) if inside else None
 
 
 def _centre(grid: OccupancyGrid, cells: np.ndarray) -> np.ndarray:

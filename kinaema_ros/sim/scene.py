@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,6 +70,13 @@ class OccupancyGrid:
     data: np.ndarray
     resolution: float
     origin: tuple[float, float]
+
+    def cell(self, xy: Sequence[float]) -> tuple[int, int] | None:
+        """Row and column of a point; None outside the grid."""
+        row = math.floor((xy[1] - self.origin[1]) / self.resolution)
+        column = math.floor((xy[0] - self.origin[0]) / self.resolution)
+        inside = 0 <= row < self.data.shape[0] and 0 <= column < self.data.shape[1]
+        return (row, column) if inside else None
 
 
 @dataclass(frozen=True)

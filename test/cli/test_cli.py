@@ -275,7 +275,23 @@ def test_a_missing_package_is_named(capsys, recorded, monkeypatch):
     monkeypatch.delitem(sys.modules, "kinaema_ros.replay.replay", raising=False)
     status, message = refused(capsys, "replay", recorded / "bag", "--queries", recorded / "queries.csv")
     assert status == 1
-    assert "the Python package rosbags.rosbag2 is missing: run `make setup`" in message
+    assert f"the Python package rosbags is missing: `{sys.executable} -m pip install rosbags`" in message
+
+
+def test_the_shell_completes_commands_and_options(tmp_path):
+    pytest.importorskip("argcomplete")
+    for typed, expected in (("kinaema re", "replay"), ("kinaema goto --name", "--namespace")):
+        answer = tmp_path / "answer"
+        environment = {
+            "_ARGCOMPLETE": "1",
+            "COMP_LINE": typed,
+            "COMP_POINT": str(len(typed)),
+            "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+        }
+        subprocess.run(
+            [sys.executable, "-m", "kinaema_ros.cli"], env={**os.environ, **environment}, check=True
+        )
+        assert answer.read_text().split() == [expected]
 
 
 def test_a_recording_of_which_much_cannot_be_used_is_told_before_the_figures(tmp_path, capsys):

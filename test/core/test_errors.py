@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import sys
 
 import pytest
 
-from kinaema_ros.errors import BadInput, InputError, KinaemaError
+from kinaema_ros.errors import BadInput, InputError, KinaemaError, missing_package
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,33 @@ def test_a_node_counts_the_reason_of_bad_input():
     error = BadInput("image_encoding", "mono12 is not supported")
     assert isinstance(error, InputError)
     assert (error.reason, str(error)) == ("image_encoding", "mono12 is not supported")
+
+
+@pytest.mark.parametrize(
+    ("module", "remedy"),
+    [
+        ("safetensors", "pip install safetensors`"),
+        ("PIL.Image", "pip install pillow`"),
+        ("rclpy", "source a ROS 2 workspace"),
+        ("nav2_msgs.action", "source a ROS 2 workspace"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_remedy(module, remedy):
+    assert remedy in missing_package(ModuleNotFoundError(name=module))
+    assert missing_package(ModuleNotFoundError(name="kinaema_ros.nowhere")) == ""
+
+
+def test_pip_is_no_remedy_for_the_systems_python(monkeypatch):
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    message = missing_package(ModuleNotFoundError(name="safetensors"))
+    assert "pip" not in message
+    assert "virtual environment" in message
+
+
+def test_a_node_names_a_missing_package_in_one_line(monkeypatch, capsys):
+    start = importlib.import_module("kinaema_ros.nodes.start")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(start, "import_module", lambda _: importlib.import_module("torch"))
+    assert start.memory_node() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the Python package torch is missing" in line

@@ -77,6 +77,18 @@ def test_both_packages_have_one_version():
     assert f"version: {ours}" in (ROOT / "CITATION.cff").read_text()
 
 
+def test_every_dependency_is_accounted_for_on_aarch64():
+    table = (ROOT / "docs/small-machines.md").read_text().partition("\n## Threads")[0].lower()
+    for name in pinned("runtime", "tools", "train"):
+        assert {"torch": "pytorch", "av": "pyav"}.get(name, name.partition("-")[0].lower()) in table, name
+
+
+def test_rosdep_needs_no_pip():
+    """Ubuntu and Debian refuse packages of pip beside apt's (PEP 668), and rosdep stops there."""
+    keys = {node.text or "" for node in xml.parse(ROOT / "package.xml").iter() if node.tag.endswith("depend")}
+    assert not [key for key in keys if key.endswith("-pip")]
+
+
 def test_colcon_leaves_the_stand_in_alone():
     assert (ROOT / "stand_ins/COLCON_IGNORE").is_file()
 
@@ -132,8 +144,17 @@ def test_every_failure_has_an_error_code_of_its_own():
 
 def test_what_the_tests_import_is_declared():
     declared = {node.text for node in xml.parse(ROOT / "package.xml").iter() if node.tag.endswith("depend")}
-    keys = {"PIL": "pil", "cv2": "opencv", "rosbags": "rosbags-pip"}  # of rosdep
-    ours = {"kinaema_ros", *sys.stdlib_module_names, *(path.stem for path in (ROOT / "test").rglob("*.py"))}
+    keys = {
+        "PIL": "pil",
+        "cv2": "opencv",
+    }  # of rosdep
+    pip_only = {"rosbags", "safetensors"}  # requirements/underlay.txt
+    ours = {
+        "kinaema_ros",
+        *sys.stdlib_module_names,
+        *pip_only,
+        *(path.stem for path in (ROOT / "test").rglob("*.py")),
+    }
     for name in top(imports_below(ROOT / "test")) - ours:
         assert declared & {name, f"python3-{keys.get(name, name)}"}, name
 

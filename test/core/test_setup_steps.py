@@ -43,7 +43,7 @@ class Checkout:
             "setup.py",
         ):
             self.write(name, "")
-        for name in ("launch", "config", "models", "worlds", "rviz", "resource"):
+        for name in ("launch", "config", "examples", "models", "worlds", "rviz", "resource"):
             (folder / name).mkdir()
         self.write("tools/setup_env.py", textwrap.dedent(self.SCRIPT))
         # Stands for the interpreter: making a real environment takes seconds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from kinaema_ros.navigation.photo_drive import (
     DriveTimeout,
     NavigationError,
     NoAnswer,
+    NotReached,
     NotSeen,
     NotSure,
     PhotoDrive,
@@ -32,12 +34,18 @@ def with_look_alike(answer: Estimate, x: float, confidence: float) -> Estimate:
 
 
 class World:
-    """A robot that is at its goal ``seconds_to_goal`` after it was sent there; the clock ticks once a look."""
+    """A robot that is ``beside`` its goal ``seconds_to_goal`` after it was sent there, as its odometry has it after the
+    last of the metres and radians given; the clock ticks once a look."""
 
     travelled = 0.0
 
-    def __init__(self, *answers: Estimate | NoAnswer, seconds_to_goal: float = 5.0):
-        self.answers, self.seconds_to_goal = list(answers), seconds_to_goal
+    def __init__(
+        self,
+        *answers: Estimate | NoAnswer,
+        seconds_to_goal: float = 5.0,
+        beside: Sequence[tuple[float, float]] = ((0.0, 0.0),),
+    ):
+        self.answers, self.seconds_to_goal, self.beside = list(answers), seconds_to_goal, list(beside)
         self.seconds, self.sent_at, self.sent, self.warnings = 0.0, 0.0, [], []
         self.drive = PhotoDrive(self, lambda: self.seconds, warn=self.warnings.append)
 
@@ -48,6 +56,8 @@ class World:
         return answer
 
     def send(self, pose: np.ndarray, check: Check) -> None:
+        y, yaw = self.beside.pop(0) if len(self.beside) > 1 else self.beside[0]
+        self.pose = pose + np.array([0.0, y, yaw])
         self.sent.append(float(pose[0]))
         self.sent_at = self.seconds
 
@@ -123,6 +133,23 @@ def test_corrections_after_arrival_come_to_an_end():
     assert any("after 2 corrections" in words for words in world.warnings)
 
 
+@pytest.mark.parametrize("beside", [(0.44, 0.0), (0.0, -0.4)])
+def test_a_robot_that_arrived_beside_its_goal_is_sent_there_again(beside: tuple[float, float]):
+    world = World(said(4.0), beside=[beside, beside, (0.2, 0.1)])
+    world.run()
+    assert world.sent == [4.0, 4.0, 4.0]
+
+
+def test_a_robot_that_always_arrives_beside_its_goal_has_not_arrived():
+    world = World(said(4.0), beside=[(0.44, 0.1)])
+    with pytest.raises(NotReached) as ended:
+        world.run(max_corrections=2)
+    assert len(world.sent) == 3
+    for words in ("0.44 m", "6 deg", "sent there 3 times", "0.25 m and 15 deg are tolerated"):
+        assert words in str(ended.value)
+    assert World(said(4.0), beside=[(0.44, 0.1)]).run(position_tolerance=0.5).queries == 3
+
+
 def test_the_robot_drives_on_while_the_memory_is_silent_and_past_answers_that_do_not_know_the_photo():
     world = World(said(4.0), NoAnswer("restarting"), said(9.0, seen=0.1), said(4.0))
     drive = world.run(requery_period=1.0)
@@ -167,9 +194,10 @@ def test_the_codes_are_those_of_the_action():
     codes = pytest.importorskip("kinaema_interfaces.action").NavigateToImage.Result
     assert NavigationError("").code == codes.UNKNOWN
     assert issubclass(NavigationError, KinaemaError)
-    assert [end("").code for end in (NotSeen, NotSure, NoAnswer, DriveTimeout)] == [
+    assert [end("").code for end in (NotSeen, NotSure, NotReached, NoAnswer, DriveTimeout)] == [
         codes.NOT_SEEN,
         codes.NOT_SURE,
+        codes.NOT_REACHED,
         codes.QUERY_FAILED,
         codes.TIMEOUT,
     ]

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from bag_support import (
     START_NS,
     camera_info,
@@ -22,6 +23,7 @@ from bag_support import (
     static_transforms,
     write_drive,
 )
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
 from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics, optical_quaternion
@@ -355,3 +357,75 @@ def test_a_broken_picture_is_an_error_of_that_frame_alone(tmp_path):
         with pytest.raises(ValueError, match="cannot be decoded"):
             broken.rgb()
         assert np.array_equal(good.rgb(), picture(1))
+
+
+def edit_metadata(bag, **values):
+    path = bag / "metadata.yaml"
+    content = yaml.safe_load(path.read_text())
+    information = content["rosbag2_bagfile_information"]
+    for topic in information["topics_with_message_count"]:
+        topic["topic_metadata"]["offered_qos_profiles"] = values.get("qos", [])
+    information["relative_file_paths"] = values.get("files", information["relative_file_paths"])
+    information["version"] = values.get("version", information["version"])
+    path.write_text(yaml.safe_dump(content))
+
+
+@STORAGES
+def test_qos_that_was_edited_in_the_metadata_hides_no_message(tmp_path, storage):
+    with recording(tmp_path / "bag", storage) as recorder:
+        qos = Qos(  # as a recorder writes it; Recorder writes none
+            QosHistory.KEEP_LAST, 5, QosReliability.BEST_EFFORT, QosDurability.VOLATILE, QosTime(0, 0), QosTime(0, 0),
+            QosLiveliness.AUTOMATIC, QosTime(0, 0), False,
+        )  # fmt: skip
+        for topic, kind in (("/odom", "nav_msgs/msg/Odometry"), ("/image", "sensor_msgs/msg/Image")):
+            recorder.topic(topic, kind, [qos])
+        for second in range(3):
+            recorder.write("/odom", odometry(ns(second), (0, 0, 0)), ns(second))
+            recorder.write("/image", image(ns(second), picture(second)), ns(second))
+    for profiles in ([], ""):
+        edit_metadata(tmp_path / "bag", qos=profiles)
+        with open_recording(tmp_path / "bag") as drive:
+            assert len(list(drive.frames())) == 3
+
+
+def test_a_bag_of_a_newer_ros_is_not_called_broken(bag):
+    edit_metadata(bag, version=99)
+    with pytest.raises(
+        BagError, match=r"cannot be read by rosbags [\d.]+: .* 99 .*pip install --upgrade rosbags"
+    ) as told:
+        opening(bag)
+    assert "broken" not in str(told.value)
+    with open_recording(next(bag.glob("*.mcap"))) as drive:  # the remedy
+        assert len(list(drive.frames())) == 12
+
+
+@STORAGES
+@pytest.mark.parametrize("name", ["drive #2", "which?one", "50% done", "a%20b"])
+def test_a_path_may_have_any_name(tmp_path, storage, name):
+    write_drive(tmp_path / "plain", storage, frames=3)  # rosbags cannot write there itself
+    bag = (tmp_path / "plain").rename(tmp_path / name)
+    (path,) = [p for p in bag.iterdir() if p.suffix in (".mcap", ".db3")]
+    path = path.rename(bag / f"{name}{path.suffix}")
+    edit_metadata(bag, files=[path.name])
+    for given in (bag, path):
+        with open_recording(given) as drive:
+            assert len(list(drive.frames())) == 3
+
+
+@pytest.mark.parametrize(
+    ("camera", "others"),
+    [
+        ("/camera/color/image_raw", {"/camera/depth/image_rect_raw": "16UC1", "/camera/infra1/image_rect_raw": "mono8"}),
+        ("/oak/rgb/image_raw", {"/oak/stereo/image_raw": "16UC1", "/oak/left/image_raw": "mono8"}),
+        ("/depth_camera/image", {"/depth_camera/points_image": "32FC1", "/depth_camera/old": "mono16"}),
+    ],
+)  # fmt: skip
+def test_of_colour_infrared_and_depth_the_colour_is_taken(tmp_path, camera, others):
+    with recording(tmp_path / "bag") as recorder:
+        for second in range(2):
+            recorder.write("/odom", odometry(ns(second), (0, 0, 0)), ns(second))
+            recorder.write(camera, image(ns(second), picture(second)), ns(second))
+            for topic, encoding in others.items():
+                recorder.write(topic, image(ns(second), picture(second), encoding), ns(second))
+    with open_recording(tmp_path / "bag") as drive:
+        assert drive.image_topic.name == camera

@@ -21,7 +21,7 @@ import rclpy
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
-from ros_support import NodeProcess, wait_until
+from ros_support import ROOT, NodeProcess, wait_until
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
@@ -158,13 +158,15 @@ def test_an_empty_file_is_called_one_before_anybody_is_asked(tmp_path):
 class Navigator:
     """A navigate_to_image server that ends each drive as the test says, or waits to be canceled.
 
-    When ``answers`` is cleared it does not answer cancels; canceled drives end with ``error_when_canceled``.
+    When ``answers`` is cleared it does not answer cancels, and when ``arrive`` is, it drives on; canceled drives end with ``error_when_canceled``.
     """
 
     def __init__(self, error_code=None):
         self.error_code, self.goals, self.canceled = error_code, [], threading.Event()
         self.error_when_canceled, self.answers = NavigateToImage.Result.CANCELED, threading.Event()
         self.answers.set()
+        self.arrive = threading.Event()
+        self.arrive.set()
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context)
         self.node = rclpy.create_node("navigator_double", context=self._context)
@@ -184,6 +186,7 @@ class Navigator:
 
     def close(self):
         self.answers.set()
+        self.arrive.set()
         self._spinner.end()
         self._server.destroy()
         self.node.destroy_node()
@@ -201,6 +204,7 @@ class Navigator:
             goal.canceled()
             self.canceled.set()
             return NavigateToImage.Result(error_code=self.error_when_canceled, error_msg="where is Nav2?")
+        self.arrive.wait(30.0)
         result = NavigateToImage.Result(error_code=self.error_code, num_queries=3)
         if self.error_code:
             goal.abort()
@@ -320,3 +324,49 @@ def test_without_nodes_the_user_is_told_what_to_start(recorded, command, words):
     assert status == 1
     assert words in err
     assert "/nobody/" in err
+
+
+def test_a_program_goes_on_while_the_robot_drives(recorded, navigator):
+    server = navigator(NavigateToImage.Result.NONE)
+    server.arrive.clear()
+    with client.KinaemaClient() as kinaema:
+        assert kinaema.is_done()
+        with pytest.raises(ValueError, match="send_goal"):
+            _ = kinaema.arrival
+        kinaema.send_goal(recorded / "queries" / "0.png")
+        assert not kinaema.is_done()
+        wait_until(lambda: kinaema.feedback is not None, 10.0, "feedback")
+        assert kinaema.feedback.seen == 0.875
+        server.arrive.set()
+        wait_until(kinaema.is_done, 10.0, "the arrival")
+        assert kinaema.arrival.reached
+        kinaema.cancel()  # too late for anything
+    assert not server.canceled.is_set()
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_a_drive_ends_when_the_program_cancels_or_leaves_it(recorded, navigator, how):
+    server = navigator()
+    kinaema = client.KinaemaClient()
+    try:
+        kinaema.send_goal(recorded / "queries" / "0.png")
+        if how == "cancel":
+            kinaema.cancel()
+            assert kinaema.is_done()
+            assert not kinaema.arrival.reached
+    finally:
+        kinaema.close()
+    assert server.canceled.wait(5.0)
+
+
+def test_the_example_of_a_client_gets_there_or_gives_up(recorded, navigator):
+    example, photo = ROOT / "examples" / "client.py", recorded / "queries" / "0.png"
+    server = navigator(NavigateToImage.Result.NONE)
+    done = subprocess.run([sys.executable, example, photo], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "there"), done.stderr
+    server.arrive.clear()
+    server.error_code = None
+    done = subprocess.run([sys.executable, example, photo, "2"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert "m to go" in done.stdout
+    assert server.canceled.is_set()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import yaml
+
+from kinaema_ros.navigation.photo_drive import DriveLimits
+from kinaema_ros.sim.export.nav2 import without_lidar
 
 ROOT = Path(__file__).resolve().parents[2]
 ROBOT = ElementTree.parse(ROOT / "worlds" / "example" / "world.sdf").find(
@@ -110,6 +114,25 @@ def test_costmaps_keep_the_robot_off_the_walls(nav2: dict) -> None:
     for radius in values_of(nav2, "robot_radius"):
         assert radius >= float(body.text)
         assert all(inflation > radius for inflation in values_of(nav2, "inflation_radius"))
+
+
+def test_without_a_lidar_nav2_sees_the_map_in_both_costmaps_and_waits_for_no_scan(nav2: dict) -> None:
+    changed = without_lidar(copy.deepcopy(nav2))
+    for name in ("local_costmap", "global_costmap"):
+        costmap = changed[name][name]["ros__parameters"]
+        assert costmap["plugins"] == ["static_layer", "inflation_layer"]
+        assert costmap["static_layer"]["map_topic"] == "/map"
+    assert [scan["enabled"] for scan in values_of(changed, "scan") if "topic" in scan] == [False]
+
+
+def test_what_nav2_does_not_know_is_not_set(nav2: dict) -> None:
+    assert "odom_topic" not in nav2["controller_server"]["ros__parameters"]
+
+
+def test_nav2_stops_nearer_to_its_goal_than_the_navigator_asks_for(nav2: dict) -> None:
+    checker, limits = nav2["controller_server"]["ros__parameters"]["goal_checker"], DriveLimits()
+    assert checker["xy_goal_tolerance"] < limits.position_tolerance
+    assert checker["yaw_goal_tolerance"] < limits.yaw_tolerance
 
 
 def test_every_layer_and_plugin_that_is_named_is_configured(nav2: dict) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -23,6 +22,7 @@ from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.node import MemoryNode
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.memory.turns import Turns
 from kinaema_ros.nodes.support import messages
 
 
@@ -138,17 +138,11 @@ def test_what_a_user_can_cause_is_told_without_a_traceback() -> None:
     assert inputs._monitor.tally.dropped == 1
 
 
-def a_node(inputs: MemoryInputs, places: int = 1) -> Mock:
-    node = Mock(_inputs=inputs, _monitor=inputs._monitor)
-    node._places, node._turn = threading.BoundedSemaphore(places), threading.Lock()
-    node._in_turn = lambda: MemoryNode._in_turn(node)
-    node._asking = ThreadPoolExecutor(1, "memory query")
-    return node
-
-
 def ask(inputs: MemoryInputs, what_happens: object) -> QueryPose.Response:
     inputs.memory.locate.side_effect = what_happens
-    return MemoryNode._on_query(a_node(inputs), QUERY, QueryPose.Response())
+    node = Mock(_inputs=inputs, _monitor=inputs._monitor, _turns=Turns(1))
+    node._locate = lambda request: MemoryNode._locate(node, request)
+    return MemoryNode._on_query(node, QUERY, QueryPose.Response())
 
 
 def test_the_network_is_used_in_the_queries_own_thread_whichever_thread_of_the_executor_asks() -> None:
@@ -178,33 +172,6 @@ def test_a_photo_that_the_memory_refuses_is_told_without_a_traceback() -> None:
     response = ask(inputs, InputError("too small"))
     assert response.message == "query_failed: the memory could not answer: too small"
     assert log_of(inputs)[-1] == response.message
-
-
-@pytest.mark.parametrize(("places", "why"), [(1, "others wait already"), (2, "did not come within")])
-def test_a_query_that_would_wait_too_long_is_refused_as_busy(monkeypatch, places: int, why: str) -> None:
-    monkeypatch.setattr("kinaema_ros.nodes.memory.node.MAX_WAIT", 0.05)
-    memory = a_memory()
-    answer, asked, go_on = memory.locate.return_value, threading.Event(), threading.Event()
-
-    def slowly(*_: object, **__: object) -> object:
-        asked.set()
-        assert go_on.wait(10.0)
-        return answer
-
-    memory.locate.side_effect = slowly
-    node, first = a_node(inputs_of(memory), places), QueryPose.Response()
-    thread = threading.Thread(target=MemoryNode._on_query, args=(node, QUERY, first))
-    thread.start()
-    assert asked.wait(10.0)
-    refused = MemoryNode._on_query(node, QUERY, QueryPose.Response())
-    assert not refused.success
-    assert refused.message.startswith("query_busy: ")
-    assert why in refused.message
-    go_on.set()
-    thread.join()
-    assert first.success, first.message
-    memory.locate.side_effect = None
-    assert MemoryNode._on_query(node, QUERY, QueryPose.Response()).success
 
 
 def test_a_name_from_outside_is_short_and_printable_in_log_and_answer() -> None:

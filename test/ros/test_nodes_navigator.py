@@ -13,7 +13,7 @@ import pytest
 from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
 from navigator_support import PHOTO, PLACE, Code, World, navigator, second_navigator
-from ros_support import wait_until
+from ros_support import tf2_where_it_is_missing, wait_until
 
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros.estimate import Alternative
@@ -47,6 +47,7 @@ def test_a_photo_becomes_a_goal_and_the_robot_arrives(world: World) -> None:
     last = feedback[-1].feedback
     assert (last.seen, last.confidence) == pytest.approx((0.9, 0.8))
     assert last.distance_remaining == pytest.approx(2.5)
+    assert last.number_of_recoveries == 3
     assert last.current_goal.header.frame_id == "odom"
 
 
@@ -239,15 +240,61 @@ def test_a_navigator_that_ends_leaves_no_goal_running(world: World, number: int)
         assert set(world.ends) == {"canceled"}
 
 
+def test_a_robot_that_nav2_leaves_beside_the_goal_is_sent_there_again(world: World) -> None:
+    """As a planner does whose tolerance lets the path end 0.44 m off."""
+    world.arrive.set()
+    world.beside = np.array([0.0, 0.44, 0.0])
+    handle = world.go()
+    wait_until(lambda: len(world.goals) == 2, what="the goal to be sent again")
+    world.beside = np.zeros(3)
+    status, result = world.end_of(handle)
+    assert status == GoalStatus.STATUS_SUCCEEDED, result.error_msg
+    np.testing.assert_allclose(world.goals, [PLACE] * len(world.goals), atol=1e-6)
+
+
+def test_a_goal_is_sent_anew_where_nav2_s_localisation_moves_it(world: World) -> None:
+    before = world.published
+    wait_until(lambda: world.published > before + 5, what="the navigator to know where the robot stands")
+    world.localised = True
+    handle = world.go()
+    wait_until(lambda: len(world.queries) > 3)  # Nav2 has reported by now
+    world.map_T_odom = np.array([0.0, 0.1, 0.0])  # within the tolerance
+    asked = len(world.queries)
+    wait_until(lambda: len(world.queries) > asked + 5)
+    assert len(world.goals) == 1
+    world.map_T_odom = np.array([0.3, 0.4, 0.0])
+    wait_until(lambda: len(world.goals) == 2, what="the goal to be sent anew")
+    np.testing.assert_allclose(world.goals, [PLACE, PLACE], atol=1e-6)
+    world.arrive.set()
+    assert world.end_of(handle)[1].error_code == Code.NONE
+    assert len(world.goals) == 2
+
+
 @pytest.mark.parametrize(
-    ("goal_frame", "frame_id", "goal"), [("base", "base_link", PLACE - [1.0, 0, 0]), ("map", "map", PLACE)]
+    ("goal_frame", "frame_id", "goal", "reported"),
+    [
+        ("base", "base_link", PLACE - [1.0, 0, 0], ("odom", PLACE)),
+        ("map", "map", PLACE + [5.0, 0, 0], ("map", PLACE + [5.0, 0, 0])),
+    ],
 )
-def test_goals_go_out_in_the_frame_that_nav2_wants(
-    world: World, goal_frame: str, frame_id: str, goal: np.ndarray
+def test_goals_go_out_in_the_frame_that_nav2_wants_and_are_reported_in_one_that_stays(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    goal_frame: str,
+    frame_id: str,
+    goal: np.ndarray,
+    reported: tuple[str, np.ndarray],
 ) -> None:
+    """The memory is asked in the odometry's frame, which does not jump."""
+    tf2_where_it_is_missing(monkeypatch)
+    world.map_T_odom = np.array([5.0, 0.0, 0.0])
     with second_navigator(world, f"to_{goal_frame}", f"goal_frame:={goal_frame}") as (second, handle):
         world.arrive.set()
-        assert world.end_of(handle)[1].error_code == Code.NONE
+        _, result = world.end_of(handle)
+        assert result.error_code == Code.NONE, result.error_msg
         assert world.frames[0] == frame_id
         np.testing.assert_allclose(world.goals[0], goal, atol=1e-6)
+        assert {request.frame_id for request in world.queries} == {"odom"}
+        assert result.final_goal.header.frame_id == reported[0]
+        np.testing.assert_allclose(messages.planar_pose(result.final_goal.pose), reported[1], atol=1e-6)
         assert second.stop() == 0, second.log

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
+from nav2_msgs.action import NavigateToPose
 from navigator_support import PHOTO, Code, World, navigator, second_navigator
 from rclpy.callback_groups import ReentrantCallbackGroup
 from ros_support import wait_until
@@ -14,6 +16,8 @@ from ros_support import wait_until
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros.nodes.navigator.node import NavigatorNode
+from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.spinning import action_client
 
 
 @pytest.fixture(scope="module")
@@ -65,19 +69,52 @@ def test_a_goal_that_cannot_be_meant_is_refused(world: World, fields: dict[str, 
 @pytest.mark.parametrize(
     ("behaviour", "code", "said"),
     [
-        ({"accepts": False}, Code.NAV2_REJECTED, "rejected"),
-        ({"aborts": True}, Code.NAV2_ABORTED, "9000: no way through"),
-        ({"talks": False}, Code.NAV2_LOST, "nothing was heard"),
+        ({"accepts": False}, Code.NAV2_REJECTED, ["rejected", "while it is not active"]),
+        ({"abort": (9000, "no way through")}, Code.NAV2_ABORTED, ["9000: no way through", "free space"]),
+        (
+            {"abort": (9002, "unknown frame")},
+            Code.NAV2_ABORTED,
+            ["9002: unknown frame", "goal's frame in TF"],
+        ),
+        ({"abort": (107, "")}, Code.NAV2_ABORTED, ["107", "default_server_timeout"]),
+        ({"talks": False}, Code.NAV2_LOST, ["nothing was heard"]),
     ],
 )
 def test_what_nav2_does_wrong_has_its_own_code(
-    world: World, behaviour: dict[str, bool], code: int, said: str
+    world: World, behaviour: dict[str, object], code: int, said: list[str]
 ) -> None:
     for name, value in behaviour.items():
         setattr(world, name, value)
     status, result = world.end_of(world.go())
     assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, code)
-    assert said in result.error_msg
+    assert [words for words in said if words not in result.error_msg] == [], result.error_msg
+
+
+def test_a_goal_that_another_client_of_nav2_replaces_is_told_as_such_and_the_other_drives_on(
+    world: World,
+) -> None:
+    handle = world.go()
+    world.driving()
+    foreign = action_client(world.node, NavigateToPose, "navigate_to_pose")
+    pose = messages.pose_stamped((0.0, 2.0, 0.0), "odom", messages.time_msg(0))
+    other = world.result(foreign.send_goal_async(NavigateToPose.Goal(pose=pose)))
+    status, result = world.end_of(handle)
+    assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Code.NAV2_ABORTED)
+    assert "another client sent a goal of its own" in result.error_msg
+    assert (world.running, world.ends) == (1, ["aborted"])
+    world.arrive.set()
+    assert world.result(other.get_result_async()).status == GoalStatus.STATUS_SUCCEEDED
+    foreign.destroy()
+
+
+def test_a_robot_that_nav2_always_leaves_beside_the_goal_has_not_reached_it(world: World) -> None:
+    world.arrive.set()
+    world.beside = np.array([0.0, 0.44, 0.0])
+    with world.patience(**{"drive.max_corrections": 1}):
+        status, result = world.end_of(world.go())
+    assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Code.NOT_REACHED)
+    assert "0.44 m and 0 deg beside the goal, also after it was sent there 2 times" in result.error_msg
+    assert len(world.goals) == 2
 
 
 def test_a_nav2_that_dies_ends_the_goal_in_time(world: World) -> None:
@@ -87,7 +124,9 @@ def test_a_nav2_that_dies_ends_the_goal_in_time(world: World) -> None:
         with world.patience(nav2_timeout=1.0):
             world.talks = False  # what a killed process does before the graph forgets it
             world.nav2.destroy()
-            assert world.end_of(handle)[1].error_code == Code.NAV2_LOST
+            _, result = world.end_of(handle)
+        assert result.error_code == Code.NAV2_LOST
+        assert "did not confirm within 0.2 s" in result.error_msg, "the silence before counts"
     finally:
         world.arrive.set()
         wait_until(lambda: world.running == 0)
@@ -119,7 +158,7 @@ def test_a_cancel_that_nav2_does_not_confirm_is_no_cancel(world: World) -> None:
         world.result(handle.cancel_goal_async())
         status, result = world.end_of(handle)
     assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Code.NAV2_LOST)
-    assert result.error_msg.startswith("canceled on request; /navigate_to_pose did not confirm within 1 s")
+    assert result.error_msg.startswith("canceled on request; /navigate_to_pose did not confirm within ")
     assert "may still be driving: stop it by other means" in result.error_msg
     assert result.error_msg in world.navigator.log
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -83,6 +84,19 @@ def test_the_shipped_configuration_is_accepted() -> None:
     finally:
         robot.close()
         assert node.stop() == 0, node.log
+
+
+def test_a_missing_package_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "safetensors.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'safetensors'\", name='safetensors')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    node = NodeProcess("memory_node")
+    try:
+        wait_until(lambda: "pip install safetensors" in node.log, DISCOVERY, "the node to complain")
+    finally:
+        assert node.stop() == 0
+    assert "Traceback" not in node.log
 
 
 def test_a_missing_checkpoint_leaves_a_node_that_can_be_put_right(tmp_path: Path) -> None:

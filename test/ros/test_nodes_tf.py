@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_support import NodeProcess, Robot, counts, frame, image_msg, wait_until
+from ros_support import NodeProcess, Robot, counts, frame, image_msg, tf2_where_it_is_missing, wait_until
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
@@ -56,10 +53,7 @@ def _transform(parent: str, child: str, pose: np.ndarray) -> TransformStamped:
 @pytest.fixture(scope="module")
 def robot() -> Iterator[Robot]:
     with pytest.MonkeyPatch.context() as patch:
-        if importlib.util.find_spec("tf2_ros") is None:
-            patch.setenv(
-                "PYTHONPATH", str(Path(__file__).resolve().parents[1] / "stand_ins"), prepend=os.pathsep
-            )
+        tf2_where_it_is_missing(patch)
         node = NodeProcess("memory_node", "camera_mount:=tf")
     robot = Robot()
     yield robot

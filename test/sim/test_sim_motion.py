@@ -209,6 +209,14 @@ def test_a_goal_in_an_obstacle_is_moved_within_its_tolerance():
     assert plan_path(wall_with_gap(), (0.5, 0.5), (9.0, 9.0), 0.2) is None
 
 
+def test_a_goal_that_cannot_be_reached_is_moved_to_where_the_robot_can_get():
+    walled = wall_with_gap()
+    walled.data[40:42] = True
+    path = plan_path(walled, (0.5, 0.5), (1.0, 2.3), 0.1)
+    assert path[-1] == pytest.approx((1.0, 1.87), abs=0.06)
+    assert plan_path(walled, (0.5, 0.5), (1.0, 2.6), 0.1) is None
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_planning_and_following_reach_viewpoints_without_collision(seed):
     scene = generate_scene(seed)

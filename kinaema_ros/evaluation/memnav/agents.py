@@ -97,6 +97,11 @@ class Agent:
         self.episode.path.append(self.map_T_base)
         self.episode.collisions += self.robot.collisions
 
+    @property
+    def pose(self) -> Array:
+        """Where the robot is, by its odometry."""
+        return self.odom_T_base
+
     def ask(self, check: Check) -> Estimate:
         """The answer about the photo; the episode keeps count."""
         answer = self._ask_memory()

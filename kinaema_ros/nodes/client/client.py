@@ -7,7 +7,8 @@ with KinaemaClient() as kinaema:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -65,12 +66,21 @@ class Arrival:
 
 
 class KinaemaClient:
-    """Talks to the nodes of one robot, in its namespace. Blocking; its own thread serves ROS meanwhile."""
+    """Talks to the nodes of one robot, in its namespace; a thread of its own serves ROS meanwhile.
+
+    ``go_to`` blocks until the robot is there; ``send_goal``, ``is_done``, ``feedback`` and ``cancel`` do not.
+    """
 
     def __init__(self, namespace: str = ""):
         self._ros = SpinningNode("kinaema_client", namespace)
         self._query = MemoryClient(self._ros.node)
         self._drive = action_client(self._ros.node, NavigateToImage, "navigate_to_image")
+        self._action_name = self._ros.node.resolve_service_name("navigate_to_image")
+        self._goals = 0  # that were sent
+        self._sending: Any = None  # of the newest: the future of its handle,
+        self._result: Any = None  # and that of its end, once it was accepted
+        self._feedback: Feedback | None = None
+        self._unconfirmed = False  # a cancel, so that to wait for it once more would only take time
 
     def __enter__(self) -> KinaemaClient:
         return self
@@ -81,8 +91,12 @@ class KinaemaClient:
         self.close()
 
     def close(self) -> None:
-        """Leaves ROS."""
-        self._ros.close()
+        """Cancels a drive that goes on, and leaves ROS. Raises NavigatorUnavailable where nobody confirms the former."""
+        try:
+            if self._drive.server_is_ready() and not self._unconfirmed:
+                self.cancel()
+        finally:
+            self._ros.close()
 
     def query(
         self, photo: Photo, frame_id: str = "", timeout: float = 15.0, hfov_deg: float = 0.0
@@ -116,32 +130,72 @@ class KinaemaClient:
         accept; hfov_deg as in ``query``. An exception, KeyboardInterrupt included, cancels the drive. Raises NavigatorUnavailable, also
         instead of that exception where nobody confirms that the drive has ended.
         """
+        self.send_goal(
+            photo, min_seen, position_tolerance, yaw_tolerance, on_feedback, timeout, min_confidence, hfov_deg
+        )
+        with self._cancelled_on_error():
+            wait_for(self._result, float("inf"), self._check_alive)
+        return self.arrival
+
+    def send_goal(
+        self,
+        photo: Photo,
+        min_seen: float = 0.0,
+        position_tolerance: float = 0.0,
+        yaw_tolerance: float = 0.0,
+        on_feedback: Callable[[Feedback], object] | None = None,
+        timeout: float = 15.0,
+        min_confidence: float = 0.0,
+        hfov_deg: float = 0.0,
+    ) -> None:
+        """Begins a drive as ``go_to`` does, and returns once the navigator has accepted it.
+
+        Then ask ``is_done`` and ``feedback``, or ``cancel``; ``arrival`` says how it ended. The navigator has one
+        drive at a time: a new one ends that before it. ``close`` cancels a drive that still goes on.
+        """
         image, compressed = _messages(photo)
         goal = NavigateToImage.Goal(image=image, compressed_image=compressed, min_seen=min_seen)
         goal.position_tolerance, goal.yaw_tolerance = position_tolerance, yaw_tolerance
         goal.min_confidence, goal.hfov_deg = min_confidence, hfov_deg
-        name = self._ros.node.resolve_service_name("navigate_to_image")
         absent = NavigatorUnavailable(
-            f"no answer from the action {name} within {timeout:g} s; start navigator_node"
+            f"no answer from the action {self._action_name} within {timeout:g} s; start navigator_node"
         )
         try:
             wait_until(self._drive.server_is_ready, timeout)
         except TimeoutError:
             raise absent from None
-        sending = self._drive.send_goal_async(goal, _unpacked(on_feedback))
-        try:
+        self._feedback, self._result, self._unconfirmed = None, None, False
+        self._sending = sending = self._drive.send_goal_async(
+            goal, self._keeping(on_feedback, self._goals + 1)
+        )
+        self._goals += 1
+        with self._cancelled_on_error(absent):
             handle: Any = wait_for(sending, timeout)
             if not handle.accepted:
-                raise NavigatorUnavailable(f"the action {name} took no goal; see navigator_node's log")
-            response: Any = wait_for(handle.get_result_async(), float("inf"), self._check_alive)
-        except BaseException as error:
-            cause = absent if isinstance(error, TimeoutError) else error
-            if doubt := _cancel(sending, name):
-                raise NavigatorUnavailable(f"{str(cause) or 'interrupted'}; {doubt}") from error
-            if cause is absent:
-                raise absent from None
-            raise
-        result: NavigateToImage.Result = response.result
+                self._sending = None
+                raise NavigatorUnavailable(
+                    f"the action {self._action_name} took no goal; see navigator_node's log"
+                )
+            self._result = handle.get_result_async()
+
+    def is_done(self) -> bool:
+        """Whether the drive that ``send_goal`` began has ended. Raises NavigatorUnavailable where nobody drives any more."""
+        if self._result is None or self._result.done():
+            return True
+        self._check_alive()
+        return False
+
+    @property
+    def feedback(self) -> Feedback | None:
+        """The newest of the drive that ``send_goal`` began; None before there is any."""
+        return self._feedback
+
+    @property
+    def arrival(self) -> Arrival:
+        """How the drive ended. Raises ValueError where none was begun, or before ``is_done``."""
+        if self._result is None or not self._result.done():
+            raise ValueError("no drive has ended: call send_goal, and wait until is_done()")
+        result: NavigateToImage.Result = self._result.result().result
         return Arrival(
             result.error_code,
             result.error_msg,
@@ -150,32 +204,61 @@ class KinaemaClient:
             result.num_queries,
         )
 
+    def cancel(self) -> None:
+        """Ends the drive that ``send_goal`` began, and waits for that; does nothing where it has ended.
+
+        Raises NavigatorUnavailable where nobody confirms that the robot does not drive any more.
+        """
+        if self._sending is None or (self._result is not None and self._result.done()):
+            return
+        if doubt := _cancel(self._sending, self._result, self._action_name):
+            self._unconfirmed = True
+            raise NavigatorUnavailable(doubt)
+
+    @contextmanager
+    def _cancelled_on_error(self, absent: NavigatorUnavailable | None = None) -> Iterator[None]:
+        """No drive outlives its caller. absent: what is told where the navigator does not answer in time."""
+        try:
+            yield
+        except BaseException as error:
+            cause = absent if absent is not None and isinstance(error, TimeoutError) else error
+            try:
+                self.cancel()
+            except NavigatorUnavailable as doubt:
+                raise NavigatorUnavailable(f"{str(cause) or 'interrupted'}; {doubt}") from error
+            if cause is absent:
+                raise cause from None
+            raise
+
     def _check_alive(self) -> None:
         if not self._drive.server_is_ready():
             raise NavigatorUnavailable(
                 "navigator_node ended on the way; Nav2's goal is canceled by its guard"
             )
 
+    def _keeping(self, on_feedback: Callable[[Feedback], object] | None, goal: int) -> Callable[[Any], None]:
+        """What receives the feedback of a goal, the client's goal'th, and passes it on."""
 
-def _unpacked(on_feedback: Callable[[Feedback], object] | None) -> Callable[[Any], None] | None:
-    if on_feedback is None:
-        return None
+        def receive(message: Any) -> None:
+            feedback = _unpacked(message.feedback)
+            if goal == self._goals:  # not of the drive before
+                self._feedback = feedback
+            if on_feedback is not None:
+                on_feedback(feedback)
 
-    def receive(message: Any) -> None:
-        f = message.feedback
-        on_feedback(
-            Feedback(
-                messages.planar_pose(f.current_goal.pose.pose),
-                messages.planar_covariance(f.current_goal.pose),
-                f.current_goal.header.frame_id,
-                f.seen,
-                f.confidence,
-                f.distance_remaining,
-                f.num_queries,
-            )
-        )
+        return receive
 
-    return receive
+
+def _unpacked(message: NavigateToImage.Feedback) -> Feedback:
+    return Feedback(
+        messages.planar_pose(message.current_goal.pose.pose),
+        messages.planar_covariance(message.current_goal.pose),
+        message.current_goal.header.frame_id,
+        message.seen,
+        message.confidence,
+        message.distance_remaining,
+        message.num_queries,
+    )
 
 
 def _messages(photo: Photo) -> tuple[Image, CompressedImage]:
@@ -189,8 +272,10 @@ def _messages(photo: Photo) -> tuple[Image, CompressedImage]:
     return Image(), CompressedImage(format=path.suffix.lstrip(".").lower(), data=data)
 
 
-def _cancel(sending: Any, name: str) -> str:
+def _cancel(sending: Any, ending: Any, name: str) -> str:
     """Cancels the drive whose goal was sent, also one that is accepted only now: no drive outlives its caller.
+
+    sending, ending: the futures of the goal's handle and of its result; the latter None where it was not asked for.
 
     Returns "" once the drive has ended, or why the robot may still be driving.
     """
@@ -199,10 +284,11 @@ def _cancel(sending: Any, name: str) -> str:
         if not handle.accepted:
             return ""
         wait_for(handle.cancel_goal_async(), _CANCEL_TIMEOUT)
-        result: NavigateToImage.Result = wait_for(handle.get_result_async(), _CANCEL_TIMEOUT).result
+        ended: Any = wait_for(handle.get_result_async() if ending is None else ending, _CANCEL_TIMEOUT)
     except TimeoutError:
         return (
             f"{name} did not confirm within {_CANCEL_TIMEOUT:g} s that the drive is canceled, so the robot may "
             "still be driving: stop it by other means, and check that navigator_node is alive"
         )
+    result: NavigateToImage.Result = ended.result
     return result.error_msg if result.error_code == NavigateToImage.Result.NAV2_LOST else ""

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
 
 AnyImage: TypeAlias = Image | CompressedImage
+DEPTH = 10  # images that wait for their callback: a third of a second at 30 Hz, when all threads are busy
 RAW_SILENCE = 2.0  # seconds of wall time after which a raw topic that is advertised counts as silent
 
 
@@ -37,11 +38,11 @@ class ImageTopics:
         self._taken: Time | None = None  # stamp of the last compressed image
         self._raw = self._compressed = None
         if transport != "compressed":
-            self._raw = MatchedSubscription(node, Image, "image", self._on_raw, 5, group)
+            self._raw = MatchedSubscription(node, Image, "image", self._on_raw, DEPTH, group)
         if transport != "raw":
             topic = "image/compressed"
             self._compressed = MatchedSubscription(
-                node, CompressedImage, topic, self._on_compressed, 5, group
+                node, CompressedImage, topic, self._on_compressed, DEPTH, group
             )
 
     def refresh(self) -> None:

@@ -16,12 +16,12 @@ from sensor_msgs.msg import CameraInfo
 from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
 from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.keyframes import KeyframeSelector
-from kinaema_ros.nodes.memory.frames import Frames
 from kinaema_ros.nodes.memory.image_topics import AnyImage, ImageTopics
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.memory.worker import PatientWorker
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.frames import Frames
 from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
 from kinaema_ros.odometry import OdometryTracker
 from kinaema_ros.stamps import NANOSECONDS

@@ -7,11 +7,7 @@ The data flows one way: message -> array (messages.py) -> pose at its stamp (odo
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -24,15 +20,18 @@ from visualization_msgs.msg import MarkerArray
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
-from kinaema_ros.errors import BadInput, KinaemaError
+from kinaema_ros.errors import KinaemaError, missing_package
+from kinaema_ros.estimate import Estimate
 from kinaema_ros.nodes.memory import files
-from kinaema_ros.nodes.memory.frames import require_tf
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.memory.reports import shown
+from kinaema_ros.nodes.memory.turns import Turns
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.bond import Bond
+from kinaema_ros.nodes.support.frames import require_tf
 from kinaema_ros.nodes.support.markers import estimate_markers, status_marker
 from kinaema_ros.nodes.support.parameters import declare
 from kinaema_ros.nodes.support.runtime import run
@@ -42,9 +41,8 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Requests that come at once; of the services' usual ten, an eleventh would never be heard of.
 AT_ONCE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
-# Queries that wait for their turn, each in a thread of the executor, and for how long (s of wall time): below the
-# navigator's query_timeout. Others are refused at once, so that whoever asks knows.
-MAX_QUERIES, MAX_WAIT = 16, 4.0
+# Queries that wait for their turn, each in a thread of the executor's; of more at once, the last are refused as busy.
+MAX_QUERIES = 16
 
 
 class MemoryNode(LifecycleNode):
@@ -55,15 +53,12 @@ class MemoryNode(LifecycleNode):
         self._parameters_now = declare(self, MemoryParameters, self._apply)
         if self._parameters_now.camera_mount == "tf":
             require_tf()
+        self._bond = Bond(self, self._parameters_now.bond)
         self._monitor = MemoryMonitor(self)
         self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)
-        # Queries run beside everything else, but one after the other, each with all of the network's threads. They
-        # have a thread of their own: each that ever used the network keeps memory for it, and in whichever of the
-        # executor's the process grew by 200 MB.
-        self._asking = ThreadPoolExecutor(1, "memory query")
-        self._places, self._turn = threading.BoundedSemaphore(MAX_QUERIES), threading.Lock()
+        self._turns = Turns(MAX_QUERIES)
         queries, commands = ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup()
         self.create_service(
             QueryPose, "~/query_pose", self._on_query, qos_profile=AT_ONCE, callback_group=queries
@@ -84,10 +79,13 @@ class MemoryNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the network."""
-        import torch  # not before it is needed: it takes seconds
+        try:
+            import torch  # not before it is needed: it takes seconds
 
-        from kinaema_ros.memory import SpatialMemory
-
+            from kinaema_ros.memory import SpatialMemory
+        except ModuleNotFoundError as error:
+            self._monitor.problem("package", missing_package(error) or str(error))
+            return FAILURE
         parameters = self._parameters_now
         path = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
         try:
@@ -112,10 +110,12 @@ class MemoryNode(LifecycleNode):
         self._monitor.clear()
         self._inputs.start()
         self._on_second()  # players wait for the first status of an active node
+        self._bond.start()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes after the image in hand."""
+        self._bond.stop()
         self._inputs.stop()
         self._on_second()
         return super().on_deactivate(state)
@@ -129,11 +129,13 @@ class MemoryNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Ends the work from whatever state."""
+        self._bond.stop()
         self._inputs.stop()
         return super().on_shutdown(state)
 
     def close(self) -> None:
         """Ends the worker thread before the process ends."""
+        self._bond.stop()
         self._inputs.stop()
 
     def _on_second(self) -> None:
@@ -159,33 +161,20 @@ class MemoryNode(LifecycleNode):
 
     def _on_query(self, request: QueryPose.Request, response: QueryPose.Response) -> QueryPose.Response:
         try:
-            with self._in_turn():
-                started = time.perf_counter()
-                estimate = self._asking.submit(locate, self._inputs, request).result()
-                seconds = time.perf_counter() - started
+            estimate = self._turns.take(lambda: self._locate(request))
         except Exception as error:  # one query must not end the node
             response.message = self._monitor.query_failed(error)
             return response
-        self._monitor.query_answered(seconds)
         messages.fill_response(response, estimate)
         self._estimates.publish(response.pose)
         self._markers.publish(estimate_markers(estimate))
         return response
 
-    @contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        """Waits until no other query is answered. Raises ``BadInput`` where that would take too long."""
-        if not self._places.acquire(blocking=False):
-            raise _busy(f"{MAX_QUERIES} others wait already")
-        try:
-            if not self._turn.acquire(timeout=MAX_WAIT):
-                raise _busy(f"its turn did not come within {MAX_WAIT:g} s")
-            try:
-                yield
-            finally:
-                self._turn.release()
-        finally:
-            self._places.release()
+    def _locate(self, request: QueryPose.Request) -> Estimate:
+        started = time.perf_counter()
+        estimate = locate(self._inputs, request)
+        self._monitor.query_answered(time.perf_counter() - started)
+        return estimate
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._inputs.start_over()
@@ -217,13 +206,6 @@ class MemoryNode(LifecycleNode):
             return response
         response.success, response.message = True, f"loaded from {path}"
         return response
-
-
-def _busy(why: str) -> BadInput:
-    return BadInput(
-        "query_busy",
-        f"the query was not answered, for {why}: ask again in a second, and have fewer queries on their way at once",
-    )
 
 
 def main(args: list[str] | None = None) -> int:

@@ -20,6 +20,11 @@ class MemoryParameters:
     autostart: bool = setting(
         True, "Configure and activate at start, without a lifecycle manager", when=READ_ONLY
     )
+    bond: bool = setting(
+        True,
+        "Make a bond with Nav2's lifecycle manager while active, which shuts its nodes down when one falls silent",
+        when=READ_ONLY,
+    )
     checkpoint: str = setting("", "Network weights (.safetensors); '' is the shipped one", when=AT_CONFIGURE)
     device: str = setting("cpu", "Device of the network: 'cpu', 'cuda', 'cuda:1'", when=AT_CONFIGURE)
     threads: int = setting(1, "CPU threads of the network", low=1, high=64, when=AT_CONFIGURE)

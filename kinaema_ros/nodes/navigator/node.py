@@ -39,11 +39,14 @@ from kinaema_ros.nodes.navigator.nav2_client import Nav2Client
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
 from kinaema_ros.nodes.navigator.robot_motion import RobotMotion
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.bond import Bond
 from kinaema_ros.nodes.support.markers import goal_marker
 from kinaema_ros.nodes.support.memory_client import MemoryClient
 from kinaema_ros.nodes.support.parameters import declare
 from kinaema_ros.nodes.support.runtime import run
 from kinaema_ros.nodes.support.waiting import wait_until
+
+_NEWS_PERIOD = 0.2  # seconds between two looks at the odometry and at Nav2's feedback
 
 
 class NavigatorNode(LifecycleNode):
@@ -52,9 +55,10 @@ class NavigatorNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("kinaema_navigator", automatically_declare_parameters_from_overrides=True)
         self._parameters_now = declare(self, NavigatorParameters, self._apply)
+        self._bond = Bond(self, self._parameters_now.bond)
         group = ReentrantCallbackGroup()
         self._memory = MemoryClient(self, group)
-        self._nav2 = Nav2Client(self, group, lambda: self._parameters_now.nav2_timeout)
+        self._nav2 = Nav2Client(self, lambda: self._parameters_now.nav2_timeout)
         self._motion = RobotMotion(self, self._parameters_now.goal_frame, self._parameters_now.map_frame)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._marker = self.create_publisher(Marker, "~/goal_marker", latched)
@@ -71,10 +75,17 @@ class NavigatorNode(LifecycleNode):
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=group,
         )
-        self.create_timer(0.5, self._motion.refresh, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(0.5, self._motion.refresh, clock=steady)
+        # Also while a deactivation, in the default group, waits for Nav2.
+        self.create_timer(_NEWS_PERIOD, self._on_news, callback_group=group, clock=steady)
 
     def _apply(self, parameters: NavigatorParameters) -> None:
         self._parameters_now = parameters
+
+    def _on_news(self) -> None:
+        self._nav2.group.wake()
+        self._motion.group.wake()
 
     # -- lifecycle -------------------------------------------------------------------------------------------
 
@@ -82,6 +93,7 @@ class NavigatorNode(LifecycleNode):
         """Goals are taken from now on."""
         self._motion.start()
         self._is_active = True
+        self._bond.start()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -99,6 +111,7 @@ class NavigatorNode(LifecycleNode):
         if not self._is_active:
             return
         self._is_active = False
+        self._bond.stop()
         with self._driving:  # the drive notices within a tick, and cancels in Nav2 before it lets go
             self._cancel_sent_goal()
         self._nav2.close()
@@ -132,7 +145,7 @@ class NavigatorNode(LifecycleNode):
         check = self._takes_over(handle, lambda: handle.is_cancel_requested)
         limits = self._limits(goal.min_seen, goal.min_confidence, goal.position_tolerance, goal.yaw_tolerance)
         with self._alone(check):
-            robot = self._robot(self._request(goal, check), goal.behavior_tree)
+            robot = self._robot(self._request(goal, check), limits, goal.behavior_tree)
             drive = PhotoDrive(robot, self._now, check, self.get_logger().warning)
             try:
                 for _ in drive.run(limits):
@@ -152,6 +165,7 @@ class NavigatorNode(LifecycleNode):
             drive.goal.pose, drive.goal.covariance, self._motion.fixed_frame, stamp
         )
         feedback.distance_remaining = self._nav2.distance_remaining
+        feedback.number_of_recoveries = self._nav2.number_of_recoveries
         handle.publish_feedback(feedback)
         self._marker.publish(goal_marker(drive.goal.pose, self._motion.fixed_frame, stamp))
 
@@ -163,7 +177,7 @@ class NavigatorNode(LifecycleNode):
         try:
             limits = self._limits(0.0, 0.0, 0.0, 0.0)
             with self._alone(check):
-                robot = self._robot(self._request(request, check))
+                robot = self._robot(self._request(request, check), limits)
                 estimate = robot.ask(check)
                 refuse_unsure(estimate, limits)
                 robot.send(estimate.pose, check)
@@ -236,9 +250,11 @@ class NavigatorNode(LifecycleNode):
             frame_id=self._motion.fixed_frame,
         )
 
-    def _robot(self, request: QueryPose.Request, behavior_tree: str = "") -> Nav2Robot:
-        timeout = self._parameters_now.query_timeout
-        return Nav2Robot(self._memory, self._nav2, self._motion, request, timeout, behavior_tree)
+    def _robot(self, request: QueryPose.Request, limits: DriveLimits, behavior_tree: str = "") -> Nav2Robot:
+        timeout, warn = self._parameters_now.query_timeout, self.get_logger().warning
+        return Nav2Robot(
+            self._memory, self._nav2, self._motion, request, limits, timeout, behavior_tree, warn
+        )
 
     def _limits(
         self, min_seen: float, min_confidence: float, position_tolerance: float, yaw_tolerance: float

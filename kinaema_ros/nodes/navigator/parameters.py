@@ -16,6 +16,11 @@ class NavigatorParameters:
     autostart: bool = setting(
         True, "Configure and activate at start, without a lifecycle manager", when=READ_ONLY
     )
+    bond: bool = setting(
+        True,
+        "Make a bond with Nav2's lifecycle manager while active, which shuts its nodes down when one falls silent",
+        when=READ_ONLY,
+    )
     drive: DriveLimits = group(DriveLimits(), when="for the next goal")
     goal_frame: str = setting(
         "odom",

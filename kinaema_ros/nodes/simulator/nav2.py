@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from nav2_msgs.action import NavigateToPose
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
@@ -21,16 +23,24 @@ from kinaema_ros.sim.simulated_robot import SimulatedRobot
 
 _LOOK = 0.05  # seconds of wall time between two looks at the robot
 _FEEDBACK = 0.1
-# NavigateToPose.Result's constants of Jazzy and later, by value: Humble's result has no fields.
-_UNKNOWN, _TF_ERROR = 9000, 9002
+# Codes of Nav2's servers since Jazzy, by value: Humble's result has no fields.
+_NO_PROGRESS, _GOAL_OUTSIDE_MAP, _NO_VALID_PATH, _TF_ERROR = 105, 204, 208, 9002
 
 
 class SimulatedNav2:
-    """Drives to goals in any known frame, as Nav2 does: a newer goal aborts the older, cancelling stops."""
+    """Drives to goals in any known frame, and ends them as Nav2 does.
 
-    def __init__(self, node: Node, robot: SimulatedRobot, frames: dict[str, str]):
-        """``frames``: names of the frames "map", "odom" and "base"."""
-        self._node, self._robot, self._frames = node, robot, frames
+    Every goal is accepted, whatever its frame. It is brought into the map when the drive begins, and does not follow
+    a localisation that changes on the way. Where it lies in an obstacle, the path ends at the nearest free place within
+    0.5 m (PLANNER_TOLERANCE), and the drive succeeds there. A newer goal aborts the older without code or text; so does
+    the end of this node.
+    """
+
+    def __init__(
+        self, node: Node, robot: SimulatedRobot, frames: dict[str, str], stamp: Callable[[float], Time]
+    ):
+        """``frames``: names of the frames "map", "odom" and "base"; ``stamp`` of a time in the simulation."""
+        self._node, self._robot, self._frames, self._stamp = node, robot, frames, stamp
         self._lock = threading.Lock()
         self._newest: ServerGoalHandle | None = None
         self._closed = False
@@ -48,47 +58,48 @@ class SimulatedNav2:
         self._closed = True
 
     def _execute(self, handle: ServerGoalHandle) -> NavigateToPose.Result:
+        goal = handle.request.pose
         with self._lock:
             self._newest = handle
-            map_T_goal = self._in_map(handle.request.pose)
+            map_T_goal = self._in_map(goal)
             follower = None if map_T_goal is None else self._robot.go_to(map_T_goal)
-        result = NavigateToPose.Result()
         if map_T_goal is None:
-            known = ", ".join(self._frames.values())
-            return self._fail(
-                handle,
-                result,
-                _TF_ERROR,
-                f"goal in frame '{handle.request.pose.header.frame_id}'; known are {known}",
-            )
+            frames = f"with frame_id '{goal.header.frame_id}' to the global frame '{self._frames['map']}'"
+            return self._fail(handle, _TF_ERROR, f"Failed to transform a goal pose provided {frames}.")
         if follower is None:
-            x, y = map_T_goal[:2]
-            return self._fail(handle, result, _UNKNOWN, f"no path to ({x:.2f}, {y:.2f}) on the map")
+            outside = self._robot.grid.cell(map_T_goal[:2].tolist()) is None
+            code, why = (
+                (_GOAL_OUTSIDE_MAP, "it is outside the map")
+                if outside
+                else (_NO_VALID_PATH, "no path leads there")
+            )
+            return self._fail(
+                handle, code, f"cannot plan to ({map_T_goal[0]:.2f}, {map_T_goal[1]:.2f}): {why}"
+            )
         self._node.get_logger().info(f"goal at {np.round(map_T_goal, 2).tolist()} in the map")
         started, told = self._robot.snapshot().seconds, 0.0
         while not follower.done:
             if handle.is_cancel_requested:
                 self._robot.stop(follower)
                 handle.canceled()
-                return result
+                return NavigateToPose.Result()
             if self._newest is not handle or self._closed:
                 self._robot.stop(follower)
-                return self._fail(handle, result, _UNKNOWN, "preempted by a newer goal")
+                return self._fail(handle, 0, "")
             if follower.stuck:
                 self._robot.stop(follower)
-                return self._fail(handle, result, _UNKNOWN, "the robot makes no progress")
+                return self._fail(handle, _NO_PROGRESS, "Failed to make progress")
             if time.monotonic() - told > _FEEDBACK:
                 told = time.monotonic()
                 handle.publish_feedback(self._feedback(follower, started))
             time.sleep(_LOOK)
         self._robot.stop(follower)
         handle.succeed()
-        return result
+        return NavigateToPose.Result()
 
-    def _fail(
-        self, handle: ServerGoalHandle, result: NavigateToPose.Result, code: int, message: str
-    ) -> NavigateToPose.Result:
-        self._node.get_logger().warning(message)
+    def _fail(self, handle: ServerGoalHandle, code: int, message: str) -> NavigateToPose.Result:
+        self._node.get_logger().warning(message or "a goal ended for a newer one, or with this node")
+        result = NavigateToPose.Result()
         if hasattr(result, "error_code"):
             result.error_code, result.error_msg = code, message
         handle.abort()
@@ -106,10 +117,11 @@ class SimulatedNav2:
         return None
 
     def _feedback(self, follower: PathFollower, started: float) -> NavigateToPose.Feedback:
-        now = self._robot.snapshot()
+        """With the pose's own stamp, that of the odometry, as TF gives it to Nav2."""
+        now, map_T_odom = self._robot.snapshot(), self._robot.map_T_odom()
         feedback = NavigateToPose.Feedback(distance_remaining=float(follower.distance_remaining))
         feedback.current_pose = messages.pose_stamped(
-            self._robot.believed(), self._frames["map"], self._node.get_clock().now().to_msg()
+            geometry.compose(map_T_odom, now.odom_T_base), self._frames["map"], self._stamp(now.seconds)
         )
         seconds = now.seconds - started
         feedback.navigation_time.sec = int(seconds)

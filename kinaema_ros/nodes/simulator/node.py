@@ -23,6 +23,7 @@ from tf2_msgs.msg import TFMessage
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.camera import optical_quaternion
+from kinaema_ros.nodes.simulator.cmd_vel import VelocityCommands
 from kinaema_ros.nodes.simulator.nav2 import SimulatedNav2
 from kinaema_ros.nodes.simulator.parameters import SimulatorParameters
 from kinaema_ros.nodes.support import messages
@@ -48,29 +49,30 @@ class SimulatorNode(Node):
         self._camera_info = self.create_publisher(CameraInfo, "camera_info", 5)
         self._odom = self.create_publisher(Odometry, "odom", 50)
         self._truth = self.create_publisher(PoseStamped, "ground_truth/pose", 50)
-        self._map = self.create_publisher(OccupancyGrid, "map", LATCHED)
         self._collisions_publisher = self.create_publisher(UInt32, "~/collisions", LATCHED)
         self._collisions_published = -1
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if p.publish_clock else None
         self._tf = self.create_publisher(TFMessage, "/tf", 50)
-        self.create_subscription(Twist, "cmd_vel", self._on_cmd_vel, 10)
+        self._cmd_vel = VelocityCommands(self, self._on_cmd_vel)
         self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1)
         self._memory: MemoryStatus | None = None
         self._heard = threading.Condition()
         if p.lockstep:
             self.create_subscription(MemoryStatus, "kinaema_memory/status", self._on_memory, 50)
-        self._nav2 = SimulatedNav2(
-            self, self._robot, {"map": p.map_frame, "odom": p.odom_frame, "base": p.base_frame}
-        )
         self._started = _EPOCH if p.publish_clock else self.get_clock().now().nanoseconds * 1e-9
-        self._map.publish(self._map_msg())
+        frames = {"map": p.map_frame, "odom": p.odom_frame, "base": p.base_frame}
+        self._nav2 = SimulatedNav2(self, self._robot, frames, self._stamp) if p.navigate_to_pose else None
+        if p.publish_map:
+            latched_map = self.create_publisher(OccupancyGrid, "map", LATCHED)
+            latched_map.publish(self._map_msg())
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._live, name="simulation", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Ends the goals of ``navigate_to_pose`` and the thread that simulates."""
-        self._nav2.close()
+        if self._nav2 is not None:
+            self._nav2.close()
         self._stopping.set()
         self._thread.join()
 
@@ -113,8 +115,11 @@ class SimulatorNode(Node):
                 due = max(due + dt / factor, time.monotonic() - dt)
                 self._stopping.wait(max(0.0, due - time.monotonic()))
 
+    def _stamp(self, seconds: float) -> messages.Time:
+        return messages.time_msg(round((self._started + seconds) * 1e9))
+
     def _publish(self, now: Snapshot, image: bool) -> None:
-        stamp = messages.time_msg(round((self._started + now.seconds) * 1e9))
+        stamp = self._stamp(now.seconds)
         if self._clock_publisher is not None:
             self._clock_publisher.publish(Clock(clock=stamp))
         self._odom.publish(self._odometry_msg(now, stamp))
@@ -177,7 +182,7 @@ class SimulatorNode(Node):
         grid = self._robot.grid
         message = OccupancyGrid()
         message.header.frame_id = self._parameters_now.map_frame
-        message.header.stamp = messages.time_msg(round(self._started * 1e9))
+        message.header.stamp = self._stamp(0.0)
         message.info.resolution = grid.resolution
         message.info.height, message.info.width = grid.data.shape
         message.info.origin = messages.pose_msg((*grid.origin, 0.0))

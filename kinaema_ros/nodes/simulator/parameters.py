@@ -59,6 +59,12 @@ class SimulatorParameters:
     cmd_timeout: float = setting(
         0.5, "The robot stops so long after the last cmd_vel (s)", low=0.05, high=10.0
     )
+    navigate_to_pose: bool = setting(
+        True, "Serve the action navigate_to_pose, as Nav2 does; false: a real Nav2 is there", when=READ_ONLY
+    )
+    publish_map: bool = setting(
+        True, "Publish the building's map; false: a map_server does, see `kinaema world`", when=READ_ONLY
+    )
     map_frame: str = setting("map", "Frame of the map and of the truth", when=READ_ONLY)
     odom_frame: str = setting("odom", "Frame of the odometry", when=READ_ONLY)
     base_frame: str = setting("base_link", "Frame of the robot", when=READ_ONLY)

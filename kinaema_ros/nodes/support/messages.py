@@ -22,6 +22,7 @@ from kinaema_ros.camera import Intrinsics
 from kinaema_ros.errors import BadInput, InputError
 from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.geometry import Array
+from kinaema_ros.nodes.support import bridge
 from kinaema_ros.stamps import NANOSECONDS
 
 MAX_NAME = 255  # characters of a frame's name; it is repeated in every answer
@@ -68,6 +69,9 @@ def image_to_rgb(message: Image | CompressedImage, kind: str = "image") -> NDArr
                 raise BadInput(f"{kind}_empty", "the compressed image has no data; check the camera's driver")
             return images.decode_compressed(message.format, np.frombuffer(message.data, dtype=np.uint8))
         _check_layout(message, kind)
+        rgb = bridge.decode(message)
+        if rgb is not None:
+            return rgb
         return images.decode_image(
             message.encoding,
             message.height,

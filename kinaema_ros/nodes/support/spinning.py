@@ -9,7 +9,7 @@ from typing import Any
 
 import rclpy
 from rclpy.action import ActionClient
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -58,6 +58,33 @@ def new_context() -> rclpy.Context:
     context = rclpy.Context()
     start_ros([], context)
     return context
+
+
+class RestingGroup(MutuallyExclusiveCallbackGroup):
+    """For messages that come faster than they are needed: a callback that calls ``rest`` gets no other until ``wake``.
+
+    In rclpy each message that is taken costs a millisecond or two, whatever its callback does. While the group
+    rests, the executor neither waits for its messages nor takes them; a queue of depth 1 then holds the newest.
+    """
+
+    def __init__(self, node: Node):
+        super().__init__()
+        self._node, self._resting = node, False
+
+    def rest(self) -> None:
+        """Nothing more until ``wake``."""
+        self._resting = True
+
+    def wake(self) -> None:
+        """The newest message of each may come."""
+        executor = self._node.executor
+        if self._resting and executor is not None:
+            self._resting = False
+            executor.wake()
+
+    def can_execute(self, entity: Any) -> bool:
+        """Whether the executor may ask the entity anything."""
+        return not self._resting and super().can_execute(entity)
 
 
 class _OpenedGroup(ReentrantCallbackGroup):
