@@ -158,7 +158,7 @@ def test_mutated_odometry(robot: Robot) -> None:
 
 
 def test_mutated_camera_infos(robot: Robot) -> None:
-    """Every twentieth is that of a picture, every hundredth that of an update and of a query."""
+    """Every twentieth is that of a picture, every two-hundredth that of an update and of a query."""
     rng, k = np.random.default_rng(4), [20.0, 0.0, 19.5, 0.0, 20.0, 19.5, 0.0, 0.0, 1.0]
     robot.reset()
     for n in range(MUTATED):
@@ -169,7 +169,7 @@ def test_mutated_camera_infos(robot: Robot) -> None:
         info.distortion_model = str(rng.choice(["plumb_bob", "equidistant", "rational_polynomial"]))
         info.d = [0.1] * {"plumb_bob": 5, "equidistant": 4, "rational_polynomial": 8}[info.distortion_model]
         robot.camera_info.publish(mutated(rng, info))
-        if n % 100 == 99:
+        if n % 200 == 199:
             robot.show(image_msg(TINY, robot.drive()))
             robot.ask(QueryPose.Request(image=image_msg(TINY)))
         elif n % 20 == 19:
@@ -180,7 +180,7 @@ def test_mutated_queries(robot: Robot) -> None:
     """Most to an empty memory, which looks at the photo first; the others to one that answers."""
     rng, data = np.random.default_rng(5), jpeg()
     for n in range(MUTATED):
-        if n == MUTATED - 100:
+        if n == MUTATED - 40:
             robot.reset()
             robot.remember(1, 2)
         request = QueryPose.Request(image=image_msg(TINY), hfov_deg=69.0)
@@ -205,7 +205,7 @@ def test_mutated_memory_files(robot: Robot, memory_dir: Path) -> None:
     accepted = 0
     for n in range(MUTATED):
         name = str(rng.choice(STRINGS)) if n % 10 == 0 else "home"
-        if n % 80 == 1:
+        if n % 160 == 1:
             crafted = {key: tensor.clone() for key, tensor in tensors.items()}
             for key in rng.choice(sorted(crafted), 2):
                 values = crafted[key].view(-1).numpy()
