@@ -45,7 +45,7 @@ def test_a_goal_that_another_replaces_is_aborted_without_code_or_text(robot: Sim
     feedback: list[Any] = []
     first = send(robot, WALK[40], feedback)
     wait_until(lambda: len(feedback) > 2)
-    second = send(robot, WALK[1])
+    second = send(robot, WALK[60])
     ended = robot.result(first.get_result_async())
     assert (ended.status, ended.result.error_code, ended.result.error_msg) == (
         GoalStatus.STATUS_ABORTED,

@@ -8,6 +8,7 @@ from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 
 _TYPES = {"geometry_msgs/msg/Twist": Twist, "geometry_msgs/msg/TwistStamped": TwistStamped}
@@ -40,7 +41,11 @@ class VelocityCommands:
                 self._subscription = self._subscribe()
 
     def _subscribe(self) -> Any:
-        return self._node.create_subscription(self._type, self._topic, self._on_message, 10)
+        # Without rclpy's own event handlers, which an executor may still wait for when their subscription has gone.
+        events = SubscriptionEventCallbacks(use_default_callbacks=False)
+        return self._node.create_subscription(
+            self._type, self._topic, self._on_message, 10, event_callbacks=events
+        )
 
     def _on_message(self, message: Twist | TwistStamped) -> None:
         self._callback(message.twist if isinstance(message, TwistStamped) else message)
