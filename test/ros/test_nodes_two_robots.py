@@ -7,17 +7,14 @@ Each has a namespace, a clock and a TF tree of its own, as Nav2's bring-up gives
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 from chain_support import WORLD, SimulatedRobot, start_nodes, stop_nodes
-from ros_support import DISCOVERY
+from ros_support import DISCOVERY, tf2_where_it_is_missing
 
 from kinaema_ros import geometry
 from kinaema_ros.camera import Mount, photo_hfov
@@ -37,10 +34,7 @@ PHONE_HFOV = math.radians(80.0)  # across its longer side
 def robots() -> Iterator[dict[str, SimulatedRobot]]:
     nodes = []
     with pytest.MonkeyPatch.context() as patch:
-        if importlib.util.find_spec("tf2_ros") is None:
-            patch.setenv(
-                "PYTHONPATH", str(Path(__file__).resolve().parents[1] / "stand_ins"), prepend=os.pathsep
-            )
+        tf2_where_it_is_missing(patch)
         for name, memory, goal_frame in (
             ("ant", ("camera_mount:=tf",), "map"),
             ("bee", (*CAMERAS["bee"], f"query_hfov_deg:={math.degrees(PHONE_HFOV)}"), "base"),

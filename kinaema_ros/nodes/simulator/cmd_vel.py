@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 
 _TYPES = {"geometry_msgs/msg/Twist": Twist, "geometry_msgs/msg/TwistStamped": TwistStamped}
@@ -30,13 +32,20 @@ class VelocityCommands:
     def _follow(self) -> None:
         published = [info.topic_type for info in self._node.get_publishers_info_by_topic(self._topic)]
         wanted = next((_TYPES[name] for name in published if name in _TYPES), self._type)
-        if wanted is not self._type:
+        if wanted is not self._type and self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
-            self._type = wanted
-            self._subscription = self._subscribe()
+            self._subscription, self._type = None, wanted
+        elif self._subscription is None:
+            # The old one is gone once the executor has let it go; until then DDS refuses the other type.
+            with contextlib.suppress(RuntimeError):
+                self._subscription = self._subscribe()
 
     def _subscribe(self) -> Any:
-        return self._node.create_subscription(self._type, self._topic, self._on_message, 10)
+        # Without rclpy's own event handlers, which an executor may still wait for when their subscription has gone.
+        events = SubscriptionEventCallbacks(use_default_callbacks=False)
+        return self._node.create_subscription(
+            self._type, self._topic, self._on_message, 10, event_callbacks=events
+        )
 
     def _on_message(self, message: Twist | TwistStamped) -> None:
         self._callback(message.twist if isinstance(message, TwistStamped) else message)
