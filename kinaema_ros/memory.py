@@ -154,6 +154,11 @@ class SpatialMemory:
             self._state = TokenMemory.empty(self._network.config, self._device)
             self._seeking = None
 
+    def localize(self) -> None:
+        """From the next update on the odometry is another one: the memory is not written until it is ``localized`` again."""
+        with self._writing:
+            self._seek_in(self._state)
+
     @property
     def localized(self) -> bool:
         """Whether the memory knows where the robot is: always, but for some time after ``load(path, localize=True)``."""
@@ -206,8 +211,14 @@ class SpatialMemory:
         except InputError as error:
             raise CheckpointError(f"{path}: not written by this program: {error}") from error
         with self._writing:
-            self._seeking = _Seeking(state) if localize and int(state.updates) else None
+            self._seeking = None
+            if localize:
+                self._seek_in(state)
             self._state = state
+
+    def _seek_in(self, state: TokenMemory) -> None:
+        """Where the robot is in ``state`` is not known; in an empty memory there is nothing to find."""
+        self._seeking = _Seeking(state) if int(state.updates) else None
 
     def _seek(self, seeking: _Seeking, view: Tokens, odometry: Tensor, height: float) -> bool:
         """Ask a view of the loaded memory; returns whether it is known where the view was taken, so that it may be written."""

@@ -20,7 +20,7 @@ from kinaema_ros.geometry import Array
 from kinaema_ros.settings import check, setting
 from kinaema_ros.stamps import NANOSECONDS, PoseHistory, neighbours
 
-JUMP_POLICIES = ("hold", "continue", "reanchor", "reset")
+JUMP_POLICIES = ("localize", "hold", "continue", "reanchor", "reset")
 # A restarted odometry begins at its origin, up to what the robot moved before the first message.
 _ORIGIN_RADIUS = 0.5
 _ORIGIN_ANGLE = math.radians(20.0)
@@ -59,13 +59,13 @@ class OdometryLimits:
         math.pi / 2, "A larger turn between two messages is a jump (rad)", low=0.05, high=math.pi
     )
     on_jump: str = setting(
-        "hold",
-        "What to do after a jump: 'hold' until told, 'continue' (the robot was moved), 'reanchor' (it was "
-        "not), or 'reset' the memory",
+        "localize",
+        "What to do after a jump: 'localize' by what the camera sees, 'hold' until told, 'continue' (the robot was "
+        "moved, and the odometry knows), 'reanchor' (it was not moved), or 'reset' the memory",
         choices=JUMP_POLICIES,
     )
     on_reset: str = setting(
-        "reanchor", "What to do after a jump of the odometry to its origin", choices=JUMP_POLICIES
+        "localize", "What to do after a jump of the odometry to its origin", choices=JUMP_POLICIES
     )
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class Discontinuity:
     """A jump of the odometry and what was done about it."""
 
     reason: str  # "odometry_jump", "odometry_reset", "clock_restart" or "clock_step": the key to count it by
-    action: str  # one of JUMP_POLICIES; "reset" asks the caller to forget the memory
+    action: str  # one of JUMP_POLICIES; "reset" and "localize" are for the caller to do
     distance: float
     angle: float
 
@@ -180,9 +180,9 @@ class OdometryTracker:
         self._before_jump = before if policy == "hold" else None
         if policy == "reanchor":  # the robot stood still, the origin moved: same memory frame, new anchor
             self._anchor = geometry.compose(geometry.compose(self._anchor, before), geometry.inverse(after))
-        elif policy in ("continue", "reset"):  # nothing between the two poses was driven
+        elif policy in ("continue", "reset", "localize"):  # nothing between the two poses was driven
             self._track.clear()
-            if policy == "reset":
+            if policy != "continue":
                 self._anchor = np.zeros(3)
 
     def resolve(self, policy: str) -> bool:

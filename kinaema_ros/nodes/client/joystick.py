@@ -74,7 +74,7 @@ class DemoRobot:
             return (
                 self._map_T_odom is not None
                 and status is not None
-                and status.state == MemoryStatus.REMEMBERING
+                and status.state == MemoryStatus.RUNNING
                 and status.num_updates > 0
             )
 

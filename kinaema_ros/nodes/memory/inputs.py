@@ -13,6 +13,7 @@ from rclpy.clock import ROSClock
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
+from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
 from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.keyframes import KeyframeSelector
@@ -114,8 +115,8 @@ class MemoryInputs:
         self._selector.config = parameters.keyframes
         self._tf_mount = None
         policy = parameters.odometry.on_jump
-        if self.tracker.resolve(policy) and policy == "reset":
-            self.forget()
+        if self.tracker.resolve(policy):
+            self._settle(policy)
 
     def forget(self) -> None:
         """Empties the memory and keeps the odometry."""
@@ -125,24 +126,53 @@ class MemoryInputs:
             if self.memory is not None:
                 self.memory.reset()
 
+    def _settle(self, policy: str) -> None:
+        """What a jump of the odometry means for the memory."""
+        if policy == "reset":
+            self.forget()
+        elif policy == "localize":
+            with self._lock:
+                self._generation += 1
+                self._selector.reset()
+                if self.memory is not None:
+                    self.memory.localize()
+
     def start_over(self) -> None:
         """Empties the memory and takes the next odometry as the first."""
         self.tracker.restart()
         self.odom_frame, self._last_stamp = "", 0
         self.forget()
 
-    def replace(self, path: Path) -> None:
+    def replace(self, path: Path, localize: bool) -> None:
         """Loads a saved memory. Raises as ``configured_memory`` and the memory's ``load``; then nothing changes."""
         with self._lock:
-            self.configured_memory().load(path)
+            self.configured_memory().load(path, localize)
             self._generation += 1
             self._selector.reset()
         self.tracker.adopt()
+
+    def state(self) -> int:
+        """One of MemoryStatus's, but for FAILED."""
+        if not self.active:
+            return MemoryStatus.INACTIVE
+        if self.tracker.held:
+            return MemoryStatus.HOLD
+        if self._missing_topics():
+            return MemoryStatus.WAITING
+        return MemoryStatus.LOCALIZING if self.missing_place() else MemoryStatus.RUNNING
 
     def missing(self) -> str:
         """What the next update waits for, in words; "" if nothing."""
         if self.tracker.held:
             return "a decision on the odometry's jump (call ~/reset or set odometry.on_jump)"
+        return self._missing_topics() or self.missing_place()
+
+    def missing_place(self) -> str:
+        """What is needed until it is known where in the memory the robot is, in words; "" if nothing."""
+        memory = self.memory  # once: a cleanup in another thread sets it to None
+        return "" if memory is None else memory.missing
+
+    def _missing_topics(self) -> str:
         lacks = [
             f"{what} on {self._node.resolve_topic_name(topic)}"
             for what, topic, rate in (
@@ -177,8 +207,7 @@ class MemoryInputs:
             worker.wake()
         if event is not None:
             self._monitor.discontinuity(event)
-            if event.action == "reset":
-                self.forget()
+            self._settle(event.action)
 
     def _check_frames(self, message: Odometry) -> None:
         frame = message.header.frame_id or "odom"
@@ -272,7 +301,10 @@ class MemoryInputs:
                 self._monitor.camera(camera, source)
             memory.update(rgb, memory_T_base)
             self._selector.used(stamp, memory_T_base)
-            self._monitor.used(time.perf_counter() - started)
+            if memory.localized:
+                self._monitor.used(time.perf_counter() - started)
+            else:
+                self._monitor.skipped("localizing")
 
     # -- camera ----------------------------------------------------------------------------------------------
 

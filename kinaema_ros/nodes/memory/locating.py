@@ -36,6 +36,10 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
         raise BadInput(
             "query_on_hold", f"the robot's place in its memory is not known: waiting for {inputs.missing()}"
         )
+    if not memory.localized:
+        raise BadInput(
+            "query_localizing", f"where the robot is in its memory is not known yet: {memory.missing}"
+        )
     if now is None or not odom_frame:
         raise BadInput(
             "query_without_odometry",

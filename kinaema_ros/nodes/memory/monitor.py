@@ -25,6 +25,8 @@ _RECENT = 10.0
 _ACTIONS = {
     "hold": "Memory and answers are on hold. Call ~/reset to start anew, or set odometry.on_jump to "
     "'reanchor' (the robot did not move) or 'continue' (the robot was moved and the odometry is right)",
+    "localize": "Where the robot is now is looked for; nothing is written and no query answered until it is found. Turn or "
+    "drive it where it has been, or call ~/reset to start anew",
     "continue": "Taken as a real motion of the robot, as the parameter says",
     "reanchor": "Taken as a new origin under a robot that stood still, so what is remembered stays valid; if it "
     "was moved meanwhile, call ~/reset",
@@ -149,7 +151,7 @@ class MemoryMonitor:
 
     def publish_all(self) -> MemoryStatus:
         """Status and diagnostics, once a second; returns the status."""
-        if self.state == MemoryStatus.REMEMBERING and self._only_failures():
+        if self.state == MemoryStatus.RUNNING and self._only_failures():
             self.state = MemoryStatus.FAILED
         status = self._message()
         self._status.publish(status)

@@ -18,7 +18,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
-from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
 from kinaema_ros.errors import KinaemaError, missing_package
 from kinaema_ros.estimate import Estimate
@@ -142,12 +141,7 @@ class MemoryNode(LifecycleNode):
         monitor, inputs = self._monitor, self._inputs
         odom_frame = monitor.odom_frame = inputs.odom_frame  # once: a reset in another thread empties it
         monitor.waiting_for = inputs.missing() if inputs.active else ""
-        if not inputs.active:
-            monitor.state = MemoryStatus.INACTIVE
-        elif monitor.waiting_for:
-            monitor.state = MemoryStatus.WAITING
-        else:
-            monitor.state = MemoryStatus.REMEMBERING
+        monitor.state = inputs.state()
         status = monitor.publish_all()
         now = inputs.tracker.now()
         if now is not None:
@@ -197,14 +191,19 @@ class MemoryNode(LifecycleNode):
     def _on_load(self, request: LoadMemory.Request, response: LoadMemory.Response) -> LoadMemory.Response:
         try:
             path = files.saved(self._inputs.parameters.memory_dir, request.name)
-            self._inputs.replace(path)
+            self._inputs.replace(path, request.localize)
         except KinaemaError as error:
             response.message = shown(f"nothing was loaded, the memory is as it was: {error}")
             return response
         except Exception as error:  # one request must not end the node
             response.message = self._monitor.fault("load_failed", "nothing was loaded", error)
             return response
-        response.success, response.message = True, f"loaded from {path}"
+        missing = self._inputs.missing_place()
+        response.success, response.message = (
+            True,
+            f"loaded from {path}"
+            + (f"; where the robot is in it is looked for: {missing}" if missing else ""),
+        )
         return response
 
 

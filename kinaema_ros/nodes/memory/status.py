@@ -13,13 +13,17 @@ from kinaema_ros.nodes.memory.reports import Latencies, Rate
 _LEVELS = {
     MemoryStatus.INACTIVE: DiagnosticStatus.OK,
     MemoryStatus.WAITING: DiagnosticStatus.WARN,
-    MemoryStatus.REMEMBERING: DiagnosticStatus.OK,
+    MemoryStatus.LOCALIZING: DiagnosticStatus.WARN,
+    MemoryStatus.RUNNING: DiagnosticStatus.OK,
+    MemoryStatus.HOLD: DiagnosticStatus.ERROR,
     MemoryStatus.FAILED: DiagnosticStatus.ERROR,
 }
 _STATES = {
     MemoryStatus.INACTIVE: "inactive",
     MemoryStatus.WAITING: "waiting",
-    MemoryStatus.REMEMBERING: "remembering",
+    MemoryStatus.LOCALIZING: "localizing",
+    MemoryStatus.RUNNING: "running",
+    MemoryStatus.HOLD: "on hold",
     MemoryStatus.FAILED: "failed",
 }
 
