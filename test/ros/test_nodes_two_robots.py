@@ -96,5 +96,5 @@ def test_two_unlike_robots_return_to_their_photos_side_by_side(robots: dict[str,
         assert_there(name, places[name], robots[name].truth)
     assert {name: arrival.frame_id for name, arrival in arrivals.items()} == {
         "ant": "map",
-        "bee": "bee/base_link",
+        "bee": "bee/odom",
     }
