@@ -183,6 +183,12 @@ class SpatialMemory:
         return int(self._state.updates)
 
     @property
+    def viewpoints(self) -> Array:
+        """Poses (P, 3) of the camera at the places that the embeddings hold, in the robot's camera's frame at the last update."""
+        state = self._state
+        return geometry.between(state.robot.cpu().numpy(), state.pose[state.count > 0].cpu().numpy())
+
+    @property
     def device(self) -> torch.device:
         """Where the network and the memory are."""
         return self._device
