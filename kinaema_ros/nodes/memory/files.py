@@ -42,6 +42,11 @@ def save(memory: SpatialMemory, memory_dir: str, name: str) -> Path:
     return path
 
 
+def exists(memory_dir: str, name: str) -> bool:
+    """Whether there is a file of this name. KinaemaError for a name that is none."""
+    return _file(folder(memory_dir), name).exists()
+
+
 def saved(memory_dir: str, name: str) -> Path:
     """The file of a memory that was saved. KinaemaError for a name that is none and where there is no such file."""
     path = _file(folder(memory_dir), name)

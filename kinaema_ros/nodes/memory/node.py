@@ -23,6 +23,7 @@ from kinaema_ros.errors import KinaemaError, missing_package
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.nodes.memory import files
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
+from kinaema_ros.nodes.memory.keeping import MemoryKeeper
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
@@ -57,6 +58,7 @@ class MemoryNode(LifecycleNode):
         self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)
+        self._keeper = MemoryKeeper(self._inputs, self._monitor)
         self._turns = Turns(MAX_QUERIES)
         queries, commands = ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup()
         self.create_service(
@@ -100,6 +102,14 @@ class MemoryNode(LifecycleNode):
         except Exception as error:  # rclpy would end the node without a word
             self._monitor.fault("checkpoint", f"cannot load '{path}'", error)
             return FAILURE
+        try:
+            self._keeper.restore(memory)
+        except KinaemaError as error:
+            self._monitor.problem(
+                "load_at_start",
+                f"{error}. Set load_at_start to a memory of this network, or to '', and configure again",
+            )
+            return FAILURE
         self._inputs.use(memory)
         self._monitor.configured(str(path), parameters.device, memory)
         return SUCCESS
@@ -116,6 +126,7 @@ class MemoryNode(LifecycleNode):
         """Unsubscribes after the image in hand."""
         self._bond.stop()
         self._inputs.stop()
+        self._keeper.save()
         self._on_second()
         return super().on_deactivate(state)
 
@@ -128,17 +139,18 @@ class MemoryNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Ends the work from whatever state."""
-        self._bond.stop()
-        self._inputs.stop()
+        self.close()
         return super().on_shutdown(state)
 
     def close(self) -> None:
-        """Ends the worker thread before the process ends."""
+        """Ends the worker thread before the process ends, and saves what autosave_period asks for."""
         self._bond.stop()
         self._inputs.stop()
+        self._keeper.save()
 
     def _on_second(self) -> None:
         monitor, inputs = self._monitor, self._inputs
+        self._keeper.look()
         odom_frame = monitor.odom_frame = inputs.odom_frame  # once: a reset in another thread empties it
         monitor.waiting_for = inputs.missing() if inputs.active else ""
         monitor.state = inputs.state()

@@ -34,6 +34,18 @@ class MemoryParameters:
         when=READ_ONLY,
     )
 
+    load_at_start: str = setting(
+        "",
+        "Name of the memory with which the node begins: it finds out where the robot is, and goes on; '' is an empty one",
+        when=AT_CONFIGURE,
+    )
+    autosave_period: float = setting(
+        0.0,
+        "Time between two saves to the memory of load_at_start, or to 'autosave' (s of wall time), and one at the end; 0: none",
+        low=0.0,
+        high=86400.0,
+    )
+
     image_transport: str = setting(
         "auto",
         "'raw' takes image, 'compressed' image/compressed, 'auto' raw images, the compressed ones while none come",

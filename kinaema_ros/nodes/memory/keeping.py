@@ -1,0 +1,67 @@
+"""A memory that outlives its node: loaded where the node is configured, saved now and then and at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from kinaema_ros.errors import KinaemaError
+from kinaema_ros.nodes.memory import files
+from kinaema_ros.nodes.memory.inputs import MemoryInputs
+from kinaema_ros.nodes.memory.monitor import MemoryMonitor
+
+if TYPE_CHECKING:
+    from kinaema_ros.memory import SpatialMemory
+
+UNNAMED = "autosave"  # where the parameter load_at_start names no memory
+
+
+class MemoryKeeper:
+    """What the parameters ``load_at_start`` and ``autosave_period`` ask for. Thread-safe."""
+
+    def __init__(self, inputs: MemoryInputs, monitor: MemoryMonitor):
+        self._inputs, self._monitor = inputs, monitor
+        self._lock = threading.Lock()
+        self._saved_updates = 0
+        self._saved_at = time.monotonic()
+
+    def restore(self, memory: SpatialMemory) -> None:
+        """Loads the memory of ``load_at_start``, which must find the robot first, for nobody knows where it was started.
+
+        Where there is none yet, the robot begins with an empty one. Raises KinaemaError for one that cannot be loaded:
+        it would be overwritten.
+        """
+        parameters = self._inputs.parameters
+        self._saved_updates, self._saved_at = 0, time.monotonic()
+        name = parameters.load_at_start
+        if not name:
+            return
+        if not files.exists(parameters.memory_dir, name):
+            self._monitor.problem(
+                "nothing_to_load", f"there is no memory '{name}' yet (load_at_start): it begins empty"
+            )
+            return
+        memory.load(files.saved(parameters.memory_dir, name), localize=True)
+        self._saved_updates = memory.num_updates
+
+    def look(self) -> None:
+        """Saves where ``autosave_period`` is over."""
+        period = self._inputs.parameters.autosave_period
+        if period > 0.0 and time.monotonic() - self._saved_at >= period:
+            self.save()
+
+    def save(self) -> None:
+        """Saves what is new, where ``autosave_period`` asks for it. A robot that looks for its place has learned nothing."""
+        parameters, memory = self._inputs.parameters, self._inputs.memory
+        if parameters.autosave_period == 0.0 or memory is None:
+            return
+        with self._lock:
+            self._saved_at, updates = time.monotonic(), memory.num_updates
+            if not memory.localized or updates in (0, self._saved_updates):
+                return
+            try:
+                files.save(memory, parameters.memory_dir, parameters.load_at_start or UNNAMED)
+                self._saved_updates = updates
+            except KinaemaError as error:
+                self._monitor.problem("autosave_failed", str(error))

@@ -1,0 +1,117 @@
+"""What a robot remembers outlives its node: saved now and then and at the end, and restored at the next start."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from memory_node_support import a_memory, inputs_of, log_of
+from ros_support import NodeProcess, Robot, counts, frame, image_msg, wait_until
+
+from kinaema_interfaces.msg import MemoryStatus
+from kinaema_ros import SpatialMemory
+from kinaema_ros.errors import KinaemaError
+from kinaema_ros.nodes.memory.keeping import MemoryKeeper
+from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.paths import default_checkpoint
+
+
+def keeper_of(folder: Path, period: float = 100.0, name: str = "home") -> tuple[MemoryKeeper, Mock]:
+    memory = a_memory()
+    memory.save = lambda path: path.write_text(f"{memory.num_updates} updates")
+    parameters = MemoryParameters(memory_dir=str(folder), load_at_start=name, autosave_period=period)
+    inputs = inputs_of(memory, parameters=parameters)
+    return MemoryKeeper(inputs, inputs._monitor), memory
+
+
+def test_what_is_new_is_saved_to_the_memory_that_is_loaded_at_start(tmp_path: Path) -> None:
+    keeper, memory = keeper_of(tmp_path)
+    keeper.save()
+    assert (tmp_path / "home.safetensors").read_text() == "1 updates"
+    (tmp_path / "home.safetensors").write_text("another's")
+    keeper.save()  # nothing is new
+    assert (tmp_path / "home.safetensors").read_text() == "another's"
+    memory.num_updates = 7
+    keeper.save()
+    assert (tmp_path / "home.safetensors").read_text() == "7 updates"
+
+
+@pytest.mark.parametrize(
+    ("change", "period"), [({"localized": False}, 9.0), ({"num_updates": 0}, 9.0), ({}, 0.0)]
+)
+def test_a_lost_or_an_empty_memory_overwrites_nothing(tmp_path: Path, change: dict, period: float) -> None:
+    keeper, memory = keeper_of(tmp_path, period)
+    memory.configure_mock(**change)
+    keeper.save()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_period_passes_between_two_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, _ = keeper_of(tmp_path, name="")
+    keeper.look()
+    assert not list(tmp_path.iterdir())
+    keeper._saved_at -= 101.0
+    keeper.look()
+    assert [path.name for path in tmp_path.iterdir()] == ["autosave.safetensors"]
+
+
+def test_a_save_that_fails_is_told_and_tried_again(tmp_path: Path) -> None:
+    keeper, memory = keeper_of(tmp_path)
+    memory.save = Mock(side_effect=OSError(28, "No space left on device"))
+    keeper.save()
+    (line,) = log_of(keeper._inputs)
+    assert line.startswith("autosave_failed: ")
+    assert "No space left on device" in line
+    keeper.save()
+    assert memory.save.call_count == 2
+
+
+def test_the_first_start_begins_with_an_empty_memory(tmp_path: Path) -> None:
+    keeper, memory = keeper_of(tmp_path)
+    keeper.restore(memory)
+    memory.load.assert_not_called()
+    assert log_of(keeper._inputs)[-1].startswith("nothing_to_load: there is no memory 'home' yet")
+
+
+def test_a_memory_that_cannot_be_loaded_is_not_overwritten(tmp_path: Path) -> None:
+    keeper, memory = keeper_of(tmp_path)
+    (tmp_path / "home.safetensors").touch()
+    memory.load.side_effect = KinaemaError("saved with another network")
+    with pytest.raises(KinaemaError, match="another network"):
+        keeper.restore(memory)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_node_loses_at_most_a_period_and_looks_for_its_place_at_the_next_start(
+    tmp_path: Path, number: int
+) -> None:
+    """SIGTERM: nothing is lost, though the period is long."""
+    period = 0.1 if number == signal.SIGKILL else 3600.0
+    arguments = [f"memory_dir:={tmp_path}", "load_at_start:=home", f"autosave_period:={period}"]
+    arguments += ["keyframes.min_distance:=0.0", "keyframes.min_angle:=0.0", "keyframes.max_rate_hz:=0.0"]
+    node, robot, file = NodeProcess("memory_node", *arguments), Robot(), tmp_path / "home.safetensors"
+    try:
+        robot.connected(robot.image)
+        for seed in range(3):
+            robot.show(image_msg(frame(seed), robot.drive(metres=0.9)))
+        if number == signal.SIGKILL:
+            wait_until(lambda: file.exists() and updates_in(file) == 3, 20.0, "the save")
+        node.stop(number)
+        assert updates_in(file) == 3
+        robot.close()
+        node, robot = NodeProcess("memory_node", *arguments), Robot()
+        robot.remember(3)
+        status = robot.status(lambda s: s.state == MemoryStatus.LOCALIZING)
+        assert "agreeing views; turn or drive on" in status.waiting_for
+        assert (status.num_updates, counts(status)["skipped_localizing"]) == (3, 1)
+    finally:
+        robot.close()
+        node.stop()
+
+
+def updates_in(file: Path) -> int:
+    memory = SpatialMemory.from_checkpoint(default_checkpoint())
+    memory.load(file)
+    return memory.num_updates
