@@ -42,6 +42,7 @@ class PhotoAlbum:
     """A memory with SpatialMemory's interface that recognises only a picture it holds."""
 
     state_bytes = 123
+    localized = True
 
     def __init__(self):
         self.frames, self.poses, self.asked = [], [], []
@@ -66,6 +67,18 @@ class PhotoAlbum:
             seen=1.0 if found else 0.0,
             confidence=0.9 if found else 0.0,
         )
+
+
+class LostAlbum(PhotoAlbum):
+    """One of an earlier drive, that knows where the robot is after so many updates."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    @property
+    def localized(self):
+        return len(self.frames) >= self.after
 
 
 @pytest.fixture
@@ -484,3 +497,28 @@ def test_unseen_queries_need_no_pose(drive_folder):
     (drive_folder / "queries.csv").write_text("file,x,y,yaw,seen\n100.png,,,,false\n")
     (query,) = read_queries(drive_folder / "queries.csv")
     assert not query.seen
+
+
+def test_when_and_how_well_an_earlier_memory_is_localized_is_told(drive_folder):
+    result = replay(drive_folder, LostAlbum(after=12))[1]
+    summary = result["summary"]
+    assert summary["localized_after_s"] == pytest.approx(11.0)  # a frame a second
+    assert summary["localized_after_m"] == pytest.approx(11 * 0.25, rel=1e-3)
+    assert summary["localization_error_m"] == pytest.approx(0.0, abs=1e-6)
+    assert summary["localization_error_deg"] == pytest.approx(0.0, abs=1e-4)
+    assert summary["acc_0.5m_10deg"] == 1.0
+
+
+def test_a_memory_that_is_never_localized_answers_nothing(drive_folder):
+    result = replay(drive_folder, LostAlbum(after=1000))[1]
+    summary = result["summary"]
+    assert summary["localized_after_s"] is None
+    assert summary["localization_error_m"] is None
+    assert (summary["accepted_seen"], summary["confident_share"]) == (0.0, 0.0)
+    assert all(query["seen"] == 0.0 for query in result["queries"])
+
+
+def test_a_memory_that_began_empty_was_never_lost(drive_folder):
+    summary = replay(drive_folder, PhotoAlbum())[1]["summary"]
+    assert summary["localized_after_s"] is None
+    assert summary["acc_0.5m_10deg"] == 1.0
