@@ -28,6 +28,8 @@ def node() -> Iterator[NodeProcess]:
         "keyframes.min_angle:=0.0",
         "keyframes.max_rate_hz:=0.0",
         "odometry.max_wait:=0.2",
+        "odometry.on_jump:=hold",
+        "odometry.on_reset:=reanchor",
     )
     yield process
     assert process.stop() == 0, process.log
@@ -198,7 +200,7 @@ def test_a_kidnapped_robot_neither_learns_nor_answers_until_it_is_back(
 ) -> None:
     for _ in range(2):  # away and back, twice
         jump_to(robot, robot.x + 5.0)
-        robot.status(lambda s: s.state == MemoryStatus.WAITING and "jump" in s.waiting_for)
+        robot.status(lambda s: s.state == MemoryStatus.HOLD and "jump" in s.waiting_for)
         answer = robot.where(1)
         assert not answer.success
         assert "odometry.on_jump" in answer.message

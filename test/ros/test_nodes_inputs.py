@@ -6,12 +6,14 @@ from unittest.mock import Mock
 
 import pytest
 from memory_node_support import SECOND, a_memory, inputs_of, log_of, ros_node
-from ros_support import frame, image_msg
+from ros_support import frame, image_msg, odometry_msg
 from sensor_msgs.msg import CompressedImage
 
 from kinaema_ros.nodes.memory import image_topics
 from kinaema_ros.nodes.memory.image_topics import RAW_SILENCE, ImageTopics
+from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.odometry import OdometryLimits
 
 
 def test_an_image_that_is_no_keyframe_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,11 +100,24 @@ def test_compressed_images_are_taken_at_once_where_nobody_advertises_raw_ones(mo
     assert camera.said == []
 
 
-def test_a_restarted_driver_is_told_and_by_default_the_robot_stays_where_it_is() -> None:
-    inputs = inputs_of(a_memory())
+@pytest.mark.parametrize("policy", ["localize", "reanchor"])
+def test_a_restarted_driver_is_told_and_the_robot_is_looked_for_or_stays_where_it_is(policy: str) -> None:
+    odometry = OdometryLimits(on_reset=policy)
+    inputs = inputs_of(a_memory(), parameters=MemoryParameters(odometry=odometry))
     message = Mock(child_frame_id="base_link")
     message.header.frame_id, message.header.stamp = "odom", messages.time_msg(SECOND)
     message.pose.pose = messages.pose_msg((0.0, 0.0, 0.0))
     inputs._on_odometry(message)
     assert log_of(inputs)[-1].startswith("odometry_reset: the odometry jumped to its origin, 1.00 m")
-    assert inputs.tracker.pose_at(SECOND).tolist() == [1.0, 0.0, 0.0]
+    assert inputs.memory.localize.called == (policy == "localize")
+    stays = [1.0, 0.0, 0.0] if policy == "reanchor" else [0.0, 0.0, 0.0]
+    assert inputs.tracker.pose_at(SECOND).tolist() == stays
+
+
+def test_a_robot_is_lost_before_an_image_that_waits_for_the_jump_is_looked_at() -> None:
+    inputs = inputs_of(a_memory())
+    calls = Mock()
+    calls.attach_mock(inputs.memory.localize, "localize")
+    calls.attach_mock(inputs._worker.wake, "wake")
+    inputs._on_odometry(odometry_msg((9.0, 0.0, 0.0), 100.5))
+    assert [name for name, *_ in calls.mock_calls] == ["localize", "wake"]

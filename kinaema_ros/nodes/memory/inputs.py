@@ -202,12 +202,12 @@ class MemoryInputs:
             tally.add("odometry_rejected")
             self._monitor.problem(error.reason, str(error))
             return
+        if event is not None:
+            self._settle(event.action)  # before an image that waits for this message is written
+            self._monitor.discontinuity(event)
         worker = self._worker  # once: a deactivation in another thread sets it to None
         if worker is not None:
             worker.wake()
-        if event is not None:
-            self._monitor.discontinuity(event)
-            self._settle(event.action)
 
     def _check_frames(self, message: Odometry) -> None:
         frame = message.header.frame_id or "odom"
