@@ -16,7 +16,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, NotSubstitution, PathJoinSubstitution
-from launch_ros.actions import Node, PushROSNamespace, SetRemap
+from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
@@ -34,6 +34,7 @@ ARGUMENTS = {
     "camera_info": ("camera_info", "Calibration of that camera"),
     "odom": ("odom", "Odometry"),
     "use_sim_time": ("false", "The simulator publishes /clock, and all nodes take the time from it"),
+    "autostart": ("true", "Configure and activate the nodes, and Nav2; false: a lifecycle manager does"),
     "log_level": ("info", "debug, info, warn or error"),
 }
 
@@ -80,8 +81,7 @@ def generate_launch_description() -> LaunchDescription:
                 output="screen",
             ),
             OpaqueFunction(function=_nav2, condition=IfCondition(argument("nav2"))),
-            # In a scope of its own: what an included file declares is not to reach what comes after it.
-            GroupAction([IncludeLaunchDescription(shared("launch", "kinaema.launch.py"))]),
+            _include("kinaema.launch.py", {}),
         ]
     )
 
@@ -91,43 +91,15 @@ def _nav2(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     folder = Path(tempfile.mkdtemp(prefix="kinaema_demo_"))
     map_file = export_map(generate_scene(int(LaunchConfiguration("world").perform(context))), folder)
     given = PathJoinSubstitution([FindPackageShare("kinaema_ros"), "config", "nav2.yaml"]).perform(context)
-    parameters = str(export_nav2(given, folder))
-    namespace = LaunchConfiguration("namespace").perform(context).strip("/")
-    prefix = f"/{namespace}" if namespace else ""
-    clock = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
-    return [
-        Node(
-            package="nav2_map_server",
-            executable="map_server",
-            name="map_server",
-            namespace=namespace,
-            parameters=[parameters, {"yaml_filename": str(map_file), **clock}],
-            output="screen",
-        ),
-        Node(
-            package="nav2_lifecycle_manager",
-            executable="lifecycle_manager",
-            name="lifecycle_manager_map",
-            namespace=namespace,
-            parameters=[{"autostart": True, "node_names": ["map_server"], **clock}],
-            output="screen",
-        ),
-        GroupAction(
-            [
-                PushROSNamespace(prefix),
-                # The costmaps have namespaces of their own, so that the map's topic is named from the root.
-                SetRemap("/map", f"{prefix}/map"),
-                IncludeLaunchDescription(
-                    PathJoinSubstitution(
-                        [FindPackageShare("nav2_bringup"), "launch", "navigation_launch.py"]
-                    ),
-                    launch_arguments={
-                        "namespace": prefix,
-                        "params_file": parameters,
-                        "use_sim_time": LaunchConfiguration("use_sim_time"),
-                        "autostart": "true",
-                    }.items(),
-                ),
-            ]
-        ),
-    ]
+    arguments = {
+        "map": str(map_file),
+        "params_file": str(export_nav2(given, folder)),
+        **{n: LaunchConfiguration(n) for n in ("namespace", "use_sim_time", "autostart", "log_level")},
+    }
+    return [_include("nav2_on_map.launch.py", arguments)]
+
+
+def _include(name: str, arguments: dict[str, object]) -> GroupAction:
+    """A launch file in a scope of its own: what it declares, and is given, is not to reach what comes after it."""
+    path = PathJoinSubstitution([FindPackageShare("kinaema_ros"), "launch", name])
+    return GroupAction([IncludeLaunchDescription(path, launch_arguments=arguments.items())])

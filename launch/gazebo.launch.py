@@ -7,7 +7,7 @@ import os
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.substitutions import Command, IfElseSubstitution, LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node, PushROSNamespace, SetRemap
+from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
@@ -53,8 +53,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _everything(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    namespace = LaunchConfiguration("namespace").perform(context).strip("/")
-    return [*_gazebo(), *_nav2(f"/{namespace}" if namespace else ""), _kinaema()]
+    return [*_gazebo(), *_nav2(), _kinaema()]
 
 
 def _kinaema() -> LaunchDescriptionEntity:
@@ -102,9 +101,8 @@ def _gazebo() -> list[LaunchDescriptionEntity]:
     ]
 
 
-def _nav2(prefix: str) -> list[LaunchDescriptionEntity]:
-    """Nav2 with the world's map, localised by what Gazebo knows; prefix: the namespace from the root, or ""."""
-    autostart = LaunchConfiguration("autostart")
+def _nav2() -> list[LaunchDescriptionEntity]:
+    """Nav2 with the world's map, localised by what Gazebo knows."""
     return [
         _node(
             "kinaema_ros",
@@ -112,29 +110,15 @@ def _nav2(prefix: str) -> list[LaunchDescriptionEntity]:
             "kinaema_truth_localization",
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         ),
-        _node("nav2_map_server", "map_server", "map_server", {"yaml_filename": _in_world("map.yaml")}),
-        _node(
-            "nav2_lifecycle_manager",
-            "lifecycle_manager",
-            "lifecycle_manager_map",
-            {"autostart": ParameterValue(autostart, value_type=bool), "node_names": ["map_server"]},
-        ),
-        GroupAction(
-            [
-                # Before Lyrical, Nav2's file only looks for its parameters in the namespace that it is given.
-                PushROSNamespace(prefix),
-                # The costmaps have namespaces of their own, so that nav2.yaml names the lidar's topic from the root.
-                SetRemap("/scan", f"{prefix}/scan"),
-                _include(
-                    "nav2_bringup",
-                    "navigation_launch.py",
-                    namespace=prefix,
-                    params_file=LaunchConfiguration("nav2_params_file"),
-                    use_sim_time="true",
-                    autostart=autostart,
-                    log_level=LaunchConfiguration("log_level"),
-                ),
-            ]
+        _include(
+            "kinaema_ros",
+            "nav2_on_map.launch.py",
+            namespace=LaunchConfiguration("namespace"),
+            map=_in_world("map.yaml"),
+            params_file=LaunchConfiguration("nav2_params_file"),
+            use_sim_time="true",
+            autostart=LaunchConfiguration("autostart"),
+            log_level=LaunchConfiguration("log_level"),
         ),
     ]
 

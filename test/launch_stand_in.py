@@ -6,6 +6,7 @@ test_launch_arguments.py compares its results with the real packages' wherever t
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shlex
 import subprocess
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import yaml
 
@@ -216,7 +216,7 @@ def _modules() -> dict[str, ModuleType]:
             "GroupAction": GroupAction,
             "IncludeLaunchDescription": IncludeLaunchDescription,
             "LogInfo": nothing,
-            "OpaqueFunction": lambda function: Entity(function),
+            "OpaqueFunction": lambda function, condition=None: Entity(function, condition),
             "RegisterEventHandler": _register,
         },
         "launch.conditions": {
@@ -232,6 +232,9 @@ def _modules() -> dict[str, ModuleType]:
                 lambda context: context.text(if_value if _true(context, value) else else_value)
             ),
             "LaunchConfiguration": LaunchConfiguration,
+            "NotSubstitution": lambda value: Substitution(
+                lambda context: str(not _true(context, value)).lower()
+            ),
             "PathJoinSubstitution": lambda parts: Substitution(
                 lambda context: str(Path(*map(context.text, parts)))
             ),
@@ -258,13 +261,28 @@ def _modules() -> dict[str, ModuleType]:
     return modules
 
 
+@contextlib.contextmanager
+def _in_place(modules: dict[str, ModuleType]) -> Iterator[None]:
+    """Of all that is imported meanwhile, only these modules are gone afterwards: numba cannot be imported twice."""
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+
+
 def load(path: str | Path) -> LaunchDescription:
     """What a launch file describes."""
     spec = importlib.util.spec_from_file_location("launch_file_of_test", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    with patch.dict(sys.modules, _modules()):
+    with _in_place(_modules()):
         spec.loader.exec_module(module)
         return module.generate_launch_description()
 

@@ -13,21 +13,31 @@ from launch_support import FOREIGN, FOREIGN_FILES, LAUNCH, LaunchProcess, StandI
 
 ROOT = LAUNCH.parent
 KINAEMA, DEMO, GAZEBO = "kinaema.launch.py", "demo.launch.py", "gazebo.launch.py"
+DEMO_NAV2 = f"{DEMO} nav2:=true"
 OURS = ("memory_node", "navigator_node")
+NAV2 = {"map_server", "lifecycle_manager", "navigation_launch"}
 EVERY = {
     KINAEMA: {*OURS, "rviz2"},
     DEMO: {*OURS, "rviz2", "simulator_node"},
+    DEMO_NAV2: {*OURS, "rviz2", "simulator_node", *NAV2},
     GAZEBO: {
-        *OURS, "rviz2", "truth_localization", "gz_sim", "parameter_bridge", "robot_state_publisher", "map_server",
-        "lifecycle_manager", "navigation_launch",
+        *OURS,
+        "rviz2",
+        "truth_localization",
+        "gz_sim",
+        "parameter_bridge",
+        "robot_state_publisher",
+        *NAV2,
     },
-}  # fmt: skip
-RVIZ = {KINAEMA: {"rviz": "true"}, DEMO: {}, GAZEBO: {}}
+}
+RVIZ = {KINAEMA: {"rviz": "true"}, DEMO: {}, DEMO_NAV2: {}, GAZEBO: {}}
 TOPICS = {"image": "front/image_rect", "camera_info": "/front/info", "odom": "wheels/odom"}
 
 
 def run(file: str, **arguments: str) -> tuple[dict[str, Started], set[str]]:
-    """What was started, by executable or launch file; and which of it is brought up."""
+    """What was started, by executable or launch file; and which of it is brought up. ``file`` may have arguments, too."""
+    file, *words = file.split()
+    arguments = {**dict(word.split(":=") for word in words), **arguments}
     context = launch_stand_in.run(LAUNCH / file, arguments, dict(FOREIGN_FILES.values()))
     assert context.scopes == []
     return {name: Started.from_call(name, call) for name, call in context.calls.items()}, context.brought_up
@@ -57,7 +67,7 @@ def test_these_are_all_arguments() -> None:
     """A new argument needs a test here of whom it reaches."""
     common = {"namespace", "model", "params_file", "autostart", "rviz", "log_level"}
     assert launch_stand_in.listed(LAUNCH / KINAEMA) == {*common, *TOPICS, "use_sim_time"}
-    assert launch_stand_in.listed(LAUNCH / DEMO) == {*common, *TOPICS, "use_sim_time", "world"}
+    assert launch_stand_in.listed(LAUNCH / DEMO) == {*common, *TOPICS, "use_sim_time", "world", "nav2"}
     assert launch_stand_in.listed(LAUNCH / GAZEBO) == {
         *common, "world", "headless", "nav2_params_file", "bridge_file",
     }  # fmt: skip
@@ -89,10 +99,13 @@ def test_a_namespace_holds_all_nodes_their_topics_and_tf(file: str) -> None:
     for topic in {*topics, "/tf", "/tf_static"} - {"/image"}:
         assert rviz.topic(topic) == f"/ant{topic}"
     assert rviz.topic("/image") == found["memory_node"].topic("image")
-    if file == GAZEBO:
+    if "navigation_launch" in found:
         navigation = found["navigation_launch"]
         assert navigation.values["namespace"] == "/ant"
-        assert navigation.topic("/scan") == "/ant/scan" == found["parameter_bridge"].topic("scan")
+        assert navigation.topic("/map") == "/ant/map" == found["map_server"].topic("map")
+        assert navigation.topic("/scan") == "/ant/scan"
+    if file == GAZEBO:
+        assert found["parameter_bridge"].topic("scan") == "/ant/scan"
 
 
 def strings(tree: object) -> list[str]:
@@ -104,10 +117,10 @@ def strings(tree: object) -> list[str]:
     return [tree] if isinstance(tree, str) else []
 
 
-@pytest.mark.parametrize("file", [KINAEMA, DEMO])
+@pytest.mark.parametrize("file", [KINAEMA, DEMO, DEMO_NAV2])
 def test_topics_reach_every_node_that_uses_them(file: str) -> None:
     found = started(file, namespace="ant", **TOPICS, **RVIZ[file])
-    for name in ("memory_node", "simulator_node") if file == DEMO else ("memory_node",):
+    for name in ("memory_node", "simulator_node") if file != KINAEMA else ("memory_node",):
         assert found[name].topic("image") == "/ant/front/image_rect"
         assert found[name].topic("camera_info") == "/front/info"
         assert found[name].topic("odom") == "/ant/wheels/odom"
@@ -133,7 +146,7 @@ def test_the_users_parameters_reach_the_nodes(file: str, parameter_file: str) ->
     found = started(file, params_file=parameter_file)
     assert found["memory_node"].parameters["device"] == "cuda"
     assert found["navigator_node"].parameters["goal_frame"] == "base"
-    if file == DEMO:
+    if "simulator_node" in found:
         assert found["simulator_node"].parameters["image_hz"] == 3.0
     if file == GAZEBO:  # Nav2 has a file of its own
         assert found["navigation_launch"].values["params_file"] == str(ROOT / "config/nav2.yaml")
@@ -160,19 +173,21 @@ def test_without_autostart_nothing_is_brought_up(file: str) -> None:
     assert brought_up == set()
     for name in OURS:
         assert found_without[name].parameters["autostart"] is False
-    if file == GAZEBO:
+    if "navigation_launch" in found:
         for value, result in ((True, found), (False, found_without)):
             assert result["lifecycle_manager"].parameters["autostart"] is value
             assert result["navigation_launch"].values["autostart"] == str(value).lower()
 
 
-@pytest.mark.parametrize("file", [KINAEMA, DEMO])
+@pytest.mark.parametrize("file", [KINAEMA, DEMO, DEMO_NAV2])
 @pytest.mark.parametrize("value", [False, True])
 def test_the_clock_is_everybodys(file: str, value: bool) -> None:
     found = started(file, use_sim_time=str(value).lower(), **RVIZ[file])
-    for name in nodes(file) - {"simulator_node"}:
+    for name in nodes(file) - {"simulator_node", "navigation_launch"}:
         assert found[name].parameters["use_sim_time"] is value, name
-    if file == DEMO:
+    if "navigation_launch" in found:
+        assert found["navigation_launch"].values["use_sim_time"] == str(value).lower()
+    if "simulator_node" in found:
         assert found["simulator_node"].parameters["publish_clock"] is value
 
 
@@ -188,7 +203,7 @@ def test_a_log_level_reaches_the_nodes(file: str) -> None:
     found = started(file, log_level="debug")
     for name in {*OURS, "simulator_node", "truth_localization"} & set(found):
         assert found[name].log_level == "debug", name
-    if file == GAZEBO:
+    if "navigation_launch" in found:
         assert found["navigation_launch"].values["log_level"] == "debug"
 
 
@@ -207,6 +222,16 @@ def test_a_world_is_the_one_asked_for(tmp_path: Path) -> None:
     assert " -s " in found["gz_sim"].values["gz_args"]
     assert found["map_server"].parameters["yaml_filename"] == f"{tmp_path}/map.yaml"
     assert found["robot_state_publisher"].parameters["robot_description"] == "<robot/>"
+
+
+def test_nav2_drives_the_demo_in_place_of_the_simulators_own_on_the_building_s_map_without_a_lidar() -> None:
+    for file, own in ((DEMO, True), (DEMO_NAV2, False)):
+        simulator = started(file)["simulator_node"].parameters
+        assert simulator["navigate_to_pose"] is simulator["publish_map"] is own
+    found = started(DEMO_NAV2)
+    assert Path(found["map_server"].parameters["yaml_filename"]).is_file()
+    nav2 = yaml.safe_load(Path(found["navigation_launch"].values["params_file"]).read_text())
+    assert "obstacle_layer" not in nav2["local_costmap"]["local_costmap"]["ros__parameters"]
 
 
 def test_gazebo_gets_files_that_exist() -> None:
