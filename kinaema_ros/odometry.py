@@ -246,8 +246,8 @@ class OdometryTracker:
             raise BadInput(
                 "odometry_held",
                 "the odometry jumped and where the robot is now is not known, so images are not used. Call "
-                "~/reset to start anew, or set the parameter odometry.on_jump to 'reanchor' (the robot did "
-                "not move) or 'continue' (the odometry is right, the robot was moved)",
+                "~/reset to start anew, or set the parameter odometry.on_jump to 'localize' (by what the camera "
+                "sees), 'reanchor' (the robot did not move) or 'continue' (it was moved and the odometry is right)",
             )
         stamps = self._track.stamps
         if not stamps or stamp > stamps[-1]:

@@ -112,9 +112,9 @@ def test_the_interfaces_are_those_of_the_contract():
         "alternative_confidences": "sequence<float>",
         "num_updates": "uint64",
     }
-    for name in ("SaveMemory", "LoadMemory"):
+    for name, more in (("SaveMemory", {}), ("LoadMemory", {"localize": "boolean"})):
         files = getattr(pytest.importorskip("kinaema_interfaces.srv"), name)
-        assert files.Request.get_fields_and_field_types() == {"name": "string"}
+        assert files.Request.get_fields_and_field_types() == {"name": "string", **more}
         assert files.Response.get_fields_and_field_types() == {"success": "boolean", "message": "string"}
     assert action.Goal.get_fields_and_field_types() == {
         "image": "sensor_msgs/Image",
@@ -171,7 +171,7 @@ def test_the_readme_quotes_messages_and_parameters_that_exist():
     code = "\n".join(path.read_text() for path in (ROOT / "kinaema_ros").rglob("*.py"))
     code += (ROOT / "kinaema_interfaces/msg/MemoryStatus.msg").read_text()
     rows = [row.strip("|").split("|") for row in table.splitlines() if row.startswith("| ")][1:]
-    assert len(rows) == 15
+    assert len(rows) == 16
     for seen, remedy in rows:
         quoted = re.findall(r"`([^`]+)`", seen)
         assert quoted, seen

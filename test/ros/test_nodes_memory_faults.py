@@ -211,8 +211,8 @@ def test_a_memory_can_be_loaded_before_the_first_activation_but_not_before_the_c
     node = ros_node()
     inputs = MemoryInputs(node, MemoryParameters(), MemoryMonitor(node))
     with pytest.raises(KinaemaError, match="configure it first"):
-        inputs.replace("x")
+        inputs.replace("x", False)
     memory = a_memory()
     inputs.use(memory)
-    inputs.replace("x")
-    memory.load.assert_called_once_with("x")
+    inputs.replace("x", False)
+    memory.load.assert_called_once_with("x", False)

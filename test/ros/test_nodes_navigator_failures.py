@@ -40,6 +40,7 @@ def world(shared_world: World) -> Iterator[World]:
         ("query_hfov: hfov_deg is nan; it must be 0 or between 20 and 150", Code.INVALID_GOAL),
         ("frame_unknown: no way", Code.TF_ERROR),
         ("query_on_hold: the odometry jumped", Code.QUERY_FAILED),
+        ("query_localizing: 2 of 5 agreeing views", Code.QUERY_FAILED),
         ("query_busy: others wait already", Code.QUERY_FAILED),
     ],
 )

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 # Seconds for which a problem makes /diagnostics a warning.
 _RECENT = 10.0
 _ACTIONS = {
-    "hold": "Memory and answers are on hold. Call ~/reset to start anew, or set odometry.on_jump to "
-    "'reanchor' (the robot did not move) or 'continue' (the robot was moved and the odometry is right)",
-    "localize": "Where the robot is now is looked for; nothing is written and no query answered until it is found. Turn or "
-    "drive it where it has been, or call ~/reset to start anew",
+    "hold": "Memory and answers are on hold. Call ~/reset to start anew, or set odometry.on_jump to 'localize' (by what "
+    "the camera sees), 'reanchor' (the robot did not move) or 'continue' (it was moved and the odometry is right)",
+    "localize": "Where the robot is now is looked for; nothing is written and no query answered until it is found. "
+    "Turn or drive it where it has been, or call ~/reset to start anew",
     "continue": "Taken as a real motion of the robot, as the parameter says",
     "reanchor": "Taken as a new origin under a robot that stood still, so what is remembered stays valid; if it "
     "was moved meanwhile, call ~/reset",
