@@ -26,6 +26,7 @@ _PASSING = {
     "query_inactive": Code.MEMORY_UNAVAILABLE,
     "query_without_odometry": Code.QUERY_FAILED,
     "query_on_hold": Code.QUERY_FAILED,
+    "query_localizing": Code.QUERY_FAILED,
     "query_failed": Code.QUERY_FAILED,
     "frame_unknown": Code.TF_ERROR,
 }
