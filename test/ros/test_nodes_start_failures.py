@@ -13,7 +13,7 @@ from ros_support import DISCOVERY, ROOT, NodeProcess, Robot, wait_until
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.nodes.client.processes import NODE_MODULES
-from kinaema_ros.nodes.memory import frames
+from kinaema_ros.nodes.support import frames
 
 PHOTO = ROOT / "docs" / "demo.png"
 
