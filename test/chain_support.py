@@ -48,7 +48,8 @@ def start_nodes(
 def stop_nodes(nodes: Sequence[NodeProcess]) -> None:
     """All of them, before any complaint."""
     ends = [(node.stop(), node.log) for node in nodes]
-    assert [log for status, log in ends if status != 0 or "Traceback" in log] == []
+    faults = [log for status, log in ends if status != 0 or "Traceback" in log]
+    assert not faults, "\n".join(faults)
 
 
 class SimulatedRobot(Ros):

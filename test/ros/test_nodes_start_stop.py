@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rclpy
@@ -15,7 +17,8 @@ import yaml
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from nav2_msgs.action import NavigateToPose
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.signals import SignalHandlerOptions
@@ -221,6 +224,32 @@ def test_a_spinner_ends_even_as_its_executor_is_about_to_wait() -> None:
     ending.join(10.0)
     assert not ending.is_alive()
     assert not spinner.failed
+    node.destroy_node()
+    context.try_shutdown()
+
+
+@pytest.mark.parametrize(("failures", "survives"), [(2, True), (1000, False)])
+def test_what_is_destroyed_under_the_executor_s_eyes_does_not_end_the_node(
+    failures: int, survives: bool
+) -> None:
+    class Meets(MultiThreadedExecutor):
+        met = 0
+
+        def _wait_for_ready_callbacks(self, *arguments: Any, **named: Any) -> Iterator[Any]:
+            if self.met < failures:
+                self.met += 1
+                raise InvalidHandle("cannot use Destroyable because destruction was requested")
+            yield from super()._wait_for_ready_callbacks(*arguments, **named)
+
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("test_spinner", context=context)
+    called, failed = threading.Event(), threading.Event()
+    node.create_timer(0.01, called.set)
+    spinner = Spinner(Meets(2, context=context), node, failed.set)
+    assert (called if survives else failed).wait(10.0)
+    assert spinner.failed is not survives
+    spinner.end()
     node.destroy_node()
     context.try_shutdown()
 

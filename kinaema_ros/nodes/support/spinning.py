@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import rclpy
 from rclpy.action import ActionClient
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 
 from kinaema_ros.nodes.support.starting import start_ros
 
 _LOG = logging.getLogger(__name__)
+_TRIES = 5  # of an executor that fails within a second of its start
 
 
 class Spinner:
     """A thread in which an executor serves a node until ``end``.
 
     An exception in a callback ends the executor: the traceback is logged, ``failed`` becomes true, and
-    ``on_failure`` is called in the thread.
+    ``on_failure`` is called in the thread. An InvalidHandle does so only if it comes again at once, and again: rclpy's
+    executor raises it where it looks at what another thread destroys just then, and finds it gone the next time.
     """
 
     def __init__(self, executor: Executor, node: Node, on_failure: Callable[[], object] = lambda: None):
@@ -43,14 +47,23 @@ class Spinner:
         self._thread.join()
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except Exception:  # a node that hears nothing any more must not look alive
-            if self._ending:  # rclpy's executor ends before the callbacks that it has begun
+        in_a_row = 0
+        while True:
+            began = time.monotonic()
+            try:
+                self._executor.spin()
                 return
-            _LOG.exception("a callback raised; the node is no longer served")
-            self.failed = True
-            self._on_failure()
+            except Exception as error:  # a node that hears nothing any more must not look alive
+                if self._ending:  # rclpy's executor ends before the callbacks that it has begun
+                    return
+                in_a_row = in_a_row + 1 if time.monotonic() - began < 1.0 else 1
+                if isinstance(error, InvalidHandle) and in_a_row < _TRIES:
+                    _LOG.warning("rclpy met what was being destroyed, and goes on: %s", error)
+                    continue
+                _LOG.exception("a callback raised; the node is no longer served")
+                self.failed = True
+                self._on_failure()
+                return
 
 
 def new_context() -> rclpy.Context:
