@@ -49,8 +49,8 @@ def listening(topic: str = "/camera/image_raw", **parameters: object) -> MemoryI
 )
 def test_raw_images_have_the_lens_of_camera_info_and_rectified_ones_have_none(topic, said, camera) -> None:
     inputs = listening(topic, image_is_rectified=said)
-    inputs._on_camera_info(info())
-    assert inputs.camera(160, 120) == (camera, "camera_info")
+    inputs.camera.on_camera_info(info())
+    assert inputs.camera.at(160, 120) == (camera, "camera_info")
     inputs._remember(image_msg(frame(1), 99.5))
     assert inputs.memory.set_camera.call_args.args == (camera, Mount())
 
@@ -65,8 +65,8 @@ def test_raw_images_have_the_lens_of_camera_info_and_rectified_ones_have_none(to
 )
 def test_a_camera_info_that_cannot_be_used_leaves_the_parameter_and_says_so(message, words) -> None:
     inputs = listening(hfov_deg=75.0)
-    inputs._on_camera_info(message)
-    assert inputs.camera(160, 120) == (Intrinsics.from_hfov(160, 120, math.radians(75)), "parameter")
+    inputs.camera.on_camera_info(message)
+    assert inputs.camera.at(160, 120) == (Intrinsics.from_hfov(160, 120, math.radians(75)), "parameter")
     (line,) = log_of(inputs)
     assert line.startswith("camera_info_uncalibrated: ")
     assert words in line
@@ -77,16 +77,16 @@ def test_a_camera_info_that_cannot_be_used_leaves_the_parameter_and_says_so(mess
 
 def test_after_a_camera_info_that_can_be_used_another_one_changes_nothing_and_the_message_says_so() -> None:
     inputs = listening()
-    inputs._on_camera_info(info())
-    inputs._on_camera_info(CameraInfo(width=160, height=120))
-    assert inputs.camera(160, 120) == (RAW, "camera_info")
+    inputs.camera.on_camera_info(info())
+    inputs.camera.on_camera_info(CameraInfo(width=160, height=120))
+    assert inputs.camera.at(160, 120) == (RAW, "camera_info")
     (line,) = log_of(inputs)
     assert line.endswith("is the camera calibrated?), the one before stays in use")
 
 
 def test_an_image_of_another_aspect_than_camera_info_s_is_left_out_and_says_why() -> None:
     inputs = listening()
-    inputs._on_camera_info(info())
+    inputs.camera.on_camera_info(info())
     inputs._remember(image_msg(frame(1, 90, 160), 99.5))
     assert inputs.memory.update.call_count == 0
     assert any(line.startswith("camera_info_aspect: ") and "160 x 90" in line for line in log_of(inputs))
@@ -152,7 +152,7 @@ def test_a_loaded_memory_knows_camera_and_mount_before_the_first_image(with_info
     inputs = listening(hfov_deg=75.0, camera=mount)
     inputs.memory.load("a memory")
     if with_info:
-        inputs._on_camera_info(info())
+        inputs.camera.on_camera_info(info())
         assert asked(inputs, 192, 144) == pytest.approx(upright(math.degrees(RAW.hfov)))
     assert asked(inputs) is None
     camera = RAW if with_info else Intrinsics.from_hfov(160, 120, math.radians(75))

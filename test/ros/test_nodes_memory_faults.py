@@ -22,6 +22,7 @@ from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.node import MemoryNode
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.memory.robot_camera import RobotCamera
 from kinaema_ros.nodes.memory.turns import Turns
 from kinaema_ros.nodes.support import messages
 
@@ -83,9 +84,9 @@ def test_a_memory_is_saved_though_the_node_is_cleaned_up_meanwhile(tmp_path: Pat
 
 
 def test_the_mount_that_tf_gave_is_used_though_parameters_change_meanwhile() -> None:
-    kind = emptied(MemoryInputs, _tf_mount=EmptiedAfterOneRead(Mount(x=0.2)))
-    inputs = inputs_of(a_memory(), kind, MemoryParameters(camera_mount="tf"))
-    assert inputs.mount() == Mount(x=0.2)
+    kind = emptied(RobotCamera, _tf_mount=EmptiedAfterOneRead(Mount(x=0.2)))
+    camera = kind(ros_node(), MemoryParameters(camera_mount="tf"), Mock(), Mock())
+    assert camera.mount("base_link") == Mount(x=0.2)
 
 
 def test_the_status_is_published_though_the_node_is_cleaned_up_meanwhile() -> None:

@@ -14,12 +14,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from kinaema_interfaces.msg import MemoryStatus
-from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
+from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.nodes.memory.image_topics import AnyImage, ImageTopics
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.memory.robot_camera import RobotCamera
 from kinaema_ros.nodes.memory.worker import PatientWorker
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.frames import Frames
@@ -44,13 +45,12 @@ class MemoryInputs:
         self.memory: SpatialMemory | None = None
         self.tracker = OdometryTracker(parameters.odometry)
         self.frames = Frames(node)
+        self.camera = RobotCamera(node, parameters, monitor, self.frames)
         self.odom_frame = ""
         self.base_frame = parameters.base_frame
         self._selector = KeyframeSelector(parameters.keyframes)
-        self._camera_info: Intrinsics | None = None
         self.camera_in_use: Intrinsics | None = None
         self._mount_in_use: Mount | None = None
-        self._tf_mount: Mount | None = None
         self._last_stamp = 0
         # Held while an image goes in and while the memory is emptied or replaced. An image is left out if the
         # generation changed since its pose was looked up: this pose belongs to the memory of before.
@@ -89,7 +89,7 @@ class MemoryInputs:
         # Small messages are not lost, and a reliable reader waits for whatever came before: 0.9 s beside large images.
         odometry = (Odometry, "odom", self._on_odometry, 100, self._odometry_group)
         self._subscriptions = [
-            MatchedSubscription(node, CameraInfo, "camera_info", self._on_camera_info, 1, images),
+            MatchedSubscription(node, CameraInfo, "camera_info", self.camera.on_camera_info, 1, images),
             ImageTopics(node, self.parameters.image_transport, self._on_image, self._monitor.problem, images),
             MatchedSubscription(node, *odometry, best_effort=True),
         ]
@@ -113,7 +113,7 @@ class MemoryInputs:
         self.parameters = parameters
         self.tracker.limits = parameters.odometry
         self._selector.config = parameters.keyframes
-        self._tf_mount = None
+        self.camera.apply(parameters)
         policy = parameters.odometry.on_jump
         if self.tracker.resolve(policy):
             self._settle(policy)
@@ -223,22 +223,6 @@ class MemoryInputs:
         if not self.base_frame:
             self.base_frame = message.child_frame_id or "base_link"
 
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        try:
-            self._camera_info = messages.camera_info_to_intrinsics(message, self._rectified())
-        except BadInput as error:
-            instead = "the one before stays in use"
-            if self._camera_info is None:
-                instead = "so the parameter hfov_deg is; set it to the camera's horizontal field of view"
-            self._monitor.problem(error.reason, f"{error}, {instead}")
-
-    def _rectified(self) -> bool:
-        """Whether the images are: by the parameter, or by what image_proc calls its topics."""
-        said = self.parameters.image_is_rectified
-        if said != "auto":
-            return said == "always"
-        return is_rectified_topic(self._node.resolve_topic_name("image"))
-
     def _on_image(self, message: AnyImage) -> None:
         worker, now = self._worker, self._node.get_clock().now().nanoseconds
         if worker is None:
@@ -287,8 +271,8 @@ class MemoryInputs:
             self._monitor.skipped(reason)
             return
         rgb = messages.image_to_rgb(message)
-        camera, source = self.camera(rgb.shape[1], rgb.shape[0])
-        mount = self.mount(message.header.frame_id)
+        camera, source = self.camera.at(rgb.shape[1], rgb.shape[0])
+        mount = self.camera.mount(self.base_frame, message.header.frame_id)
         with self._lock:
             memory = self.memory
             if generation != self._generation or memory is None:
@@ -306,47 +290,16 @@ class MemoryInputs:
             else:
                 self._monitor.skipped("localizing")
 
-    # -- camera ----------------------------------------------------------------------------------------------
-
-    def camera(self, width: int, height: int) -> tuple[Intrinsics, str]:
-        """The robot's camera at an image size, and its source: "camera_info", else "parameter" (hfov_deg)."""
-        info = self._camera_info  # once: it may come at any moment
-        if info is not None:
-            if not info.has_aspect(width, height):
-                raise BadInput(
-                    "camera_info_aspect",
-                    f"the image has {width} x {height} pixels, but by camera_info the camera's images have "
-                    f"{info.width} x {info.height}: do both topics belong to one camera?",
-                )
-            return info.scaled_to(width, height), "camera_info"
-        return Intrinsics.from_hfov(width, height, self.parameters.hfov), "parameter"
-
     def known_camera(self, memory: SpatialMemory, width: int, height: int) -> Intrinsics:
-        """The robot's camera; a loaded memory that had no image yet is told it and its mount. Raises as ``mount``.
+        """The robot's camera; a loaded memory that had no image yet is told it and its mount. Raises as ``RobotCamera``.
 
         ``width`` and ``height`` of a photo count where nothing else says what images the camera takes.
         """
         camera = self.camera_in_use
         if camera is not None:
             return camera
-        camera = self._camera_info or Intrinsics.from_hfov(width, height, self.parameters.hfov)
-        mount = self.mount()
+        camera, mount = self.camera.usual(width, height), self.camera.mount(self.base_frame)
         with self._lock:
             if self.camera_in_use is None:  # else an image has come meanwhile
                 memory.set_camera(camera, mount)
             return self.camera_in_use or camera
-
-    def mount(self, optical_frame: str = "") -> Mount:
-        """The camera's pose on the base, by parameters or TF; ``optical_frame`` is that of an image."""
-        parameters, mount = self.parameters, self._tf_mount  # once: changed parameters replace both
-        if parameters.camera_mount == "parameters":
-            return parameters.camera
-        if mount is None:  # a mount does not move, so one look is enough
-            if not optical_frame:
-                raise BadInput(
-                    "frame_unknown",
-                    "no image has named the camera's frame in header.frame_id yet; the driver must set it, "
-                    "or set camera_mount to 'parameters'",
-                )
-            mount = self._tf_mount = self.frames.mount(self.base_frame, optical_frame)
-        return mount
