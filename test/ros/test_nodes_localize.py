@@ -112,10 +112,13 @@ def test_a_robot_whose_odometry_jumps_is_found_again(
     robot: Robot, house: Drive, saved: str, jump: tuple[float, float, float] | None
 ) -> None:
     load(robot, saved, localize=False)
+    before = robot.status(
+        lambda s: s.num_updates > 0
+    ).num_updates  # the first image of all may have come too early
     status = see(robot, house[0][19], house[1][19])
-    assert status.num_updates == FRAMES + 1
+    assert status.num_updates == before + 1
     odom_T_map = geometry.inverse(house[0][20]) if jump is None else np.array(jump)
     drive_until_found(robot, house, odom_T_map, first=20)
     reason = "odometry_reset" if jump is None else "odometry_jump"
     assert counts(robot.statuses[-1])[reason] == 1
-    assert robot.statuses[-1].num_updates == FRAMES + 2
+    assert robot.statuses[-1].num_updates == before + 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 from memory_node_support import a_memory, inputs_of, log_of
-from ros_support import NodeProcess, Robot, counts, frame, image_msg, wait_until
+from ros_support import DISCOVERY, NodeProcess, Robot, counts, frame, image_msg, wait_until
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros import SpatialMemory
@@ -102,13 +103,20 @@ def test_a_killed_node_loses_at_most_a_period_and_looks_for_its_place_at_the_nex
         assert updates_in(file) == 3
         robot.close()
         node, robot = NodeProcess("memory_node", *arguments), Robot()
-        robot.remember(3)
+        wait_until(lambda: seen_again(robot), DISCOVERY, "an image to be looked up")
         status = robot.status(lambda s: s.state == MemoryStatus.LOCALIZING)
         assert "agreeing views; turn or drive on" in status.waiting_for
-        assert (status.num_updates, counts(status)["skipped_localizing"]) == (3, 1)
+        assert status.num_updates == 3
     finally:
         robot.close()
         node.stop()
+
+
+def seen_again(robot: Robot) -> bool:
+    """Shows an image, again and again: Fast DDS may lose what is sent just after another process was killed."""
+    robot.image.publish(image_msg(frame(3), robot.drive()))
+    time.sleep(0.5)
+    return any(counts(status).get("skipped_localizing") for status in robot.statuses)
 
 
 def updates_in(file: Path) -> int:
