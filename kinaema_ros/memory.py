@@ -46,9 +46,8 @@ class _Seeking:
     """A loaded memory whose odometry is unknown, and what speaks for where it lies."""
 
     def __init__(self, loaded: TokenMemory):
-        self.loaded = (
-            loaded  # asked, and gone back to if an anchor turns out wrong: it holds nothing of this drive
-        )
+        # Asked, and gone back to if an anchor turns out wrong: it holds nothing of this drive.
+        self.loaded = loaded
         self.anchoring = Anchoring(loaded.pose[loaded.count > 0].cpu().numpy())
         self.proving = PROVING
 

@@ -25,10 +25,8 @@ from kinaema_ros.model.se2 import apart, between, compose, wrap_angle
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import MIN_QUALITY, Tokens, pack, spread
 
-RELOCATED_POSITION, RELOCATED_YAW = (
-    0.15,
-    0.03,
-)  # deviations, metres and radians, of a camera found in an old memory
+# Deviations, metres and radians, of a camera that was found in an old memory.
+RELOCATED_POSITION, RELOCATED_YAW = 0.15, 0.03
 
 
 def update(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,9 +122,7 @@ class MemoryInputs:
 
     def forget(self) -> None:
         """Empties the memory and keeps the odometry."""
-        with self._lock:
-            self._generation += 1
-            self._selector.reset()
+        with self._another_memory():
             if self.memory is not None:
                 self.memory.reset()
 
@@ -131,11 +131,17 @@ class MemoryInputs:
         if policy == "reset":
             self.forget()
         elif policy == "localize":
-            with self._lock:
-                self._generation += 1
-                self._selector.reset()
+            with self._another_memory():
                 if self.memory is not None:
                     self.memory.localize()
+
+    @contextmanager
+    def _another_memory(self) -> Iterator[None]:
+        """Inside, the memory is emptied or replaced: images on their way to the one of before do not reach it."""
+        with self._lock:
+            yield
+            self._generation += 1
+            self._selector.reset()
 
     def start_over(self) -> None:
         """Empties the memory and takes the next odometry as the first."""
@@ -145,10 +151,8 @@ class MemoryInputs:
 
     def replace(self, path: Path, localize: bool) -> None:
         """Loads a saved memory. Raises as ``configured_memory`` and the memory's ``load``; then nothing changes."""
-        with self._lock:
+        with self._another_memory():
             self.configured_memory().load(path, localize)
-            self._generation += 1
-            self._selector.reset()
         self.tracker.adopt()
 
     def state(self) -> int:
