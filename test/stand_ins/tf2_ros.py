@@ -83,11 +83,11 @@ class TransformListener:
     """Fills a buffer from /tf and /tf_static."""
 
     def __init__(self, buffer: Buffer, node: Node, **unused: Any):
+        self._buffer = buffer  # before the subscriptions: an executor that spins already calls them at once
         group = ReentrantCallbackGroup()
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         for topic, qos in (("/tf", 100), ("/tf_static", latched)):
             node.create_subscription(TFMessage, topic, self._on_transforms, qos, callback_group=group)
-        self._buffer = buffer
 
     def _on_transforms(self, message: TFMessage) -> None:
         for transform in message.transforms:
