@@ -152,7 +152,9 @@ def test_the_robots_own_camera_is_held_to_its_mount_and_another_one_is_not():
     assert len(own) == len(others) == TERMS
     assert own[:5] == others[:5]
     assert own[5:] == pytest.approx([math.log(math.hypot(0.02, 0.1) + 0.05), math.log(0.1 + 0.05)])
-    assert others[5:] == pytest.approx([math.log(0.02 + 0.05), math.log(0.05)])  # whatever its pitch and height
+    assert others[5:] == pytest.approx(
+        [math.log(0.02 + 0.05), math.log(0.05)]
+    )  # whatever its pitch and height
 
 
 def test_terms_of_the_least_evidence_are_finite():
