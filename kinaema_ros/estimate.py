@@ -62,6 +62,7 @@ class Place:
     pose: (
         Pose | None
     )  # (x, y, yaw) of the robot there; `SpatialMemory`: in the odom frame. None where that is not known
+    frame_id: str = ""  # nodes' clients only: the frame of `pose`
 
 
 def as_pose(pose: ArrayLike) -> Pose:

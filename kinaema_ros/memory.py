@@ -15,7 +15,7 @@ from torch import Tensor
 from kinaema_ros import geometry
 from kinaema_ros.anchoring import Anchoring, View
 from kinaema_ros.camera import Intrinsics, Mount
-from kinaema_ros.errors import InputError, KinaemaError
+from kinaema_ros.errors import InputError, KinaemaError, NoSuchPlaceError
 from kinaema_ros.estimate import Estimate, Place, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB, checked_image
@@ -25,7 +25,7 @@ from kinaema_ros.model.answer import as_estimate, base_pose
 from kinaema_ros.model.cell import relocate
 from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_tensors, write_tensors
 from kinaema_ros.model.network import Kinaema
-from kinaema_ros.model.places import NoSuchPlaceError, checked_name
+from kinaema_ros.model.places import checked_name
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 from kinaema_ros.odometry import checked_odometry

@@ -8,13 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from kinaema_ros.errors import InputError
+from kinaema_ros.errors import ForgottenPlaceError, InputError
 from kinaema_ros.metrics import RIGHT
 from kinaema_ros.model import pose_graph
 from kinaema_ros.model.answer import Answer
 from kinaema_ros.model.camera_pose import planar_rotation
 from kinaema_ros.model.network import Kinaema, unmodelled
-from kinaema_ros.model.places import ForgottenPlaceError
 from kinaema_ros.model.pose_graph import NONE
 from kinaema_ros.model.se2 import apart, between, compose
 from kinaema_ros.model.token_memory import TokenMemory

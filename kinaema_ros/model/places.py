@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kinaema_ros.errors import InputError, KinaemaError
+from kinaema_ros.errors import InputError, NoSuchPlaceError
 from kinaema_ros.model.pose_graph import NONE
 from kinaema_ros.model.se2 import compose
 
@@ -16,14 +16,6 @@ MAX_PLACES = 256  # of one memory, so that its size is fixed
 MAX_NAME = 64  # characters
 _NAME_BYTES = 4 * MAX_NAME  # in UTF-8
 _REFUSED = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories: control characters, half of a pair, line ends
-
-
-class NoSuchPlaceError(KinaemaError, LookupError):
-    """No place of the memory has this name."""
-
-
-class ForgottenPlaceError(KinaemaError, LookupError):
-    """The surroundings of a place are no longer in memory, so that where it lies is not known."""
 
 
 def checked_name(name: str) -> str:

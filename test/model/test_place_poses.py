@@ -10,10 +10,10 @@ import torch
 from landmark_support import CONFIG, Landmarks, as_pose, circle
 
 from kinaema_ros import geometry
-from kinaema_ros.errors import InputError
+from kinaema_ros.errors import ForgottenPlaceError, InputError, NoSuchPlaceError
 from kinaema_ros.model import cell, place_poses
 from kinaema_ros.model.network import Kinaema
-from kinaema_ros.model.places import MAX_PLACES, ForgottenPlaceError, NoSuchPlaceError, Places, checked_name
+from kinaema_ros.model.places import MAX_PLACES, Places, checked_name
 from kinaema_ros.model.token_memory import TokenMemory
 
 NETWORK = Kinaema(CONFIG)

@@ -19,7 +19,7 @@ from kinaema_ros.nodes.navigator.robot_motion import RobotMotion
 from kinaema_ros.nodes.support.memory_client import MemoryClient, MemoryUnavailable, QueryRefused
 
 Code = NavigateToImage.Result
-# Why memory_node may refuse now and answer later; all its other reasons are about the photo.
+# Why memory_node may refuse now and answer later; all its other reasons are about the photo or place.
 _PASSING = {
     "query_before_update": Code.MEMORY_EMPTY,
     "query_busy": Code.QUERY_FAILED,
@@ -29,6 +29,12 @@ _PASSING = {
     "query_localizing": Code.QUERY_FAILED,
     "query_failed": Code.QUERY_FAILED,
     "frame_unknown": Code.TF_ERROR,
+}
+# Of its other reasons, those that have a code of their own.
+_REFUSALS = {
+    "query_hfov": Code.INVALID_GOAL,
+    "no_such_place": Code.NO_SUCH_PLACE,
+    "place_forgotten": Code.NOT_SEEN,
 }
 
 
@@ -76,8 +82,7 @@ class Nav2Robot:
         except QueryRefused as error:
             if error.reason in _PASSING:
                 raise NoAnswer(str(error), _PASSING[error.reason]) from error
-            code = Code.INVALID_GOAL if error.reason == "query_hfov" else Code.INVALID_IMAGE
-            raise NavigationError(str(error), code) from error
+            raise NavigationError(str(error), _REFUSALS.get(error.reason, Code.INVALID_IMAGE)) from error
 
     def send(self, pose: ArrayLike, check: Check) -> None:
         """Replaces Nav2's goal by the pose (3,) of the fixed frame; returns when Nav2 has accepted it."""

@@ -233,7 +233,7 @@ class NavigatorNode(LifecycleNode):
             self.get_logger().error(str(unconfirmed))
 
     def _request(self, goal: NavigateToImage.Goal | QueryPose.Request, check: Check) -> QueryPose.Request:
-        """The question to the memory about a goal's photo, in the frame in which answers are fused."""
+        """The question to the memory about a goal's photo or place, in the frame in which answers are fused."""
         timeout = self._parameters_now.query_timeout
         try:
             wait_until(self._motion.known, timeout, check)
@@ -246,6 +246,7 @@ class NavigatorNode(LifecycleNode):
         return QueryPose.Request(
             image=goal.image,
             compressed_image=goal.compressed_image,
+            place=goal.place,
             hfov_deg=goal.hfov_deg,
             frame_id=self._motion.fixed_frame,
         )

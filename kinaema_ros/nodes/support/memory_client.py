@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.client import Client
@@ -35,21 +36,26 @@ class MemoryClient:
 
     def ask(self, request: QueryPose.Request, timeout: float, check: Callable[[], None] = go_on) -> Estimate:
         """Blocks for up to ``timeout`` seconds. Raises MemoryUnavailable, QueryRefused, and as ``check``."""
-        name = self._client.service_name
-        try:
-            wait_until(self._client.service_is_ready, timeout, check)
-        except TimeoutError:
-            raise MemoryUnavailable(
-                f"no service {name} within {timeout:g} s; start memory_node, or remap the service"
-            ) from None
-        future = self._client.call_async(request)
-        try:
-            response: QueryPose.Response = wait_for(future, timeout, check)
-        except TimeoutError:
-            self._client.remove_pending_request(future)
-            raise MemoryUnavailable(
-                f"{name} did not answer within {timeout:g} s; is memory_node alive?"
-            ) from None
+        response: QueryPose.Response = call(self._client, request, timeout, check)
         if not response.success:
             raise QueryRefused(response.message)
         return messages.response_to_estimate(response)
+
+
+def call(client: Client, request: Any, timeout: float, check: Callable[[], None] = go_on) -> Any:
+    """The response of one of memory_node's services. Raises MemoryUnavailable, and as ``check``."""
+    name = client.service_name
+    try:
+        wait_until(client.service_is_ready, timeout, check)
+    except TimeoutError:
+        raise MemoryUnavailable(
+            f"no service {name} within {timeout:g} s; start memory_node, or remap the service"
+        ) from None
+    future = client.call_async(request)
+    try:
+        return wait_for(future, timeout, check)
+    except TimeoutError:
+        client.remove_pending_request(future)
+        raise MemoryUnavailable(
+            f"{name} did not answer within {timeout:g} s; is memory_node alive?"
+        ) from None
