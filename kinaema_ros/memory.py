@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from kinaema_ros import geometry
 from kinaema_ros.anchoring import Anchoring, View
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.comparison import Comparison
 from kinaema_ros.errors import InputError, KinaemaError
 from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.geometry import Array
@@ -128,12 +130,8 @@ class SpatialMemory:
         missing = self.missing
         if missing:
             raise NotLocalizedError(f"the memory does not know yet where the robot is: {missing}")
-        height, width = _checked_image(query_rgb).shape[:2]
-        if camera is None and hfov is not None:
-            camera = Intrinsics.from_hfov(width, height, hfov)
-        same = camera is None
         with torch.inference_mode():
-            photo = self._view(query_rgb, camera or self._own_camera(query_rgb), mount if same else None)
+            photo, same = self._photo(query_rgb, hfov, camera, mount)
             answers = self._network.locate(state, photo, mount.z if same else None)
         best, *others = [_of_robot(answer, mount, same) for answer in answers[: 1 + MAX_ALTERNATIVES]]
         odom_T_robot = geometry.compose(state.odometry.cpu().numpy(), geometry.inverse(mount.planar))
@@ -146,6 +144,34 @@ class SpatialMemory:
             odom_pose=as_pose(geometry.compose(odom_T_robot, best.pose)),
             num_updates=int(state.updates),
         )
+
+    def compare(
+        self,
+        photo_rgb: RGB,
+        view_rgb: RGB,
+        odom_pose: ArrayLike,
+        hfov: float | None = None,
+        camera: Intrinsics | None = None,
+    ) -> Comparison:
+        """Does the robot, that sees ``view_rgb``, stand where this photo was taken?
+
+        view_rgb and odom_pose are as in ``update``, but nothing is written; photo_rgb, hfov and camera are as in ``locate``,
+        but the photo is compared with the view and the newest updates alone, not with the memory. Raises as these do.
+        """
+        state, mount = self._state, self._mount  # a snapshot, as in ``locate``
+        if int(state.updates) == 0:
+            raise EmptyMemoryError("the memory is empty: drive the robot (update) before comparing")
+        odometry = torch.from_numpy(mount.camera_pose(_checked_pose(odom_pose))).to(self._device)
+        with torch.inference_mode():
+            view = self._view(view_rgb, self._own_camera(view_rgb), mount)
+            photo, same = self._photo(photo_rgb, hfov, camera, mount)
+            comparison = self._network.compare(
+                state, view, odometry, mount.z, photo, mount.z if same else None
+            )
+        if comparison.pose is None or comparison.covariance is None:
+            return comparison
+        pose, covariance = _of_base(np.array(comparison.pose), comparison.covariance, mount, same)
+        return replace(comparison, pose=as_pose(pose), covariance=covariance)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -260,6 +286,16 @@ class SpatialMemory:
             )
         return camera
 
+    def _photo(
+        self, rgb: RGB, hfov: float | None, camera: Intrinsics | None, mount: Mount
+    ) -> tuple[Tokens, bool]:
+        """A photo's tokens, and whether the robot's own camera took it."""
+        height, width = _checked_image(rgb).shape[:2]
+        if camera is None and hfov is not None:
+            camera = Intrinsics.from_hfov(width, height, hfov)
+        same = camera is None
+        return self._view(rgb, camera or self._own_camera(rgb), mount if same else None), same
+
     def _view(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tokens:
         tensor = torch.from_numpy(np.ascontiguousarray(_checked_image(rgb))).to(self._device)
         return self._network.view(tensor, camera, mount)
@@ -268,11 +304,17 @@ class SpatialMemory:
 def _of_robot(answer: Answer, mount: Mount, same_camera: bool) -> Alternative:
     """The answer for the robot's base instead of its camera, in the frame of the base."""
     assert answer.covariance is not None
-    pose = geometry.compose(mount.planar, answer.pose.cpu().numpy())
-    covariance = geometry.rotate_covariance(answer.covariance.cpu().numpy(), mount.yaw)
-    if same_camera:
-        pose, covariance = mount.base_pose(pose, covariance)
+    pose, covariance = _of_base(
+        answer.pose.cpu().numpy(), answer.covariance.cpu().numpy(), mount, same_camera
+    )
     return Alternative(as_pose(pose), covariance, answer.confidence)
+
+
+def _of_base(pose: Array, covariance: Array, mount: Mount, same_camera: bool) -> tuple[Array, Array]:
+    """A photo's pose and covariance in the camera's frame, in the base's; of the base if the robot's camera took it."""
+    pose = geometry.compose(mount.planar, pose)
+    covariance = geometry.rotate_covariance(covariance, mount.yaw)
+    return mount.base_pose(pose, covariance) if same_camera else (pose, covariance)
 
 
 def _checked_pose(odom_pose: ArrayLike) -> Array:

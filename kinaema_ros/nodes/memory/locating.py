@@ -4,42 +4,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinaema_interfaces.srv import QueryPose
+from kinaema_interfaces.srv import CompareView, QueryPose
 from kinaema_ros import geometry
-from kinaema_ros.camera import MAX_HFOV_DEG, MIN_HFOV_DEG
+from kinaema_ros.camera import MAX_HFOV_DEG, MIN_HFOV_DEG, Intrinsics
 from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
+from kinaema_ros.images import RGB
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.photos import photo_camera
+
+if TYPE_CHECKING:  # torch takes seconds to load
+    from kinaema_ros.memory import SpatialMemory
 
 
 def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
     """Asks the memory; raises ``BadInput`` for a request or a situation that has no answer."""
     photo = messages.query_to_rgb(request)
     # Each once, the frame before the pose: a cleanup or a reset in another thread empties them.
-    memory, odom_frame = inputs.memory, inputs.odom_frame
+    odom_frame = inputs.odom_frame
     now = inputs.tracker.now()
-    if memory is None or not inputs.active:
-        raise BadInput("query_inactive", "the node is not active; configure and activate it first")
-    if memory.num_updates == 0:
-        raise BadInput(
-            "query_before_update",
-            "nothing is remembered yet: drive the robot with camera and odometry running; ~/status says "
-            "what is missing",
-        )
-    if inputs.tracker.held:
-        raise BadInput(
-            "query_on_hold", f"the robot's place in its memory is not known: waiting for {inputs.missing()}"
-        )
-    if not memory.localized:
-        raise BadInput(
-            "query_localizing", f"where the robot is in its memory is not known yet: {memory.missing}"
-        )
+    memory = localized_memory(inputs)
     if now is None or not odom_frame:
         raise BadInput(
             "query_without_odometry",
@@ -47,15 +37,7 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
             "odom",
         )
     stamp, odom_T_base, memory_T_odom = now
-    height, width = photo.shape[:2]
-    camera = photo_camera(
-        bytes(request.compressed_image.data),
-        width,
-        height,
-        inputs.known_camera(memory, width, height),
-        asked=math.radians(_checked_hfov_deg(request.hfov_deg)),
-        usual=math.radians(inputs.parameters.query_hfov_deg),
-    )
+    camera = camera_of(inputs, memory, photo, request)
     try:
         estimate = memory.locate(photo, camera=camera)
     except KinaemaError as error:  # also where it was emptied since the check above
@@ -74,6 +56,43 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
         )
 
     return replace(estimate.moved(to_frame), odom_pose=None, frame_id=frame_id, stamp_ns=stamp)
+
+
+def localized_memory(inputs: MemoryInputs) -> SpatialMemory:
+    """The memory, where it can be asked. Raises ``BadInput`` where it cannot."""
+    memory = inputs.memory  # once: a cleanup in another thread sets it to None
+    if memory is None or not inputs.active:
+        raise BadInput("query_inactive", "the node is not active; configure and activate it first")
+    if memory.num_updates == 0:
+        raise BadInput(
+            "query_before_update",
+            "nothing is remembered yet: drive the robot with camera and odometry running; ~/status says "
+            "what is missing",
+        )
+    if inputs.tracker.held:
+        raise BadInput(
+            "query_on_hold", f"the robot's place in its memory is not known: waiting for {inputs.missing()}"
+        )
+    if not memory.localized:
+        raise BadInput(
+            "query_localizing", f"where the robot is in its memory is not known yet: {memory.missing}"
+        )
+    return memory
+
+
+def camera_of(
+    inputs: MemoryInputs, memory: SpatialMemory, photo: RGB, request: QueryPose.Request | CompareView.Request
+) -> Intrinsics | None:
+    """The camera that took a request's photo; None: the robot's own."""
+    height, width = photo.shape[:2]
+    return photo_camera(
+        bytes(request.compressed_image.data),
+        width,
+        height,
+        inputs.known_camera(memory, width, height),
+        asked=math.radians(_checked_hfov_deg(request.hfov_deg)),
+        usual=math.radians(inputs.parameters.query_hfov_deg),
+    )
 
 
 def _checked_hfov_deg(asked_deg: float) -> float:

@@ -16,9 +16,10 @@ from nav_msgs.msg import Odometry
 from numpy.typing import ArrayLike, NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from kinaema_interfaces.srv import QueryPose
+from kinaema_interfaces.srv import CompareView, QueryPose
 from kinaema_ros import geometry, images
 from kinaema_ros.camera import Intrinsics
+from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.errors import BadInput, InputError
 from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.geometry import Array
@@ -252,3 +253,20 @@ def response_to_estimate(response: QueryPose.Response) -> Estimate:
         frame_id=header.frame_id,
         stamp_ns=stamp_ns(header.stamp),
     )
+
+
+def fill_comparison(
+    response: CompareView.Response, comparison: Comparison, frame_id: str, stamp: Time
+) -> None:
+    """Puts a comparison, whose pose is in a frame, into the response."""
+    response.success, response.message, response.verdict = True, comparison.why, int(comparison.verdict)
+    if comparison.pose is not None and comparison.covariance is not None:
+        response.pose = pose_with_covariance(comparison.pose, comparison.covariance, frame_id, stamp)
+
+
+def response_to_comparison(response: CompareView.Response) -> Comparison:
+    """The inverse of `fill_comparison`."""
+    verdict, why, pose = Verdict(response.verdict), response.message, response.pose.pose
+    if verdict != Verdict.RECOGNISED:
+        return Comparison(verdict, why)
+    return Comparison(verdict, why, as_pose(planar_pose(pose.pose)), planar_covariance(pose))
