@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from torch import Tensor
 from kinaema_ros import geometry
 from kinaema_ros.anchoring import Anchoring, View
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.comparison import Comparison
 from kinaema_ros.errors import InputError, KinaemaError, NoSuchPlaceError
 from kinaema_ros.estimate import Estimate, Place, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB, checked_image
 from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN
 from kinaema_ros.model import place_poses
-from kinaema_ros.model.answer import as_estimate, base_pose
+from kinaema_ros.model.answer import as_estimate, base_pose, of_base
 from kinaema_ros.model.cell import relocate
 from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_tensors, write_tensors
 from kinaema_ros.model.network import Kinaema
@@ -126,12 +128,8 @@ class SpatialMemory:
         the camera of ``set_camera``.
         """
         state, mount = self._known()
-        height, width = checked_image(query_rgb).shape[:2]
-        if camera is None and hfov is not None:
-            camera = Intrinsics.from_hfov(width, height, hfov)
-        same = camera is None
         with torch.inference_mode():
-            photo = self._view(query_rgb, camera or self._own_camera(query_rgb), mount if same else None)
+            photo, same = self._photo(query_rgb, hfov, camera, mount)
             answers = self._network.locate(state, photo, mount.z if same else None)
         return as_estimate(answers, state, mount, same)
 
@@ -202,6 +200,34 @@ class SpatialMemory:
             if self._seeking is not None:
                 with suppress(NoSuchPlaceError):  # one that was added since
                     self._seeking.loaded = place_poses.remove(self._seeking.loaded, name)
+
+    def compare(
+        self,
+        photo_rgb: RGB,
+        view_rgb: RGB,
+        odom_pose: ArrayLike,
+        hfov: float | None = None,
+        camera: Intrinsics | None = None,
+    ) -> Comparison:
+        """Does the robot, that sees ``view_rgb``, stand where this photo was taken?
+
+        view_rgb and odom_pose are as in ``update``, but nothing is written; photo_rgb, hfov and camera are as in ``locate``,
+        but the photo is compared with the view and the newest updates alone, not with the memory. Raises as these do.
+        """
+        state, mount = self._state, self._mount  # a snapshot, as in ``locate``
+        if int(state.updates) == 0:
+            raise EmptyMemoryError("the memory is empty: drive the robot (update) before comparing")
+        odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
+        with torch.inference_mode():
+            view = self._view(view_rgb, self._own_camera(view_rgb), mount)
+            photo, same = self._photo(photo_rgb, hfov, camera, mount)
+            comparison = self._network.compare(
+                state, view, odometry, mount.z, photo, mount.z if same else None
+            )
+        if comparison.pose is None or comparison.covariance is None:
+            return comparison
+        pose, covariance = of_base(np.array(comparison.pose), comparison.covariance, mount, same)
+        return replace(comparison, pose=as_pose(pose), covariance=covariance)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -325,6 +351,16 @@ class SpatialMemory:
                 "that another camera took, pass its hfov or camera to locate"
             )
         return camera
+
+    def _photo(
+        self, rgb: RGB, hfov: float | None, camera: Intrinsics | None, mount: Mount
+    ) -> tuple[Tokens, bool]:
+        """A photo's tokens, and whether the robot's own camera took it."""
+        height, width = checked_image(rgb).shape[:2]
+        if camera is None and hfov is not None:
+            camera = Intrinsics.from_hfov(width, height, hfov)
+        same = camera is None
+        return self._view(rgb, camera or self._own_camera(rgb), mount if same else None), same
 
     def _view(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tokens:
         tensor = torch.from_numpy(np.ascontiguousarray(checked_image(rgb))).to(self._device)

@@ -97,9 +97,15 @@ def run(arguments: argparse.Namespace) -> int:
         if arrival.frame_id:
             goal = pose_record(arrival.goal, arrival.frame_id)
         outcome = {"reached": arrival.reached, "error_code": arrival.error_code, "message": arrival.message}
-        record = {"file": str(arguments.image), **outcome, **goal, "num_queries": arrival.num_queries}
+        tried = [dict(zip(("x", "y", "yaw"), pose.tolist(), strict=True)) for pose in arrival.places_tried]
+        record = {"file": str(arguments.image), **outcome, **goal}
+        record |= {"num_queries": arrival.num_queries, "places_tried": tried}
         write_json(arguments.json, [record])
+    for pose in arrival.places_tried:
+        print(f"tried {place(pose)} in the odometry's frame: another place")
     if not arrival.reached:
         raise KinaemaError(f"not reached: {arrival.message} (error code {arrival.error_code})")
     print(f"reached {place(arrival.goal)} in {arrival.frame_id} after {arrival.num_queries} queries")
+    if arrival.message:
+        print(arrival.message)
     return 0

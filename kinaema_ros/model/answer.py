@@ -42,11 +42,15 @@ def as_estimate(answers: list[Answer], state: TokenMemory, mount: Mount, same_ca
 def _of_robot(answer: Answer, mount: Mount, same_camera: bool) -> Alternative:
     """The answer for the robot's base instead of its camera, in the frame of the base."""
     assert answer.covariance is not None
-    pose = geometry.compose(mount.planar, answer.pose.cpu().numpy())
-    covariance = geometry.rotate_covariance(answer.covariance.cpu().numpy(), mount.yaw)
-    if same_camera:
-        pose, covariance = mount.base_pose(pose, covariance)
+    pose, covariance = of_base(answer.pose.cpu().numpy(), answer.covariance.cpu().numpy(), mount, same_camera)
     return Alternative(as_pose(pose), covariance, answer.confidence)
+
+
+def of_base(pose: Array, covariance: Array, mount: Mount, same_camera: bool) -> tuple[Array, Array]:
+    """A photo's pose and covariance in the camera's frame, in the base's; of the base if the robot's camera took it."""
+    pose = geometry.compose(mount.planar, pose)
+    covariance = geometry.rotate_covariance(covariance, mount.yaw)
+    return mount.base_pose(pose, covariance) if same_camera else (pose, covariance)
 
 
 def base_pose(parent_T_camera: Tensor, mount: Mount) -> Array:

@@ -163,6 +163,7 @@ class Navigator:
 
     def __init__(self, error_code=None):
         self.error_code, self.goals, self.canceled = error_code, [], threading.Event()
+        self.places_tried = []
         self.error_when_canceled, self.answers = NavigateToImage.Result.CANCELED, threading.Event()
         self.answers.set()
         self.arrive = threading.Event()
@@ -209,6 +210,9 @@ class Navigator:
         if self.error_code:
             goal.abort()
             result.error_msg = "never seen: drive there once"
+            result.places_tried = [
+                messages.pose_stamped(place, "odom", messages.time_msg(1)) for place in self.places_tried
+            ]
         else:
             goal.succeed()
             result.final_goal = messages.pose_stamped([1.0, 2.0, 0.5], "odom", messages.time_msg(1))
@@ -267,6 +271,18 @@ def test_goto_fails_with_the_navigator_s_reason(recorded, tmp_path, navigator):
     assert err == "kinaema goto: error: not reached: never seen: drive there once (error code 103)\n"
     (record,) = json.loads((tmp_path / "result.json").read_text())
     assert (record["reached"], record["error_code"], record["x"]) == (False, 103, None)
+
+
+def test_goto_tells_the_places_at_which_the_robot_saw_another(recorded, tmp_path, navigator):
+    navigator(NavigateToImage.Result.OTHER_PLACE).places_tried = [(1.0, 2.0, 0.5), (-4.0, 0.0, 0.0)]
+    photo = recorded / "queries" / "0.png"
+    status, out, err = kinaema("goto", photo, "--json", tmp_path / "result.json")
+    assert status == 1
+    assert "(error code 118)" in err
+    assert "tried x 1.00 m, y 2.00 m, yaw 29 deg in the odometry's frame: another place" in out
+    assert "tried x -4.00 m, y 0.00 m, yaw 0 deg" in out
+    (record,) = json.loads((tmp_path / "result.json").read_text())
+    assert [tried["x"] for tried in record["places_tried"]] == [1.0, -4.0]
 
 
 def test_ctrl_c_stops_the_robot(recorded, navigator):

@@ -54,13 +54,18 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Arrival:
-    """How a drive to a photo ended. ``error_code`` is one of NavigateToImage's; 0 is success."""
+    """How a drive to a photo ended. ``error_code`` is one of NavigateToImage's; 0 is success.
+
+    Of a success, ``message`` says why the camera could not confirm it; it is "" where it did.
+    """
 
     error_code: int
     message: str
     goal: Array  # (3,) x, y, yaw in frame_id: the last goal Nav2 was given
     frame_id: str  # "" where Nav2 was given none
     num_queries: int
+    # (3,) each, in the odometry's frame: where the robot arrived and saw another place than the photo's
+    places_tried: tuple[Array, ...] = ()
 
     @property
     def reached(self) -> bool:
@@ -247,6 +252,7 @@ class KinaemaClient:
             messages.planar_pose(result.final_goal.pose),
             result.final_goal.header.frame_id,
             result.num_queries,
+            tuple(messages.planar_pose(tried.pose) for tried in result.places_tried),
         )
 
     def cancel(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from numpy.typing import ArrayLike
+from rclpy.client import Client
 from rclpy.node import Node
 
 from kinaema_interfaces.msg import Place as PlaceMessage
@@ -24,9 +25,9 @@ class PlacesClient:
     """A client of ``kinaema_memory/add_place``, ``remove_place`` and ``list_places`` in the node's namespace."""
 
     def __init__(self, node: Node, memory: str = "kinaema_memory"):
-        self._add = node.create_client(AddPlace, f"{memory}/add_place")
-        self._remove = node.create_client(RemovePlace, f"{memory}/remove_place")
-        self._list = node.create_client(ListPlaces, f"{memory}/list_places")
+        self._add: Client = node.create_client(AddPlace, f"{memory}/add_place")
+        self._remove: Client = node.create_client(RemovePlace, f"{memory}/remove_place")
+        self._list: Client = node.create_client(ListPlaces, f"{memory}/list_places")
 
     def add(
         self, request: AddPlace.Request, pose: ArrayLike | None, frame_id: str, timeout: float

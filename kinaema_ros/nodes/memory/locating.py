@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kinaema_interfaces.srv import AddPlace, QueryPose
+from kinaema_interfaces.srv import AddPlace, CompareView, QueryPose
 from kinaema_ros import geometry
 from kinaema_ros.camera import MAX_HFOV_DEG, MIN_HFOV_DEG, Intrinsics
 from kinaema_ros.errors import BadInput, ForgottenPlaceError, KinaemaError
@@ -42,24 +42,9 @@ class Situation:
 def situation(inputs: MemoryInputs) -> Situation:
     """The present one; raises ``BadInput`` for one that has no answer."""
     # Each once, the frame before the pose: a cleanup or a reset in another thread empties them.
-    memory, odom_frame = inputs.memory, inputs.odom_frame
+    odom_frame = inputs.odom_frame
     now = inputs.tracker.now()
-    if memory is None or not inputs.active:
-        raise BadInput("query_inactive", "the node is not active; configure and activate it first")
-    if memory.num_updates == 0:
-        raise BadInput(
-            "query_before_update",
-            "nothing is remembered yet: drive the robot with camera and odometry running; ~/status says "
-            "what is missing",
-        )
-    if inputs.tracker.held:
-        raise BadInput(
-            "query_on_hold", f"the robot's place in its memory is not known: waiting for {inputs.missing()}"
-        )
-    if not memory.localized:
-        raise BadInput(
-            "query_localizing", f"where the robot is in its memory is not known yet: {memory.missing}"
-        )
+    memory = localized_memory(inputs)
     if now is None or not odom_frame:
         raise BadInput(
             "query_without_odometry",
@@ -71,13 +56,13 @@ def situation(inputs: MemoryInputs) -> Situation:
 
 def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
     """Asks the memory; raises ``BadInput`` for a request or a situation that has no answer."""
-    photo = messages.query_to_rgb(request, bool(request.place))
+    photo = messages.photo_or_none(request, bool(request.place))
     now = situation(inputs)
     try:
         if photo is None:
             estimate = now.memory.locate_place(request.place)
         else:
-            estimate = now.memory.locate(photo, camera=camera_of(inputs, now.memory, request, photo))
+            estimate = now.memory.locate(photo, camera=camera_of(inputs, now.memory, photo, request))
     except BadInput:
         raise
     except LookupError as error:
@@ -100,8 +85,33 @@ def locate(inputs: MemoryInputs, request: QueryPose.Request) -> Estimate:
     return replace(estimate.moved(to_frame), odom_pose=None, frame_id=frame_id, stamp_ns=now.stamp)
 
 
+def localized_memory(inputs: MemoryInputs) -> SpatialMemory:
+    """The memory, where it can be asked. Raises ``BadInput`` where it cannot."""
+    memory = inputs.memory  # once: a cleanup in another thread sets it to None
+    if memory is None or not inputs.active:
+        raise BadInput("query_inactive", "the node is not active; configure and activate it first")
+    if memory.num_updates == 0:
+        raise BadInput(
+            "query_before_update",
+            "nothing is remembered yet: drive the robot with camera and odometry running; ~/status says "
+            "what is missing",
+        )
+    if inputs.tracker.held:
+        raise BadInput(
+            "query_on_hold", f"the robot's place in its memory is not known: waiting for {inputs.missing()}"
+        )
+    if not memory.localized:
+        raise BadInput(
+            "query_localizing", f"where the robot is in its memory is not known yet: {memory.missing}"
+        )
+    return memory
+
+
 def camera_of(
-    inputs: MemoryInputs, memory: SpatialMemory, request: QueryPose.Request | AddPlace.Request, photo: RGB
+    inputs: MemoryInputs,
+    memory: SpatialMemory,
+    photo: RGB,
+    request: QueryPose.Request | CompareView.Request | AddPlace.Request,
 ) -> Intrinsics | None:
     """The camera that took a request's photo; None: the robot's own."""
     height, width = photo.shape[:2]

@@ -21,10 +21,19 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
-from kinaema_interfaces.srv import AddPlace, ListPlaces, LoadMemory, QueryPose, RemovePlace, SaveMemory
+from kinaema_interfaces.srv import (
+    AddPlace,
+    CompareView,
+    ListPlaces,
+    LoadMemory,
+    QueryPose,
+    RemovePlace,
+    SaveMemory,
+)
 from kinaema_ros.errors import KinaemaError, missing_package
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.nodes.memory import files, places
+from kinaema_ros.nodes.memory.comparing import compare
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.keeping import MemoryKeeper
 from kinaema_ros.nodes.memory.locating import locate
@@ -69,6 +78,9 @@ class MemoryNode(LifecycleNode):
         queries, commands = ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup()
         self.create_service(
             QueryPose, "~/query_pose", self._on_query, qos_profile=AT_ONCE, callback_group=queries
+        )
+        self.create_service(
+            CompareView, "~/compare_view", self._on_compare, qos_profile=AT_ONCE, callback_group=queries
         )
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=commands)
         self.create_service(SaveMemory, "~/save", self._on_save, callback_group=commands)
@@ -197,6 +209,18 @@ class MemoryNode(LifecycleNode):
         estimate = locate(self._inputs, request)
         self._monitor.query_answered(time.perf_counter() - started)
         return estimate
+
+    def _on_compare(
+        self, request: CompareView.Request, response: CompareView.Response
+    ) -> CompareView.Response:
+        try:
+            comparison = self._turns.take(lambda: compare(self._inputs, request))
+        except Exception as error:  # one request must not end the node
+            response.message = self._monitor.query_failed(error)
+            return response
+        stamp = self.get_clock().now().to_msg()
+        messages.fill_comparison(response, comparison, self._inputs.odom_frame, stamp)
+        return response
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._inputs.start_over()

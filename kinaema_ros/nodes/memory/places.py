@@ -38,10 +38,10 @@ def add(inputs: MemoryInputs, request: AddPlace.Request) -> Added:
     """Raises ``BadInput`` for a request or a situation in which nothing can be added, and as the memory's ``add_place``."""
     posed = bool(request.pose.header.frame_id)
     here = not posed and not messages.has_image(request)
-    photo = messages.query_to_rgb(request, posed, here)
+    photo = messages.photo_or_none(request, posed, here)
     now = situation(inputs)
     if photo is not None:
-        camera = camera_of(inputs, now.memory, request, photo)
+        camera = camera_of(inputs, now.memory, photo, request)
         replaced = now.memory.add_place(request.name, photo, camera=camera)
     else:
         odom_T_place = now.odom_T_base if here else _tapped(inputs, request, now)

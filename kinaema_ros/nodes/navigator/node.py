@@ -152,7 +152,9 @@ class NavigatorNode(LifecycleNode):
                     self._report(handle, drive)
                     time.sleep(LOOK_PERIOD)
             finally:
-                result.num_queries = drive.queries
+                result.num_queries, result.error_msg = drive.queries, drive.doubt
+                stamp, frame = self.get_clock().now().to_msg(), self._motion.fixed_frame
+                result.places_tried = [messages.pose_stamped(pose, frame, stamp) for pose in drive.tried]
                 if robot.sent is not None:
                     result.final_goal = robot.sent
 

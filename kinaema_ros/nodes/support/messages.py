@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from kinaema_interfaces.msg import Place as PlaceMessage
-from kinaema_interfaces.srv import QueryPose
+from kinaema_interfaces.srv import CompareView, QueryPose
 from kinaema_ros import geometry, images
 from kinaema_ros.camera import Intrinsics
+from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.errors import BadInput, InputError
 from kinaema_ros.estimate import Alternative, Estimate, Place, as_pose
 from kinaema_ros.geometry import Array
@@ -140,7 +141,14 @@ def _has_compressed(request: Any) -> bool:
     return bool(len(request.compressed_image.data))
 
 
-def query_to_rgb(request: Any, *instead: bool) -> NDArray[np.uint8] | None:
+def query_to_rgb(request: Any) -> NDArray[np.uint8]:
+    """The photo of a request that carries ``image`` and ``compressed_image``, of which one is filled."""
+    photo = photo_or_none(request)
+    assert photo is not None
+    return photo
+
+
+def photo_or_none(request: Any, *instead: bool) -> NDArray[np.uint8] | None:
     """The photo of a request that carries ``image`` and ``compressed_image``, or None where it is without.
 
     instead: whether each of the request's other fields is filled, of which, with the two images, exactly one may be.
@@ -295,3 +303,20 @@ def response_to_estimate(response: QueryPose.Response) -> Estimate:
         frame_id=header.frame_id,
         stamp_ns=stamp_ns(header.stamp),
     )
+
+
+def fill_comparison(
+    response: CompareView.Response, comparison: Comparison, frame_id: str, stamp: Time
+) -> None:
+    """Puts a comparison, whose pose is in a frame, into the response."""
+    response.success, response.message, response.verdict = True, comparison.why, int(comparison.verdict)
+    if comparison.pose is not None and comparison.covariance is not None:
+        response.pose = pose_with_covariance(comparison.pose, comparison.covariance, frame_id, stamp)
+
+
+def response_to_comparison(response: CompareView.Response) -> Comparison:
+    """The inverse of `fill_comparison`."""
+    verdict, why, pose = Verdict(response.verdict), response.message, response.pose.pose
+    if verdict != Verdict.RECOGNISED:
+        return Comparison(verdict, why)
+    return Comparison(verdict, why, as_pose(planar_pose(pose.pose)), planar_covariance(pose))
