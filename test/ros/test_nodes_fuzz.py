@@ -200,7 +200,7 @@ def test_mutated_requests_about_places(robot: Robot) -> None:
     add, remove, show = (robot.node.create_client(kind, f"kinaema_memory/{name}") for kind, name in services)
     robot.now += MUTATED * STEP + 20.0  # after the odometry that is ahead
     robot.remember(1, 2)
-    for n in range(MUTATED):
+    for n in range(MUTATED // 2):
         request = AddPlace.Request(name=str(rng.choice(["desk", "Küche", "台所"])))
         if n % 2:
             request.pose = messages.pose_stamped((robot.x, 0.5, 1.0), "odom", messages.time_msg(0))
