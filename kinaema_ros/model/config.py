@@ -178,10 +178,19 @@ class ComparisonConfig(Checked):
     """When the camera's view is that of a photo, and when it is another place's."""
 
     min_tokens: int = setting(100, "Points of photo and view, with fewer of which nothing is said", 1, 4096)
-    min_found: int = setting(50, "Points of the photo that the camera sees, where it is recognised", 4, 10**6)
-    min_coverage: float = setting(0.3, "Share of the photo in which they lie, at least", 0.0, 1.0)
-    other_found: int = setting(40, "Points of the photo, with fewer of which it is another place", 0, 10**6)
-    other_coverage: float = setting(0.15, "... in a smaller share of the photo than this", 0.0, 1.0)
+    min_found: int = setting(60, "Points of the photo that the camera sees, where it is recognised", 4, 10**6)
+    min_coverage: float = setting(0.35, "Share of the photo in which they lie, at least", 0.0, 1.0)
+    other_found: int = setting(50, "Points of the photo, with fewer of which it is another place", 0, 10**6)
+    other_coverage: float = setting(0.2, "... in a smaller share of the photo than this", 0.0, 1.0)
+    other_camera: float = setting(
+        0.4, "Of both, where another camera took the photo: from another height it shares less", 0.0, 1.0
+    )
+    min_known: int = setting(
+        40,
+        "Points of the view that the memory knows to be here, without which nothing is another place",
+        0,
+        10**6,
+    )
     inflation: float = setting(4.0, "Of the pose's variance: matches of one photo err alike", 1.0, LARGE)
 
 

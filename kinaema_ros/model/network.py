@@ -101,12 +101,12 @@ class Kinaema(nn.Module):
         view, odometry and height as in ``update``, photo and photo_height as in ``locate``.
         """
         here = sight(self.config, memory, view, odometry, height)
-        found = hypotheses(self.config, here, photo, photo_height)
+        found = hypotheses(self.config, here.memory, photo, photo_height)
         best = None
         if found:
             evidence = torch.tensor([terms(one.evidence, photo_height) for one in found], device=self.device)
             best = found[int(self.judge.rating(evidence).argmax())]
-        return verdict(self.config.comparison, here, view, photo, best)
+        return verdict(self.config.comparison, here, photo, best, photo_height is not None)
 
     def judged(self, of: Candidates) -> list[Answer]:
         """The distinct ones (K,) of one photo's candidates, whose poses are in the robot's frame, as answers."""
