@@ -99,6 +99,7 @@ def test_the_interfaces_are_those_of_the_contract():
     assert service.Request.get_fields_and_field_types() == {
         "image": "sensor_msgs/Image",
         "compressed_image": "sensor_msgs/CompressedImage",
+        "place": "string",
         "hfov_deg": "float",
         "frame_id": "string",
     }
@@ -119,6 +120,7 @@ def test_the_interfaces_are_those_of_the_contract():
     assert action.Goal.get_fields_and_field_types() == {
         "image": "sensor_msgs/Image",
         "compressed_image": "sensor_msgs/CompressedImage",
+        "place": "string",
         "hfov_deg": "float",
         "min_seen": "float",
         "min_confidence": "float",
