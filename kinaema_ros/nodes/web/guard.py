@@ -21,6 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUEST_HEADER = "X-Kinaema"  # no other site's page can send it: browsers would ask us first, and we say nothing
 _COOKIE_AGE = 180 * 24 * 3600  # seconds
 _SAFE = (hdrs.METH_GET, hdrs.METH_HEAD)
+_OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -96,8 +97,7 @@ class Guard:
             host = ""
         if host.lower() not in self._names and not _is_address(host):
             refuse(421, "host", f"{host[:60]!r} is no name of this robot; use its address, or set host_names")
-        forwarded = {"Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"} & {k.title() for k in request.headers}
-        if self._tokens is None and (forwarded or "X-Real-Ip" in {k.title() for k in request.headers}):
+        if self._tokens is None and any(name in request.headers for name in _OF_PROXIES):
             refuse(403, "proxy", "this comes through a proxy: set require_token, so that not everybody may drive")
 
     def _check_origin(self, request: web.Request) -> None:
