@@ -21,7 +21,7 @@ from kinaema_ros.nodes.web.guard import Guard
 from kinaema_ros.nodes.web.photo import Photo
 from kinaema_ros.nodes.web.server import WebServer
 from kinaema_ros.nodes.web.service import WebService
-from kinaema_ros.nodes.web.tokens import Tokens
+from kinaema_ros.nodes.web.tokens import Role, Tokens
 
 HERE = Guess((3.2, 1.4, 0.6), (0.25, 0.12, 0.4), 0.93)
 THERE = Guess((-1.5, 2.6, 2.2), (0.5, 0.3, 1.0), 0.05)
@@ -119,12 +119,14 @@ class PlayedRobot:
 def served(
     robot: PlayedRobot,
     tokens: Tokens | None = None,
+    free: Role | None = None,
     host_names: tuple[str, ...] = (),
     secure: bool = False,
     max_photo_bytes: int = 2_000_000,
 ) -> Iterator[str]:
     """The page over a robot; its address."""
-    guard = Guard(tokens, list(host_names), secure)
+    free = Role.DRIVE if tokens is None else free or Role.NOBODY
+    guard = Guard(tokens, free, host_names, secure)
     service = WebService(lambda: WebServer(robot, guard, max_photo_bytes).app(), "127.0.0.1", 0, None)
     try:
         yield f"http://127.0.0.1:{service.port}"

@@ -8,7 +8,7 @@ import ipaddress
 import socket
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -68,14 +68,14 @@ class WrongTokens:
 class Guard:
     """Every request goes through ``middleware``; a handler that not everybody may call is wrapped by ``lets``.
 
-    tokens: None where everyone on this machine may drive. host_names: what a browser may call us, besides addresses and
+    tokens: None where there are none. free: what everybody may do without one. host_names: what a browser may call us, besides addresses and
     this machine's own names; others may be a foreign page's, whose name was made to point here (DNS rebinding).
     """
 
-    def __init__(self, tokens: Tokens | None, host_names: list[str], secure: bool):
+    def __init__(self, tokens: Tokens | None, free: Role, host_names: Sequence[str] = (), secure: bool = False):
         own = socket.gethostname().lower()
         self._names = {"localhost", own, f"{own}.local", *(name.lower() for name in host_names)}
-        self._tokens, self._secure = tokens, secure
+        self._tokens, self._free, self._secure = tokens, free, secure
         self._cookie = "__Host-kinaema" if secure else "kinaema"
         self._wrong = WrongTokens()
         self._known: OrderedDict[tuple[str, bytes], None] = OrderedDict()  # who has been let in
@@ -97,7 +97,7 @@ class Guard:
             host = ""
         if host.lower() not in self._names and not _is_address(host):
             refuse(421, "host", f"{host[:60]!r} is no name of this robot; use its address, or set host_names")
-        if self._tokens is None and any(name in request.headers for name in _OF_PROXIES):
+        if self._free and any(name in request.headers for name in _OF_PROXIES):
             refuse(403, "proxy", "this comes through a proxy: set require_token, so that not everybody may drive")
 
     def _check_origin(self, request: web.Request) -> None:
@@ -127,28 +127,25 @@ class Guard:
 
     async def role(self, request: web.Request) -> Role:
         """By the cookie, or by ``Authorization: Bearer`` of a program."""
-        if self._tokens is None:
-            return Role.DRIVE
         scheme, _, bearer = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         token = bearer.strip() if scheme.lower() == "bearer" else request.cookies.get(self._cookie, "")
-        return await self._checked(request, token) if token else Role.NOBODY
+        return max(self._free, await self._checked(request, token) if token else Role.NOBODY)
 
     async def log_in(self, request: web.Request, token: str) -> web.Response:
         """Gives a browser the cookie."""
-        role = Role.DRIVE if self._tokens is None else await self._checked(request, token)
+        role = await self._checked(request, token)
         if role == Role.NOBODY:
             refuse(401, "token", "this is not the robot's token")
         response = web.json_response({"role": role.name.lower()})
-        if self._tokens is not None:
-            response.set_cookie(
-                self._cookie,
-                token,
-                max_age=_COOKIE_AGE,
-                httponly=True,
-                samesite="Strict",
-                secure=self._secure,
-                path="/",
-            )
+        response.set_cookie(
+            self._cookie,
+            token,
+            max_age=_COOKIE_AGE,
+            httponly=True,
+            samesite="Strict",
+            secure=self._secure,
+            path="/",
+        )
         return response
 
     def log_out(self) -> web.Response:
@@ -159,7 +156,8 @@ class Guard:
 
     async def _checked(self, request: web.Request, token: str) -> Role:
         """What a token allows. Guesses are counted, and not looked at after too many; who is in stays in meanwhile."""
-        assert self._tokens is not None
+        if self._tokens is None:
+            return Role.NOBODY
         address = request.remote or ""
         who = (address, hashlib.sha256(token.encode("utf-8", "replace")).digest())
         wait = 0.0 if who in self._known else self._wrong.wait(address)
