@@ -14,7 +14,8 @@ from kinaema_ros.photos import exif_long_side
 
 MAX_PIXELS = 64_000_000  # of a phone; the decoder takes 4 bytes for each
 LONG_SIDE = 1280  # pixels that are kept
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")  # MPO: a JPEG of some phones
+_FORMATS = ("JPEG", "PNG", "WEBP")
+Image.init()  # else Pillow knows no WebP, where the formats are named
 
 
 @dataclass(frozen=True)
