@@ -50,7 +50,9 @@ class PlayedRobot:
         points = rooms()
         path = tuple((x, y) for x, y, _ in points)
         self.now = State((0.4, 0.9, 0.3), (0.06, 0.04, 0.0), "running", "", 412, True)
-        self.known = Map(1, points, path, (Place("Kitchen", (5.6, 2.3, 1.2)), Place("Sofa", (-2.1, 0.2, 3.0))))
+        self.known = Map(
+            1, points, path, (Place("Kitchen", (5.6, 2.3, 1.2)), Place("Sofa", (-2.1, 0.2, 3.0)))
+        )
         self.picture: bytes | None = jpeg(320, 240)
         self.went: list[Target] = []
         self.stops = 0
@@ -123,11 +125,12 @@ def served(
     host_names: tuple[str, ...] = (),
     secure: bool = False,
     max_photo_bytes: int = 2_000_000,
+    port: int = 0,
 ) -> Iterator[str]:
     """The page over a robot; its address."""
     free = Role.DRIVE if tokens is None else free or Role.NOBODY
     guard = Guard(tokens, free, host_names, secure)
-    service = WebService(lambda: WebServer(robot, guard, max_photo_bytes).app(), "127.0.0.1", 0, None)
+    service = WebService(lambda: WebServer(robot, guard, max_photo_bytes).app(), "127.0.0.1", port, None)
     try:
         yield f"http://127.0.0.1:{service.port}"
     finally:

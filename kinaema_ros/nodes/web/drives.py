@@ -41,7 +41,7 @@ class Drives:
     def __init__(self, node: Node, group: CallbackGroup):
         self._node = node
         self._client = action_client(node, NavigateToImage, _ACTION)
-        self._cancel = {
+        self._cancel: dict[str, Any] = {
             name: node.create_client(CancelGoal, f"{name}/_action/cancel_goal", callback_group=group)
             for name in (_ACTION, _NAV2)
         }
@@ -75,7 +75,7 @@ class Drives:
             try:
                 handle: Any = wait_for(sending, _ACCEPT_TIMEOUT)
             except TimeoutError:
-                sending.add_done_callback(lambda late: late.result().cancel_goal_async())
+                sending.add_done_callback(_cancel_late)
                 raise RobotRefuses(
                     "navigator_unavailable",
                     f"{name} did not answer within {_ACCEPT_TIMEOUT:g} s; is navigator_node alive?",
@@ -96,7 +96,9 @@ class Drives:
                 wait_until(lambda: not self._active, _STOP_TIMEOUT)
             except TimeoutError:
                 told = False
-        told = self._cancel_all(_NAV2) or told  # also what others sent to Nav2; after the navigator's own words with it
+        told = (
+            self._cancel_all(_NAV2) or told
+        )  # also what others sent to Nav2; after the navigator's own words with it
         if told:
             return ""
         return (
@@ -171,3 +173,8 @@ class Drives:
                 confidence=float(feedback.confidence),
                 distance=left if left >= 0.0 else None,  # NaN before Nav2 said any
             )
+
+
+def _cancel_late(sending: Any) -> None:
+    """A goal that is accepted when nobody waits for it any more."""
+    sending.result().cancel_goal_async()

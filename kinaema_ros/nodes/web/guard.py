@@ -18,7 +18,9 @@ from kinaema_ros.nodes.web.replies import refuse
 from kinaema_ros.nodes.web.tokens import Role, Tokens
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-REQUEST_HEADER = "X-Kinaema"  # no other site's page can send it: browsers would ask us first, and we say nothing
+REQUEST_HEADER = (
+    "X-Kinaema"  # no other site's page can send it: browsers would ask us first, and we say nothing
+)
 _COOKIE_AGE = 180 * 24 * 3600  # seconds
 _SAFE = (hdrs.METH_GET, hdrs.METH_HEAD)
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
@@ -72,7 +74,9 @@ class Guard:
     this machine's own names; others may be a foreign page's, whose name was made to point here (DNS rebinding).
     """
 
-    def __init__(self, tokens: Tokens | None, free: Role, host_names: Sequence[str] = (), secure: bool = False):
+    def __init__(
+        self, tokens: Tokens | None, free: Role, host_names: Sequence[str] = (), secure: bool = False
+    ):
         own = socket.gethostname().lower()
         self._names = {"localhost", own, f"{own}.local", *(name.lower() for name in host_names)}
         self._tokens, self._free, self._secure = tokens, free, secure
@@ -98,7 +102,9 @@ class Guard:
         if host.lower() not in self._names and not _is_address(host):
             refuse(421, "host", f"{host[:60]!r} is no name of this robot; use its address, or set host_names")
         if self._free and any(name in request.headers for name in _OF_PROXIES):
-            refuse(403, "proxy", "this comes through a proxy: set require_token, so that not everybody may drive")
+            refuse(
+                403, "proxy", "this comes through a proxy: set require_token, so that not everybody may drive"
+            )
 
     def _check_origin(self, request: web.Request) -> None:
         """No other site's page may ask for anything, were it only to make something happen here."""

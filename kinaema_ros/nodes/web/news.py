@@ -53,7 +53,9 @@ class News:
         task = asyncio.current_task()
         assert task is not None
         self._streams.add(task)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        )
         try:
             await response.prepare(request)
             await self._feed(response)

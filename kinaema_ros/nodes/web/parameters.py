@@ -51,8 +51,12 @@ class WebParameters:
         choices=("auto", "raw", "compressed"),
         when=READ_ONLY,
     )
-    camera_hz: float = setting(2.0, "Pictures a second, while a page shows them", low=0.1, high=10.0, when=READ_ONLY)
-    camera_width: int = setting(480, "Largest width of these pictures (pixels)", low=64, high=1920, when=READ_ONLY)
+    camera_hz: float = setting(
+        2.0, "Pictures a second, while a page shows them", low=0.1, high=10.0, when=READ_ONLY
+    )
+    camera_width: int = setting(
+        480, "Largest width of these pictures (pixels)", low=64, high=1920, when=READ_ONLY
+    )
 
     def __post_init__(self) -> None:
         if self.tls_key and not self.tls_certificate:

@@ -56,7 +56,7 @@ class RosRobot:
         self._node = node
         group = ReentrantCallbackGroup()
         self._memory = MemoryClient(node, group)
-        self._places = {
+        self._places: dict[Any, Any] = {
             kind: node.create_client(kind, f"kinaema_memory/{name}", callback_group=group)
             for kind, name in (
                 (AddPlace, "add_place"),
@@ -115,7 +115,9 @@ class RosRobot:
     def locate(self, photo: Photo) -> Answer:
         """Where was this photo taken, in the odometry's frame?"""
         if not self._motion.known():
-            raise RobotRefuses("no_odometry", "there is no odometry, so that no place can be shown; remap odom")
+            raise RobotRefuses(
+                "no_odometry", "there is no odometry, so that no place can be shown; remap odom"
+            )
         request = QueryPose.Request(
             compressed_image=_image(photo), hfov_deg=photo.hfov_deg, frame_id=self._motion.fixed_frame
         )

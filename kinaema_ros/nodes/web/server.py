@@ -31,6 +31,7 @@ _LOG = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
 MAX_JSON = 4096  # bytes
 MAX_COORDINATE = 1e6  # metres
+MAX_NAME = 64  # characters, see AddPlace
 _BODY_TIMEOUT = 30.0  # seconds for a request's body to arrive
 _KEPT_PHOTOS = 16
 
@@ -142,7 +143,9 @@ class WebServer:
         if target == Target():
             refuse(400, "body", "name a photo, a place or a pose")
         number = await _in_thread(lambda: self._robot.go(target))
-        chosen = {key: body[key] for key in ("photo", "guess", "place", "pose") if key in body}
+        chosen: dict[str, Any] = {
+            key: body[key] for key in ("photo", "guess", "place", "pose") if key in body
+        }
         self._news.sent(number, chosen, by=request.headers.get(REQUEST_HEADER, "")[:32])
         return web.json_response({"drive": number}, status=202)
 
@@ -174,7 +177,10 @@ class WebServer:
         if "pose" in body:
             return Target(pose=_pose(body["pose"]))
         if "photo" not in body:
-            return Target(place=body.get("place", ""))
+            place = body.get("place", "")
+            if "place" in body and not 1 <= len(place) <= MAX_NAME:
+                refuse(400, "body", f"the name of a place has 1 to {MAX_NAME} characters")
+            return Target(place=place)
         asked, guess = self._asked(body["photo"]), body.get("guess", 0)
         if not 0 <= guess < len(asked.answer.guesses):
             refuse(400, "guess", f"guess is {guess}; there are {len(asked.answer.guesses)}, the first is 0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import threading
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from aiohttp import web
 
 from kinaema_ros.errors import InputError, KinaemaError
 
+_QUIET = logging.getLogger(f"{__name__}.http")
+_QUIET.setLevel(logging.CRITICAL)  # else whoever sends rubbish fills the log
 _PATIENCE = 10.0  # seconds for a connection's first request, and for its next
 _MAX_CONNECTIONS = 200
 
@@ -57,7 +60,11 @@ class WebService:
 
     async def _serve(self) -> None:
         runner = web.AppRunner(
-            self._make_app(), access_log=None, keepalive_timeout=_PATIENCE, shutdown_timeout=1.0
+            self._make_app(),
+            access_log=None,
+            logger=_QUIET,
+            keepalive_timeout=_PATIENCE,
+            shutdown_timeout=1.0,
         )
         await runner.setup()
         try:
@@ -97,9 +104,9 @@ class _Impatient(asyncio.Protocol):
                 self._head.clear()
         self._inner.data_received(data)
 
-    def eof_received(self) -> bool | None:
+    def eof_received(self) -> None:
         """As the server's own."""
-        return self._inner.eof_received()
+        self._inner.eof_received()
 
     def connection_lost(self, error: BaseException | None) -> None:
         """As the server's own."""
