@@ -20,6 +20,7 @@ from kinaema_ros.baselines.decoder import Calibration
 from kinaema_ros.baselines.encoder import Trunk, resample
 from kinaema_ros.baselines.learned import Baseline
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.comparison import Comparison
 from kinaema_ros.images import RGB
 from kinaema_ros.model import pose_graph
 from kinaema_ros.model.answer import Answer
@@ -87,6 +88,14 @@ class KinaemaMethod:
     def query(self, state: TokenMemory, observation: Tokens, same_camera: bool) -> Answer:
         """The best of the answers, as ``SpatialMemory.locate`` gives it."""
         return self.network.locate(state, observation, 0.0 if same_camera else None)[0]
+
+    def answers(self, state: TokenMemory, photo: Tokens) -> list[Answer]:
+        """All distinct places of a photo by the robot's own camera, the likeliest first."""
+        return self.network.locate(state, photo, 0.0)
+
+    def compare(self, state: TokenMemory, view: Tokens, odometry: Tensor, photo: Tokens) -> Comparison:
+        """Whether ``view``, from where the robot is, shows the place of a photo by its own camera."""
+        return self.network.compare(state, view, odometry.to(self.encoder.device), 0.0, photo, 0.0)
 
     def num_bytes(self, state: TokenMemory) -> int:
         """Size of the memory; it does not grow."""

@@ -114,6 +114,8 @@ def _add_memnav(kinds: argparse._SubParsersAction) -> None:
         "  spl                  success weighted by path length (arXiv 1807.06757), against the shortest path\n"
         "  refused              goals refused though their place had been seen\n"
         "  gave_up              goals without a path, not found, or not reached in time\n"
+        "  arrived_elsewhere    goals that the robot says it reached, more than 1 m away from where the photo was taken\n"
+        "  misjudged_arrivals   goals that the robot reached, and took for another place\n"
         "  collisions           times that a robot touched something\n"
         "  unseen_photos        photos of never-seen places, half of them of another building, or all where every\n"
         "                       place of this one was seen; unseen_refused: the share refused\n"

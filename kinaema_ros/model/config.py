@@ -174,6 +174,18 @@ class SearchConfig(Checked):
 
 
 @dataclass(frozen=True)
+class ComparisonConfig(Checked):
+    """When the camera's view is that of a photo, and when it is another place's."""
+
+    min_tokens: int = setting(100, "Points of photo and view, with fewer of which nothing is said", 1, 4096)
+    min_found: int = setting(50, "Points of the photo that the camera sees, where it is recognised", 4, 10**6)
+    min_coverage: float = setting(0.3, "Share of the photo in which they lie, at least", 0.0, 1.0)
+    other_found: int = setting(40, "Points of the photo, with fewer of which it is another place", 0, 10**6)
+    other_coverage: float = setting(0.15, "... in a smaller share of the photo than this", 0.0, 1.0)
+    inflation: float = setting(4.0, "Of the pose's variance: matches of one photo err alike", 1.0, LARGE)
+
+
+@dataclass(frozen=True)
 class KinaemaConfig(Checked):
     """Validated on construction; ``ValueError`` names the field and its range.
 
@@ -186,6 +198,7 @@ class KinaemaConfig(Checked):
     fold: FoldConfig = field(default_factory=FoldConfig)
     revisit: RevisitConfig = field(default_factory=RevisitConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
     pose_graph: PoseGraphConfig = field(default_factory=lambda: PoseGraphConfig(optimise_every=4))
 
     @classmethod

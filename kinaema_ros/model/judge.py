@@ -76,8 +76,11 @@ class Judge(nn.Module):
 
     def score(self, candidates: Candidates) -> Tensor:
         """(..., K): the higher the likelier, NEVER for padding."""
-        score = self.rank(self._standard(candidates.terms))[..., 0]
-        return torch.where(candidates.there, score, NEVER)
+        return torch.where(candidates.there, self.rating(candidates.terms), NEVER)
+
+    def rating(self, terms: Tensor) -> Tensor:
+        """(...): the higher, the better hypotheses of these terms (..., TERMS) explain the photo."""
+        return self.rank(self._standard(terms))[..., 0]
 
     def seen(self, candidates: Candidates) -> Tensor:
         """(..., K) logit that the place was ever seen, if this hypothesis is the best."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.comparison import Comparison
 from kinaema_ros.model import cell, pose_graph
 from kinaema_ros.model.answer import Answer
 from kinaema_ros.model.camera_pose import planar_rotation, tilt_rotation
@@ -17,6 +18,7 @@ from kinaema_ros.model.judge import Candidates, Judge, rivals, terms
 from kinaema_ros.model.local_features import DESCRIPTOR_DIM, Keypoints, LocalFeatures
 from kinaema_ros.model.localise import Hypothesis, hypotheses, vote
 from kinaema_ros.model.se2 import between, compose
+from kinaema_ros.model.sight import sight, verdict
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -84,6 +86,27 @@ class Kinaema(nn.Module):
         if not found:
             return [self.lost(memory, photo)]
         return self.judged(candidates(self.config, memory, found, height))
+
+    def compare(
+        self,
+        memory: TokenMemory,
+        view: Tokens,
+        odometry: Tensor,
+        height: float,
+        photo: Tokens,
+        photo_height: float | None,
+    ) -> Comparison:
+        """Whether the robot stands where the photo was taken, by what its camera sees from there; the memory stays as it is.
+
+        view, odometry and height as in ``update``, photo and photo_height as in ``locate``.
+        """
+        here = sight(self.config, memory, view, odometry, height)
+        found = hypotheses(self.config, here, photo, photo_height)
+        best = None
+        if found:
+            evidence = torch.tensor([terms(one.evidence, photo_height) for one in found], device=self.device)
+            best = found[int(self.judge.rating(evidence).argmax())]
+        return verdict(self.config.comparison, here, view, photo, best)
 
     def judged(self, of: Candidates) -> list[Answer]:
         """The distinct ones (K,) of one photo's candidates, whose poses are in the robot's frame, as answers."""

@@ -1,4 +1,4 @@
-"""Driving to a photo: ask, send, ask again on the way, replace the goal, arrive. No ROS in here.
+"""Driving to a photo: ask, send, ask again on the way, replace the goal, arrive, look whether it is there. No ROS in here.
 
 The navigator drives a robot by it through Nav2, and `kinaema evaluate memnav` measures it in simulation.
 """
@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kinaema_ros import geometry
+from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.errors import KinaemaError
-from kinaema_ros.estimate import Estimate
+from kinaema_ros.estimate import Alternative, Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN
+from kinaema_ros.navigation.candidates import LEAST_CONFIDENCE, Candidates, named
 from kinaema_ros.navigation.goal_fusion import GoalFusion
 from kinaema_ros.settings import check, setting
 
@@ -69,6 +71,12 @@ class NotReached(NavigationError):
     code = 117  # NOT_REACHED
 
 
+class OtherPlace(NavigationError):
+    """Wherever the robot arrived, its camera saw another place than the photo's."""
+
+    code = 118  # OTHER_PLACE
+
+
 class GoalRobot(Protocol):
     """A robot that can be sent to poses (3,) of a frame that is fixed while driving, such as the odometry's.
 
@@ -91,6 +99,9 @@ class GoalRobot(Protocol):
 
     def arrived(self) -> bool:
         """Whether the robot is at the goal sent last. Raises NavigationError if it gave up."""
+
+    def compare(self, check: Check) -> Comparison:
+        """Whether the camera sees what the photo shows, and from where in that frame. Raises NoAnswer where nobody can tell."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +158,7 @@ def refuse_unsure(answer: Estimate, limits: DriveLimits) -> None:
             f"{limits.min_seen:.2f} is asked for. Drive past it first, or lower min_seen"
         )
     if answer.confidence < limits.min_confidence:
-        places = [_place(answer.pose, answer.confidence)]
-        places += [_place(other.pose, other.confidence) for other in answer.alternatives]
+        places = [f"{_place(at.pose)} with probability {at.confidence:.2f}" for at in named(answer)]
         where = places[0] if len(places) == 1 else f"{places[0]}, or else {', '.join(places[1:])}"
         raise NotSure(
             f"where the photo was taken is not sure enough: probably {where}; at least {limits.min_confidence:.2f} is "
@@ -156,9 +166,9 @@ def refuse_unsure(answer: Estimate, limits: DriveLimits) -> None:
         )
 
 
-def _place(pose: ArrayLike, confidence: float) -> str:
+def _place(pose: ArrayLike) -> str:
     x, y, yaw = np.asarray(pose, dtype=np.float64).tolist()
-    return f"({x:.2f} m, {y:.2f} m, {math.degrees(yaw):.0f} deg) with probability {confidence:.2f}"
+    return f"({x:.2f} m, {y:.2f} m, {math.degrees(yaw):.0f} deg)"
 
 
 def beyond(step: ArrayLike, limits: DriveLimits) -> bool:
@@ -185,6 +195,8 @@ class PhotoDrive:
     ):
         self._robot, self._now, self._caller_check, self._warn = robot, now, check, warn
         self.queries, self.seen, self.confidence = 0, 0.0, 0.0
+        self._candidates = Candidates()
+        self.doubt = ""  # why the camera could not tell that the robot arrived at the photo's place
         self._fixed_T_sent: Array = np.zeros(3)
         self._travelled_before = 0.0  # at the last answer
         self._deadline = self._goal_timeout = math.inf
@@ -198,24 +210,29 @@ class PhotoDrive:
         first = self._robot.ask(self._check)
         refuse_unsure(first, limits)
         self._count(first)
-        self.goal = GoalFusion(first.pose, first.covariance)
-        self._send_goal()
+        self._head_for(self._candidates.likeliest(first) or named(first)[0])
         corrections, asked = 0, self._now()
         while True:
             self._check()
             if self._robot.arrived():
                 # The camera sees the photo's view now; no later answer will be more precise.
                 self._ask_again(limits)
+                comparison = self._compare()
                 moved, beside = self._moved(limits), self._beside(limits)
-                if not moved and not beside:
-                    return
-                if corrections == limits.max_corrections:
-                    if beside:
-                        raise NotReached(self._where_it_stands(limits))
-                    self._warn(f"arrived, though the estimate still moves after {corrections} corrections")
-                    return
-                corrections += 1
-                self._send_goal()
+                if (moved or beside) and corrections < limits.max_corrections:
+                    corrections += 1
+                    self._send_goal()
+                elif beside:
+                    raise NotReached(self._where_it_stands(limits))
+                else:
+                    if moved:
+                        self._warn(
+                            f"arrived, though the estimate still moves after {corrections} corrections"
+                        )
+                    if self._is_there(comparison):
+                        return
+                    self._go_elsewhere()
+                    corrections = 0
             elif not 0.0 <= self._now() - asked < limits.requery_period:  # negative: the clock was set back
                 self._ask_again(limits)
                 asked = self._now()
@@ -245,12 +262,60 @@ class PhotoDrive:
             return
         self._count(answer)
         self.goal.age(self._travelled_before - before)
-        if answer.seen < limits.min_seen or answer.confidence < limits.min_confidence:
+        place = self._candidates.likeliest(answer)
+        least = LEAST_CONFIDENCE if self.tried else limits.min_confidence
+        if place is None or answer.seen < limits.min_seen or place.confidence < least:
             self._warn(
                 f"an answer was not used: seen with probability {answer.seen:.2f}, sure with {answer.confidence:.2f} only"
             )
-        elif not self.goal.add(answer.pose, answer.covariance):
-            self._warn(f"an answer was set aside as an outlier: {np.round(answer.pose, 2).tolist()}")
+        elif not self.goal.add(place.pose, place.covariance):
+            self._warn(f"an answer was set aside as an outlier: {np.round(place.pose, 2).tolist()}")
+
+    @property
+    def tried(self) -> list[Array]:
+        """Goals (3,) at which the robot arrived and its camera saw another place."""
+        return self._candidates.tried
+
+    def _compare(self) -> Comparison:
+        """The photo against what the camera sees; where it is recognised, that tells best where it was taken."""
+        try:
+            comparison = self._robot.compare(self._check)
+        except NoAnswer as error:
+            return Comparison(Verdict.UNDECIDED, str(error))
+        if comparison.pose is not None and comparison.covariance is not None:
+            self.goal = GoalFusion(comparison.pose, comparison.covariance)
+        return comparison
+
+    def _is_there(self, comparison: Comparison) -> bool:
+        """Whether this is the photo's place: what the camera says, and where it cannot tell, the odometry.
+
+        A place to which the robot went because a likelier one was another must be recognised.
+        """
+        undecided = comparison.verdict == Verdict.UNDECIDED
+        there = comparison.verdict == Verdict.RECOGNISED or (undecided and not self.tried)
+        self.doubt = f"not confirmed by the camera: {comparison.why}" if there and undecided else ""
+        if self.doubt:
+            self._warn(f"arrived, but {self.doubt}")
+        elif not there:
+            self._warn(
+                f"arrived at {_place(self._fixed_T_sent)}, but not at the photo's place: {comparison.why}"
+            )
+        return there
+
+    def _go_elsewhere(self) -> None:
+        """Sends the robot to the likeliest place at which it was not yet. Raises OtherPlace where there is none."""
+        place = self._candidates.reject(self._fixed_T_sent)
+        if place is not None:
+            self._head_for(place)
+            return
+        raise OtherPlace(
+            f"the robot was at {', '.join(map(_place, self.tried))}, where the camera sees another place than the photo's, "
+            "and the memory knows no other that looks like it: show another photo of the place, or drive past it first"
+        )
+
+    def _head_for(self, place: Alternative) -> None:
+        self.goal = GoalFusion(place.pose, place.covariance)
+        self._send_goal()
 
     def _moved(self, limits: DriveLimits) -> bool:
         """True if the estimate left the goal that was sent by more than is tolerated."""

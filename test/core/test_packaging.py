@@ -117,6 +117,20 @@ def test_the_interfaces_are_those_of_the_contract():
         files = getattr(pytest.importorskip("kinaema_interfaces.srv"), name)
         assert files.Request.get_fields_and_field_types() == {"name": "string", **more}
         assert files.Response.get_fields_and_field_types() == {"success": "boolean", "message": "string"}
+    services = pytest.importorskip("kinaema_interfaces.srv")
+    assert services.AddPlace.Request.get_fields_and_field_types() == {
+        "name": "string",
+        "image": "sensor_msgs/Image",
+        "compressed_image": "sensor_msgs/CompressedImage",
+        "pose": "geometry_msgs/PoseStamped",
+        "hfov_deg": "float",
+    }
+    assert services.ListPlaces.Response.get_fields_and_field_types() == {
+        "success": "boolean",
+        "message": "string",
+        "header": "std_msgs/Header",
+        "places": "sequence<kinaema_interfaces/Place>",
+    }
     assert action.Goal.get_fields_and_field_types() == {
         "image": "sensor_msgs/Image",
         "compressed_image": "sensor_msgs/CompressedImage",
@@ -133,6 +147,7 @@ def test_the_interfaces_are_those_of_the_contract():
         "error_msg": "string",
         "final_goal": "geometry_msgs/PoseStamped",
         "num_queries": "uint16",
+        "places_tried": "sequence<geometry_msgs/PoseStamped>",
     }
 
 

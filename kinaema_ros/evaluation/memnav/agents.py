@@ -11,16 +11,19 @@ import torch
 from numpy.typing import ArrayLike
 
 from kinaema_ros import geometry
-from kinaema_ros.baselines.methods import Method
-from kinaema_ros.estimate import Estimate, as_pose
+from kinaema_ros.baselines.methods import KinaemaMethod, Method
+from kinaema_ros.comparison import Comparison, Verdict
+from kinaema_ros.estimate import Alternative, Estimate, Pose, as_pose
 from kinaema_ros.evaluation.memnav.episodes import Episode
 from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
+from kinaema_ros.model.answer import MAX_ALTERNATIVES, Answer
 from kinaema_ros.navigation.photo_drive import (
     LOOK_PERIOD,
     Check,
     DriveLimits,
     NavigationError,
+    NoAnswer,
     NotSeen,
     PhotoDrive,
 )
@@ -37,6 +40,7 @@ class Agent:
     """One robot on its way to one photo, the GoalRobot of its PhotoDrive; time passes in ``advance``.
 
     Its odometry goes on from ``odom_T_start`` (3,), and goals are sent in that frame. ask: the answer about the photo.
+    compare: the photo against what the camera sees from a pose (3,) on the map, given that by odometry too.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Agent:
         odom_T_start: Array,
         ask: Callable[[], Estimate],
         limits: DriveLimits,
+        compare: Callable[[Array, Array], Comparison] | None = None,
     ):
         self.episode, self.robot = episode, robot
         self._odom_T_start = odom_T_start
@@ -56,7 +61,7 @@ class Agent:
         self.map_T_base = robot.snapshot().map_T_base
         self.odom_T_base = odom_T_start
         episode.path.append(self.map_T_base)
-        self._ask_memory = ask
+        self._ask_memory, self._compare = ask, compare
         self._looks = PhotoDrive(self, now=lambda: robot.snapshot().seconds).run(limits)
 
     def advance(self) -> bool:
@@ -110,6 +115,15 @@ class Agent:
         self.episode.queries += 1
         return answer
 
+    def compare(self, check: Check) -> Comparison:
+        """The photo against the view from here."""
+        if self._compare is None:
+            raise NoAnswer("nobody compares")
+        comparison = self._compare(self.map_T_base, self.odom_T_base)
+        metres = math.hypot(*(self.map_T_base[:2] - self.episode.goal[:2]))
+        self.episode.verdicts.append((comparison.verdict, metres))
+        return comparison
+
     def send(self, pose: ArrayLike, check: Check) -> None:
         """Plans a path to a pose (3,) in the odometry's frame and follows it. Raises NavigationError without one."""
         start_T_goal = geometry.between(self._odom_T_start, pose)
@@ -136,7 +150,25 @@ class RobotMemory:
 
     def ask(self) -> Estimate:
         """What the memory says of the photo, in the odometry's frame."""
-        answer = self._method.query(self._state, self._photo, same_camera=True)
+        best, *others = self._answers()
+        alternatives = tuple(Alternative(*self._place(other)) for other in others[:MAX_ALTERNATIVES])
+        pose, covariance, confidence = self._place(best)
+        return Estimate(pose, covariance, best.seen, confidence, alternatives)
+
+    def compare(self, observation: Any, odometry: Array) -> Comparison:
+        """The photo against a view from ``odometry`` (3,)."""
+        return Comparison(Verdict.UNDECIDED, "this method does not compare views")
+
+    def update(self, observation: Any, odometry: Array) -> None:
+        """Fold a frame into the memory."""
+        self._state = self._method.update(self._state, observation, torch.from_numpy(odometry))
+        self._odometry = odometry
+
+    def _answers(self) -> list[Answer]:
+        return [self._method.query(self._state, self._photo, same_camera=True)]
+
+    def _place(self, answer: Answer) -> tuple[Pose, Array, float]:
+        """Pose and covariance in the odometry's frame, and confidence."""
         robot_T_photo = answer.pose.cpu().numpy()
         position, yaw = TYPICAL_STD
         covariance = (
@@ -144,14 +176,22 @@ class RobotMemory:
             if answer.covariance is None
             else answer.covariance.cpu().numpy()
         )
-        return Estimate(
+        return (
             as_pose(geometry.compose(self._odometry, robot_T_photo)),
             geometry.rotate_covariance(covariance, self._odometry[2]),
-            answer.seen,
             answer.confidence,
         )
 
-    def update(self, observation: Any, odometry: Array) -> None:
-        """Fold a frame into the memory."""
-        self._state = self._method.update(self._state, observation, torch.from_numpy(odometry))
-        self._odometry = odometry
+
+class ComparingMemory(RobotMemory):
+    """The shipped memory, that also names alternatives, and says on arrival whether the camera sees the photo's place."""
+
+    _method: KinaemaMethod
+
+    def compare(self, observation: Any, odometry: Array) -> Comparison:
+        """As ``SpatialMemory.compare``, in the odometry's frame."""
+        seen = self._method.compare(self._state, observation, torch.from_numpy(odometry), self._photo)
+        return seen.seen_from(odometry)
+
+    def _answers(self) -> list[Answer]:
+        return self._method.answers(self._state, self._photo)

@@ -18,6 +18,7 @@ from sensor_msgs.msg import CameraInfo
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import BadInput, KinaemaError
+from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.nodes.memory.image_topics import AnyImage, ImageTopics
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
@@ -54,6 +55,8 @@ class MemoryInputs:
         self.camera_in_use: Intrinsics | None = None
         self._mount_in_use: Mount | None = None
         self._last_stamp = 0
+        # The newest image whose odometry is there, keyframe or not, and memory_T_base (3,) when it was taken.
+        self.newest: tuple[AnyImage, Array] | None = None
         # Held while an image goes in and while the memory is emptied or replaced. An image is left out if the
         # generation changed since its pose was looked up: this pose belongs to the memory of before.
         self._lock = threading.Lock()
@@ -141,6 +144,7 @@ class MemoryInputs:
         with self._lock:
             yield
             self._generation += 1
+            self.newest = None
             self._selector.reset()
 
     def start_over(self) -> None:
@@ -270,6 +274,9 @@ class MemoryInputs:
     def _update(self, message: AnyImage) -> None:
         generation, stamp = self._generation, messages.stamp_ns(message.header.stamp)
         memory_T_base = self.tracker.arrived_pose_at(stamp)
+        with self._lock:
+            if generation == self._generation:
+                self.newest = message, memory_T_base
         reason = self._selector.reason_to_skip(stamp, memory_T_base)
         if reason is not None:
             self._monitor.skipped(reason)

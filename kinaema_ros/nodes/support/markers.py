@@ -9,7 +9,7 @@ from builtin_interfaces.msg import Time
 from numpy.typing import ArrayLike
 from visualization_msgs.msg import Marker, MarkerArray
 
-from kinaema_ros.estimate import Estimate
+from kinaema_ros.estimate import Estimate, Place
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support.messages import pose_msg, time_msg
 
@@ -67,6 +67,17 @@ def ellipse_90(covariance: Array) -> tuple[float, float, float]:
 def status_marker(text: str, robot: ArrayLike, frame_id: str, stamp: Time) -> Marker:
     """What the memory does, in words above the robot."""
     return _text("kinaema_status", 0, text, robot, frame_id, stamp)
+
+
+def place_markers(places: list[Place], frame_id: str, stamp: Time) -> list[Marker]:
+    """The names of the places whose poses are known; the first marker deletes those of before."""
+    wipe = Marker(action=Marker.DELETEALL, ns="kinaema_places")
+    wipe.header.frame_id, wipe.header.stamp = frame_id, stamp
+    known = [(place.name, place.pose) for place in places if place.pose is not None]
+    return [wipe] + [
+        _text("kinaema_places", number, name, pose, frame_id, stamp)
+        for number, (name, pose) in enumerate(known)
+    ]
 
 
 def goal_marker(pose: ArrayLike, frame_id: str, stamp: Time) -> Marker:
