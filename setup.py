@@ -53,7 +53,7 @@ setup(
     extras_require={
         "tools": ["argcomplete", "av", "matplotlib", "numba", "rosbags", "tqdm"],
         "train": ["tensorboard"],
-        "web": ["aiohttp>=3.8", "segno"],
+        "web": ["aiohttp>=3.9", "segno"],
         "test": [
             "hypothesis", "import-linter", "mypy", "playwright", "pytest", "pytest-xdist", "ruff", "schemathesis",
         ],

@@ -24,7 +24,7 @@ from rcl_interfaces.srv import SetParameters
 from ros_support import DISCOVERY, NodeProcess, wait_until
 from web_support import ask
 
-BROWSER_PATIENCE = 60_000  # milliseconds, on a busy machine
+BROWSER_PATIENCE = 180_000  # milliseconds, on a busy machine
 
 
 def address(node: NodeProcess) -> str:

@@ -8,6 +8,7 @@ import json
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -195,6 +196,22 @@ def test_a_body_without_a_length_is_cut_off_too(url: str) -> None:
 def test_bodies_that_are_none_are_refused(url: str, robot: PlayedRobot, body: Any) -> None:
     assert ask(f"{url}/api/goal", "POST", body)[0] in (400, 404, 413)
     assert robot.went == []
+
+
+def test_the_example_over_http_sends_the_robot(url: str, robot: PlayedRobot, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(jpeg())
+    program = Path(__file__).resolve().parents[2] / "examples/over_http.py"
+    with subprocess.Popen(
+        [sys.executable, program, photo, url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        deadline = time.monotonic() + 30.0
+        while not robot.went and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        robot.end("arrived")
+        said, _ = process.communicate(timeout=30.0)
+    assert process.returncode == 0, said
+    assert said.splitlines() == ["at (3.2, 1.4) m, 93% sure", "arrived"]
 
 
 # -- whom it lets in ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import socket
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -142,22 +142,21 @@ class Guard:
         role = await self._checked(request, token)
         if role == Role.NOBODY:
             refuse(401, "token", "this is not the robot's token")
-        response = web.json_response({"role": role.name.lower()})
-        response.set_cookie(
-            self._cookie,
-            token,
-            max_age=_COOKIE_AGE,
-            httponly=True,
-            samesite="Strict",
-            secure=self._secure,
-            path="/",
-        )
-        return response
+        return self._with_cookie(role, token, _COOKIE_AGE)
 
     def log_out(self) -> web.Response:
         """Takes the cookie back."""
-        response = web.json_response({"role": "nobody"})
-        response.del_cookie(self._cookie, path="/", secure=self._secure, httponly=True, samesite="Strict")
+        return self._with_cookie(self._free, "", 0)
+
+    def _with_cookie(self, role: Role, value: str, seconds: int) -> web.Response:
+        response = web.json_response({"role": role.name.lower()})
+        options: dict[str, Any] = {
+            "httponly": True,
+            "samesite": "Strict",
+            "secure": self._secure,
+            "path": "/",
+        }
+        response.set_cookie(self._cookie, value, max_age=seconds, **options)
         return response
 
     async def _checked(self, request: web.Request, token: str) -> Role:

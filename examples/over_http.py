@@ -1,6 +1,6 @@
 """Send the robot to a photo over HTTP: no ROS here, any language can do the same. `kinaema web` must run.
 
-python3 examples/http.py PHOTO [URL [TOKEN]]        URL: http://127.0.0.1:8765
+python3 examples/over_http.py PHOTO [URL [TOKEN]]        URL: http://127.0.0.1:8765
 """
 
 import json
