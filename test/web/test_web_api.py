@@ -160,6 +160,24 @@ def test_a_robot_that_refuses_says_why(url: str, robot: PlayedRobot) -> None:
     assert ask(f"{url}/api/camera.jpg")[0] == 503
 
 
+def test_stop_waits_for_nobody(url: str, robot: PlayedRobot, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, answer = threading.Event(), robot.answer
+    monkeypatch.setattr(robot, "locate", lambda photo: answer if busy.wait(60.0) else None)
+    monkeypatch.setattr(robot, "add_place", lambda name, target: busy.wait(60.0))
+    waiting = [
+        threading.Thread(target=ask, args=(f"{url}/api/{path}", method, body), daemon=True)
+        for path, method, body in [("photos", "POST", jpeg()), ("places/x", "PUT", None)] * 20
+    ]
+    for each in waiting:
+        each.start()
+    try:
+        assert ask(f"{url}/api/stop", "POST")[0] == 200
+    finally:
+        busy.set()
+        for each in waiting:
+            each.join()
+
+
 def test_photos_that_are_none_are_refused(url: str, robot: PlayedRobot) -> None:
     whole = jpeg(300, 200)
     for broken in (b"", b"hello", b"<svg/>", whole[:20], whole[: len(whole) // 2], b"GIF89a" + bytes(99)):

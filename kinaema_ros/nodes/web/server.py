@@ -12,6 +12,7 @@ import math
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,7 +52,8 @@ class WebServer:
         self._robot, self._guard, self._max_photo = robot, guard, max_photo_bytes
         self._photos: OrderedDict[str, AskedPhoto] = OrderedDict()
         self._news = News(robot)
-        self._decoding = asyncio.Semaphore(2)  # a photo takes 250 MB while it is decoded, at worst
+        self._asking = asyncio.Semaphore(2)  # a photo takes 250 MB while it is decoded, at worst
+        self._stopping = ThreadPoolExecutor(4, "stop")  # of its own: no other request may be in its way
 
     def app(self) -> web.Application:
         """The application, with its middleware."""
@@ -116,9 +118,9 @@ class WebServer:
     async def _ask(self, request: web.Request) -> web.StreamResponse:
         hfov_deg = _number(request.query.get("hfov_deg", "0"), "hfov_deg")
         data = await _body(request, self._max_photo)
-        async with self._decoding:
+        async with self._asking:
             photo = await _in_thread(lambda: read_photo(data, hfov_deg))
-        asked = AskedPhoto(photo, await _in_thread(lambda: self._robot.locate(photo)))
+            asked = AskedPhoto(photo, await _in_thread(lambda: self._robot.locate(photo)))
         name = secrets.token_urlsafe(9)
         self._photos[name] = asked
         if len(self._photos) > _KEPT_PHOTOS:
@@ -150,7 +152,7 @@ class WebServer:
         return web.json_response({"drive": number}, status=202)
 
     async def _stop(self, request: web.Request) -> web.StreamResponse:
-        doubt = await _in_thread(self._robot.stop)
+        doubt = await asyncio.get_running_loop().run_in_executor(self._stopping, self._robot.stop)
         if doubt:
             refuse(504, "stop_unconfirmed", doubt)
         self._news.look()
