@@ -166,7 +166,12 @@ class SpatialMemory:
                 )
             memory_T_place = torch.from_numpy(geometry.compose(base_pose(state.robot, mount), robot_T_place))
             self._state = place_poses.add(
-                self._network, state, name, memory_T_place.to(self._device), covariance, confidence
+                self._network,
+                _with_places(state),
+                name,
+                memory_T_place.to(self._device),
+                covariance,
+                confidence,
             )
             return name in state.places.rows()
 
@@ -174,6 +179,8 @@ class SpatialMemory:
     def places(self) -> dict[str, Place]:
         """The places that have names, sorted by them."""
         state, known = self._state, self.localized
+        if not isinstance(state, TokenMemory):
+            return {}
         there = place_poses.in_memory(state).tolist()
         camera_T_place = geometry.between(state.robot.cpu().numpy(), place_poses.poses(state).cpu().numpy())
         odom_T_place = geometry.compose(state.odometry.cpu().numpy(), camera_T_place)
@@ -190,13 +197,13 @@ class SpatialMemory:
         """
         state, mount = self._known()
         with torch.inference_mode():
-            answer = place_poses.locate(self._network, state, state.places.row(name))
+            answer = place_poses.locate(self._network, state, _with_places(state).places.row(name))
         return as_estimate([answer], state, mount, same_camera=False)
 
     def remove_place(self, name: str) -> None:
         """Forget the name of a place. Raises ``NoSuchPlaceError``."""
         with torch.inference_mode(), self._writing:
-            self._state = place_poses.remove(self._state, name)
+            self._state = place_poses.remove(_with_places(self._state), name)
             if self._seeking is not None:
                 with suppress(NoSuchPlaceError):  # one that was added since
                     self._seeking.loaded = place_poses.remove(self._seeking.loaded, name)
@@ -372,6 +379,14 @@ class SpatialMemory:
     def _view(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tokens:
         tensor = torch.from_numpy(np.ascontiguousarray(checked_image(rgb))).to(self._device)
         return self._network.view(tensor, camera, mount)
+
+
+def _with_places(state: object) -> TokenMemory:
+    if not isinstance(state, TokenMemory):
+        raise InputError(
+            "this kind of memory keeps no named places; use a checkpoint of local tokens, such as the shipped one"
+        )
+    return state
 
 
 def _refuse_unsure(found: Estimate) -> None:

@@ -12,10 +12,13 @@ from kinaema_ros.estimate import as_pose
 from kinaema_ros.model.camera_pose import planar_rotation
 from kinaema_ros.model.cell import correct, follow
 from kinaema_ros.model.config import ComparisonConfig, KinaemaConfig
-from kinaema_ros.model.localise import Hypothesis
+from kinaema_ros.model.localise import Hypothesis, around
+from kinaema_ros.model.matching import match, rays
 from kinaema_ros.model.se2 import between
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens, pack
+
+LEAST_STD = 0.03  # 1/m: what an embedding says of a distance is no surer, for the robot's pose against it is not exact
 
 
 def sight(
@@ -26,6 +29,7 @@ def sight(
     odometry (3,) float64: the camera's planar pose in the odom frame; height: metres, of its mount.
     """
     memory, view = correct(config, follow(config, memory, odometry), view, height)
+    view = placed(config, memory, view, height)
     viewed = memory.viewed
     window, slot = memory.window.unpack(viewed), memory.window_slot[viewed]
     tokens = Tokens(*(
@@ -38,6 +42,29 @@ def sight(
         height=torch.cat([memory.height[slot], (memory.tilt[2] + height)[None]]),
         count=memory.count.new_ones(len(slot) + 1),
     )
+
+
+def placed(config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: float) -> Tokens:
+    """The view with the distances that the embeddings around know: a robot that turns where it arrives sees no parallax."""
+    index = around(config.search, memory, memory.robot)
+    if not len(index):
+        return view
+    tokens = memory.tokens.unpack(index)
+    matches = match(view.descriptor, tokens.descriptor, config.tokens.min_similarity)
+    robot_T_place = between(memory.robot, memory.pose[index]).float()
+    rise = memory.height[index] - memory.tilt[2] - height
+    stored = rays(tokens, matches.place, matches.token, robot_T_place, rise)
+    like = view.bearing
+    expected, blur = stored.directions_from(like.new_zeros(3), torch.eye(3, device=like.device))
+    scale = torch.linalg.vector_norm(stored.direction + stored.inverse_depth[:, None] * stored.origin, dim=-1)
+    off = torch.linalg.vector_norm(expected - view.bearing[matches.view], dim=-1)
+    agree = stored.located & (off < config.search.radius + blur.clamp_max(config.search.radius))
+    std = (stored.depth_std / scale).clamp_min(LEAST_STD)
+    information = torch.where(agree, std**-2, 0.0)
+    weighted = information * stored.inverse_depth / scale
+    total = (view.depth_std**-2).index_add(0, matches.view, information)
+    depth = (view.inverse_depth * view.depth_std**-2).index_add(0, matches.view, weighted) / total
+    return replace(view, inverse_depth=depth, depth_std=total.rsqrt())
 
 
 def verdict(

@@ -12,13 +12,19 @@ from kinaema_ros.geometry import Array
 
 # Less than this confidence is not worth a drive, where the likelier places turned out to be others.
 LEAST_CONFIDENCE = 0.02
-# What lies nearer to a place where the robot was is that place: as far as a memory's alternatives lie apart.
+# What is nearer is one place: as far as a memory's alternatives lie apart.
 _SAME_DISTANCE, _SAME_ANGLE = 1.0, math.radians(30.0)
 
 
 def named(answer: Estimate) -> list[Alternative]:
     """All places that an answer names, the likeliest first."""
     return [Alternative(answer.pose, answer.covariance, answer.confidence), *answer.alternatives]
+
+
+def near(a: ArrayLike, b: ArrayLike) -> bool:
+    """Whether two poses (3,) are at one place."""
+    x, y, yaw = geometry.between(a, b)
+    return bool(math.hypot(x, y) < _SAME_DISTANCE and abs(yaw) < _SAME_ANGLE)
 
 
 class Candidates:
@@ -35,7 +41,8 @@ class Candidates:
 
     def reject(self, pose: Array) -> Alternative | None:
         """The camera saw another place at ``pose``. Returns where to go next, or None."""
-        self.tried.append(pose)
+        if not self._was_at(pose):
+            self.tried.append(pose)
         left = (self._untried(answer) for answer in reversed(self._answers))
         return next((p for p in left if p is not None and p.confidence >= LEAST_CONFIDENCE), None)
 
@@ -43,5 +50,4 @@ class Candidates:
         return next((place for place in named(answer) if not self._was_at(place.pose)), None)
 
     def _was_at(self, pose: ArrayLike) -> bool:
-        steps = [geometry.between(tried, pose) for tried in self.tried]
-        return any(math.hypot(x, y) < _SAME_DISTANCE and abs(yaw) < _SAME_ANGLE for x, y, yaw in steps)
+        return any(near(tried, pose) for tried in self.tried)

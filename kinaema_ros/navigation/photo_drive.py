@@ -15,66 +15,23 @@ from numpy.typing import ArrayLike
 
 from kinaema_ros import geometry
 from kinaema_ros.comparison import Comparison, Verdict
-from kinaema_ros.errors import KinaemaError
 from kinaema_ros.estimate import Alternative, Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN
-from kinaema_ros.navigation.candidates import LEAST_CONFIDENCE, Candidates, named
+from kinaema_ros.navigation.candidates import LEAST_CONFIDENCE, Candidates, named, near
+from kinaema_ros.navigation.errors import (
+    DriveTimeout,
+    NoAnswer,
+    NotReached,
+    NotSeen,
+    NotSure,
+    OtherPlace,
+)
 from kinaema_ros.navigation.goal_fusion import GoalFusion
 from kinaema_ros.settings import check, setting
 
 LOOK_PERIOD = 0.1  # seconds between two looks at whether the robot is there
 Check = Callable[[], None]  # raises NavigationError when the drive must end
-
-
-class NavigationError(KinaemaError):
-    """A drive ended other than by arrival.
-
-    ``code`` is an error code of kinaema_interfaces/action/NavigateToImage; without one it is the class's own.
-    """
-
-    code = 100  # UNKNOWN
-
-    def __init__(self, message: str, code: int | None = None):
-        super().__init__(message)
-        if code is not None:
-            self.code = code
-
-
-class NotSeen(NavigationError):
-    """The photo shows a place that is probably not in memory."""
-
-    code = 103  # NOT_SEEN
-
-
-class NotSure(NavigationError):
-    """The photo's place was seen, but where it is is not sure enough."""
-
-    code = 116  # NOT_SURE
-
-
-class NoAnswer(NavigationError):
-    """The memory cannot be asked right now; a robot that has a goal already drives on by it."""
-
-    code = 106  # QUERY_FAILED
-
-
-class DriveTimeout(NavigationError):
-    """The drive took too long."""
-
-    code = 115  # TIMEOUT
-
-
-class NotReached(NavigationError):
-    """The robot says that it arrived, but stands beside its goal."""
-
-    code = 117  # NOT_REACHED
-
-
-class OtherPlace(NavigationError):
-    """Wherever the robot arrived, its camera saw another place than the photo's."""
-
-    code = 118  # OTHER_PLACE
 
 
 class GoalRobot(Protocol):
@@ -277,13 +234,17 @@ class PhotoDrive:
         return self._candidates.tried
 
     def _compare(self) -> Comparison:
-        """The photo against what the camera sees; where it is recognised, that tells best where it was taken."""
+        """The photo against what the camera sees. One that is recognised from elsewhere tells where to go."""
         try:
             comparison = self._robot.compare(self._check)
         except NoAnswer as error:
             return Comparison(Verdict.UNDECIDED, str(error))
-        if comparison.pose is not None and comparison.covariance is not None:
-            self.goal = GoalFusion(comparison.pose, comparison.covariance)
+        pose, covariance = comparison.pose, comparison.covariance
+        if pose is not None and covariance is not None and not near(self._robot.pose, pose):
+            self._candidates.reject(
+                self._fixed_T_sent
+            )  # or the memory's next answers would call the robot back
+            self.goal = GoalFusion(pose, covariance)
         return comparison
 
     def _is_there(self, comparison: Comparison) -> bool:
@@ -292,7 +253,8 @@ class PhotoDrive:
         A place to which the robot went because a likelier one was another must be recognised.
         """
         undecided = comparison.verdict == Verdict.UNDECIDED
-        there = comparison.verdict == Verdict.RECOGNISED or (undecided and not self.tried)
+        recognised = comparison.pose is not None and near(self._robot.pose, comparison.pose)
+        there = recognised or (undecided and not self.tried)
         self.doubt = f"not confirmed by the camera: {comparison.why}" if there and undecided else ""
         if self.doubt:
             self._warn(f"arrived, but {self.doubt}")

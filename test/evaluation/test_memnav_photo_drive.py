@@ -10,10 +10,8 @@ import pytest
 
 from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.errors import KinaemaError
-from kinaema_ros.estimate import Alternative, Estimate
-from kinaema_ros.navigation.photo_drive import (
-    Check,
-    DriveLimits,
+from kinaema_ros.estimate import Alternative, Estimate, as_pose
+from kinaema_ros.navigation.errors import (
     DriveTimeout,
     NavigationError,
     NoAnswer,
@@ -21,9 +19,8 @@ from kinaema_ros.navigation.photo_drive import (
     NotSeen,
     NotSure,
     OtherPlace,
-    PhotoDrive,
-    refuse_unsure,
 )
+from kinaema_ros.navigation.photo_drive import Check, DriveLimits, PhotoDrive, refuse_unsure
 
 RECOGNISED = Comparison(Verdict.RECOGNISED, "all of it")
 ANOTHER = Comparison(Verdict.OTHER_PLACE, "2 points of 400")
@@ -73,7 +70,8 @@ class World:
         view = self.views.pop(0) if len(self.views) > 1 else self.views[0]
         if isinstance(view, NoAnswer):
             raise view
-        return view
+        here = replace(view, pose=as_pose(self.pose), covariance=np.eye(3))
+        return here if view is RECOGNISED else view
 
     def arrived(self) -> bool:
         return self.seconds >= self.sent_at + self.seconds_to_goal
@@ -220,8 +218,16 @@ def test_the_next_place_must_be_recognised():
 def test_a_robot_that_recognises_the_photo_from_beside_it_goes_there():
     world = World(said(4.0), views=[recognised(5.7), recognised(5.7)])
     drive = world.run()
-    assert world.sent == [4.0, 5.7]
-    assert not drive.tried
+    assert world.sent == [4.0, 5.7]  # whatever the memory says of the place where it was
+    assert [tried[0] for tried in drive.tried] == [4.0]
+
+
+def test_a_photo_recognised_from_ever_farther_on_is_not_reached():
+    world = World(said(4.0), views=[recognised(4.0 + 1.5 * k) for k in range(1, 9)])
+    with pytest.raises(OtherPlace):
+        world.run(max_corrections=2)
+    assert world.sent == [4.0, 5.5, 7.0]
+    assert [tried[0] for tried in world.drive.tried] == [4.0, 5.5, 7.0]
 
 
 def test_the_robot_drives_on_while_the_memory_is_silent_and_past_answers_that_do_not_know_the_photo():

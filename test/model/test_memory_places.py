@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -173,3 +174,11 @@ def test_a_reset_forgets_the_places_and_an_empty_memory_takes_none(memory: Spati
     assert memory.state_bytes == size
     with pytest.raises(EmptyMemoryError, match="drive the robot"):
         memory.add_place("here")
+
+
+def test_a_kind_of_memory_that_keeps_no_places_says_so(memory: SpatialMemory):
+    memory._state = Mock(updates=3, robot=memory._state.robot, odometry=memory._state.odometry)
+    assert memory.places == {}
+    for ask in (memory.add_place, memory.locate_place, memory.remove_place):
+        with pytest.raises(InputError, match="this kind of memory keeps no named places"):
+            ask("desk")

@@ -14,7 +14,8 @@ from kinaema_ros import geometry
 from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
-from kinaema_ros.navigation.photo_drive import Check, DriveLimits, NavigationError, NoAnswer, beyond
+from kinaema_ros.navigation.errors import NavigationError, NoAnswer
+from kinaema_ros.navigation.photo_drive import Check, DriveLimits, beyond
 from kinaema_ros.nodes.navigator.nav2_client import Nav2Client
 from kinaema_ros.nodes.navigator.robot_motion import RobotMotion
 from kinaema_ros.nodes.support.memory_client import MemoryClient, MemoryUnavailable, QueryRefused

@@ -26,11 +26,11 @@ from visualization_msgs.msg import Marker
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.navigation.errors import NavigationError
 from kinaema_ros.navigation.photo_drive import (
     LOOK_PERIOD,
     Check,
     DriveLimits,
-    NavigationError,
     PhotoDrive,
     refuse_unsure,
 )
