@@ -277,6 +277,13 @@ class SpatialMemory:
         return geometry.between(state.robot.cpu().numpy(), state.pose[state.count > 0].cpu().numpy())
 
     @property
+    def odom_viewpoints(self) -> Array:
+        """The same in the odom frame: those poses (P, 3) of the camera, as they are known by the last update."""
+        state = self._state
+        camera_T_view = geometry.between(state.robot.cpu().numpy(), state.pose[state.count > 0].cpu().numpy())
+        return geometry.compose(state.odometry.cpu().numpy(), camera_T_view)
+
+    @property
     def device(self) -> torch.device:
         """Where the network and the memory are."""
         return self._device

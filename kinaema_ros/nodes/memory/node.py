@@ -41,6 +41,7 @@ from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.memory.reports import shown
 from kinaema_ros.nodes.memory.turns import Turns
+from kinaema_ros.nodes.memory.viewpoints import Viewpoints
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.bond import Bond
 from kinaema_ros.nodes.support.frames import require_tf
@@ -73,6 +74,7 @@ class MemoryNode(LifecycleNode):
         self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)
+        self._viewpoints = Viewpoints(self, self._inputs)
         self._keeper = MemoryKeeper(self._inputs, self._monitor)
         self._turns = Turns(MAX_QUERIES)
         queries, commands = ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup()
@@ -172,6 +174,7 @@ class MemoryNode(LifecycleNode):
     def _on_second(self) -> None:
         monitor, inputs = self._monitor, self._inputs
         self._keeper.look()
+        self._viewpoints.publish()
         odom_frame = monitor.odom_frame = inputs.odom_frame  # once: a reset in another thread empties it
         monitor.waiting_for = inputs.missing() if inputs.active else ""
         monitor.state = inputs.state()
