@@ -55,6 +55,7 @@ class SimulatorNode(Node):
         self._tf = self.create_publisher(TFMessage, "/tf", 50)
         self._cmd_vel = VelocityCommands(self, self._on_cmd_vel)
         self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1)
+        self.create_subscription(PoseStamped, "~/lift", self._on_lift, 1)
         self._memory: MemoryStatus | None = None
         self._heard = threading.Condition()
         if p.lockstep:
@@ -86,13 +87,22 @@ class SimulatorNode(Node):
 
     def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
         """As AMCL does; it matters where the robot is localised by its odometry only."""
-        if message.header.frame_id != self._parameters_now.map_frame:
-            self.get_logger().warning(
-                f"initial pose in frame '{message.header.frame_id}' ignored; it must be in "
-                f"'{self._parameters_now.map_frame}'"
-            )
+        if self._on_map(message.header.frame_id, "initial pose"):
+            self._robot.localise(messages.planar_pose(message.pose.pose))
+
+    def _on_lift(self, message: PoseStamped) -> None:
+        """Somebody takes the robot and sets it down elsewhere."""
+        if not self._on_map(message.header.frame_id, "lift"):
             return
-        self._robot.localise(messages.planar_pose(message.pose.pose))
+        pose = messages.planar_pose(message.pose)
+        if not self._robot.lift(pose, self._parameters_now.lift_odometry):
+            self.get_logger().warning(f"the robot stays: at ({pose[0]:.2f}, {pose[1]:.2f}) is no room for it")
+
+    def _on_map(self, frame: str, what: str) -> bool:
+        map_frame = self._parameters_now.map_frame
+        if frame != map_frame:
+            self.get_logger().warning(f"{what} in frame '{frame}' ignored; it must be in '{map_frame}'")
+        return frame == map_frame
 
     def _on_memory(self, status: MemoryStatus) -> None:
         with self._heard:
