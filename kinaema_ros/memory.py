@@ -12,16 +12,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from kinaema_ros import geometry
-from kinaema_ros.anchoring import Anchoring, View
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import InputError, KinaemaError
 from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
 from kinaema_ros.model.answer import Answer
-from kinaema_ros.model.cell import relocate
 from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_tensors, write_tensors
 from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.seeking import Seeking, continues
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -30,7 +29,6 @@ STATE_VERSION = 5
 HFOV = math.radians(90.0)  # of a camera that nobody has described
 MIN_SIDE = 32  # pixels of an image
 MAX_ALTERNATIVES = 3
-PROVING = 40  # views after the first anchor that are still asked, to give it up if the world contradicts it
 MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
 
 
@@ -40,16 +38,6 @@ class EmptyMemoryError(KinaemaError, RuntimeError):
 
 class NotLocalizedError(KinaemaError, RuntimeError):
     """A question while a loaded memory does not know yet where the robot is."""
-
-
-class _Seeking:
-    """A loaded memory whose odometry is unknown, and what speaks for where it lies."""
-
-    def __init__(self, loaded: TokenMemory):
-        # Asked, and gone back to if an anchor turns out wrong: it holds nothing of this drive.
-        self.loaded = loaded
-        self.anchoring = Anchoring(loaded.pose[loaded.count > 0].cpu().numpy())
-        self.proving = PROVING
 
 
 class SpatialMemory:
@@ -77,7 +65,8 @@ class SpatialMemory:
         self._mount = Mount()
         self._writing = threading.Lock()
         self._state = TokenMemory.empty(network.config, self._device)
-        self._seeking: _Seeking | None = None
+        self._seeking: Seeking | None = None
+        self.num_lifts = 0  # how often views have shown that the robot is elsewhere than its odometry said
 
     @classmethod
     def from_checkpoint(
@@ -108,7 +97,11 @@ class SpatialMemory:
             view = self._view(rgb, self._own_camera(rgb), mount)
             if self._seeking is not None and not self._seek(self._seeking, view, odometry, mount.z):
                 return
-            self._state = self._network.update(self._state, view, odometry, mount.z)
+            before = self._state
+            self._state = self._network.update(before, view, odometry, mount.z)
+            if self._seeking is None and not continues(self._network.config, before, self._state, view):
+                self._seeking = Seeking(before, doubted=True)
+                self._seek(self._seeking, view, odometry, mount.z)
 
     def locate(self, query_rgb: RGB, hfov: float | None = None, camera: Intrinsics | None = None) -> Estimate:
         """Where was this photo taken?
@@ -167,9 +160,7 @@ class SpatialMemory:
     def missing(self) -> str:
         """What is needed until the memory is ``localized``, in words; "" once it is."""
         seeking = self._seeking
-        if seeking is None or seeking.anchoring.memory_T_odom is not None:
-            return ""
-        return seeking.anchoring.missing
+        return "" if seeking is None else seeking.missing
 
     @property
     def state_bytes(self) -> int:
@@ -223,28 +214,16 @@ class SpatialMemory:
 
     def _seek_in(self, state: TokenMemory) -> None:
         """Where the robot is in ``state`` is not known; in an empty memory there is nothing to find."""
-        self._seeking = _Seeking(state) if int(state.updates) else None
+        self._seeking = Seeking(state) if int(state.updates) else None
 
-    def _seek(self, seeking: _Seeking, view: Tokens, odometry: Tensor, height: float) -> bool:
-        """Ask a view of the loaded memory; returns whether it is known where the view was taken, so that it may be written."""
-        anchoring, odom_T_view = seeking.anchoring, odometry.cpu().numpy()
-        if not anchoring.wants(odom_T_view):
-            return anchoring.memory_T_odom is not None
-        before, loaded = anchoring.memory_T_odom, seeking.loaded
-        answer = self._network.locate(loaded, view, height)[0]
-        memory_T_view = geometry.compose(loaded.robot.cpu().numpy(), answer.pose.cpu().numpy())
-        anchoring.add(View(odom_T_view, memory_T_view, answer.confidence))
-        found = anchoring.memory_T_odom
-        if found is None:
-            self._state, seeking.proving = loaded, PROVING
-        elif before is None:
-            memory_T_camera = torch.from_numpy(geometry.compose(found, odom_T_view)).to(self._device)
-            self._state = relocate(loaded, memory_T_camera, odometry)
-        else:
-            seeking.proving -= 1
-            if seeking.proving == 0:
-                self._seeking = None
-        return found is not None
+    def _seek(self, seeking: Seeking, view: Tokens, odometry: Tensor, height: float) -> bool:
+        """Ask a view where the robot is; returns whether that is known, so that the view may be written."""
+        doubted = seeking.doubted
+        self._state = seeking.look(self._network, self._state, view, odometry, height)
+        self.num_lifts += doubted and not seeking.doubted
+        if seeking.left == 0:
+            self._seeking = None
+        return not seeking.missing
 
     def _own_camera(self, rgb: RGB) -> Intrinsics:
         """The robot's camera at the image's resolution."""

@@ -287,7 +287,10 @@ class MemoryInputs:
                 memory.set_camera(camera, mount)
                 self.camera_in_use, self._mount_in_use = camera, mount
                 self._monitor.camera(camera, source)
+            lifts = memory.num_lifts
             memory.update(rgb, memory_T_base)
+            if memory.num_lifts != lifts:
+                self._monitor.lifted()
             self._selector.used(stamp, memory_T_base)
             if memory.localized:
                 self._monitor.used(time.perf_counter() - started)
