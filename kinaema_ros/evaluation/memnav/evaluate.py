@@ -153,8 +153,26 @@ def record(name: str, results: Sequence[Result], seed: int, noise: OdometryNoise
         "success_rate_other_rooms": float(success[other].mean()) if other.any() else None,
         "median_stop_m": float(np.median(stops)) if stops else None,
         "gave_up": sum(bool(episode.message) for episode in episodes),
+        **_restarts(results),
         **_refusals(name, [episode.seen for episode in episodes], unseen),
         "odom_noise": [noise.fraction, noise.degrees],
+    }
+
+
+def _restarts(results: Sequence[Result]) -> dict[str, Any]:
+    restarts = [result.restart for result in results if result.restart is not None]
+    found = [restart for restart in restarts if not math.isnan(restart.seconds)]
+    if not restarts:
+        return {}
+    return {
+        "restarts": len(restarts),
+        "localized": len(found),
+        "median_localized_after_s": float(np.median([restart.seconds for restart in found]))
+        if found
+        else None,
+        "median_localized_after_m": float(np.median([restart.metres for restart in found]))
+        if found
+        else None,
     }
 
 

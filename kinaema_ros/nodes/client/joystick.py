@@ -48,6 +48,7 @@ class DemoRobot:
         self._ros = SpinningNode("kinaema_demo")
         node = self._ros.node
         self._cmd_vel = node.create_publisher(Twist, "cmd_vel", 1)
+        self._lift = node.create_publisher(PoseStamped, "kinaema_simulator/lift", 1)
         self._initial_pose = node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
         node.create_subscription(Odometry, "odom", self._on_odometry, 20)
         node.create_subscription(PoseStamped, "ground_truth/pose", self._on_truth, 20)
@@ -65,11 +66,8 @@ class DemoRobot:
 
     def wait_until_ready(self) -> None:
         """Returns when the simulator moves and the memory remembers; raises KinaemaError if they do not."""
-        deadline = time.monotonic() + _START_TIMEOUT
 
         def ready() -> bool:
-            if time.monotonic() > deadline:
-                raise KinaemaError(f"the nodes were not ready after {_START_TIMEOUT:g} s; see their logs")
             status = self._status
             return (
                 self._map_T_odom is not None
@@ -78,7 +76,7 @@ class DemoRobot:
                 and status.num_updates > 0
             )
 
-        self._wait_until(ready, lambda: None, _START_TIMEOUT)
+        self._wait_for_nodes(ready)
 
     def drive(self, steer: Steer, seconds: float, on_tick: Callable[[], object]) -> None:
         """Lets ``steer(pose, dt) -> (v, omega)`` drive for so many of the robot's seconds."""
@@ -89,6 +87,32 @@ class DemoRobot:
         finally:
             self._steer = None
             self._cmd_vel.publish(Twist())
+
+    def lift(self, map_pose: Array) -> None:
+        """Somebody sets the robot down at a pose (3,). Raises KinaemaError where there is no room."""
+        for _ in range(50):
+            self._lift.publish(messages.pose_stamped(map_pose, "map", messages.time_msg(0)))
+            time.sleep(_TICK)
+            if np.hypot(*(self.pose - map_pose)[:2]) < 0.05:
+                return
+        raise KinaemaError(
+            f"the robot was not lifted to {map_pose.round(2).tolist()}; see the log of simulator_node"
+        )
+
+    def wait_for_restart(self) -> None:
+        """After a restart of memory_node: returns when it takes images."""
+        self._status = None
+        self._wait_for_nodes(
+            lambda: (
+                self._status is not None
+                and self._status.state in (MemoryStatus.LOCALIZING, MemoryStatus.RUNNING)
+            )
+        )
+
+    @property
+    def lost(self) -> bool:
+        """Whether the memory looks for the robot."""
+        return self._status is not None and self._status.state == MemoryStatus.LOCALIZING
 
     def localise(self) -> None:
         """Tells the simulator's localisation where the robot is, for one that goes by odometry."""
@@ -106,6 +130,16 @@ class DemoRobot:
         assert self._map_T_odom is not None
         pose = geometry.compose(self._map_T_odom, odom_pose)
         return pose, geometry.rotate_covariance(odom_covariance, self._map_T_odom[2])
+
+    def _wait_for_nodes(self, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+
+        def in_time() -> bool:
+            if time.monotonic() > deadline:
+                raise KinaemaError(f"the nodes were not ready after {_START_TIMEOUT:g} s; see their logs")
+            return ready()
+
+        self._wait_until(in_time, lambda: None, _START_TIMEOUT)
 
     def _wait_until(
         self, condition: Callable[[], bool], on_tick: Callable[[], object], silence: float
