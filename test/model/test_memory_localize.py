@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from kinaema_ros import SpatialMemory, geometry
+from kinaema_ros.camera import Mount
 from kinaema_ros.memory import NotLocalizedError
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.sim import SceneConfig, explore, generate_scene, render
+from kinaema_ros.sim import Camera, SceneConfig, explore, generate_scene, render
+from kinaema_ros.training.drives import intrinsics
 
 HOUSE, ELSEWHERE = 20261122, 7  # seeds of two buildings
 FIRST_DRIVE = 60  # frames
@@ -159,3 +161,32 @@ def test_somebody_in_front_of_the_camera_makes_no_lift(
         assert memory.localized
     assert memory.num_lifts == 0
     assert memory.num_updates == FIRST_DRIVE
+
+
+@pytest.mark.parametrize("second_is_low", [True, False])
+def test_another_robot_finds_itself_in_the_memory_of_one_with_another_camera(
+    house: tuple[np.ndarray, np.ndarray], tmp_path: Path, second_is_low: bool
+) -> None:
+    poses, _ = house
+    scene = generate_scene(HOUSE, SceneConfig(size_min=8, size_max=10, texture_seed=4242))
+    low = Camera(320, 240, math.radians(90.0), z=0.3)
+    high = Camera(640, 360, math.radians(69.0), z=1.0)
+    first, second = (high, low) if second_is_low else (low, high)
+    memory = new_memory()
+    memory.set_camera(intrinsics(first), Mount(z=first.z))
+    for pose, rgb in zip(poses, render(scene, poses, first), strict=True):
+        memory.update(rgb, pose)
+    memory.save(tmp_path / "first.safetensors")
+
+    robot, begin = new_memory(), 20
+    robot.set_camera(intrinsics(second), Mount(z=second.z))
+    robot.load(tmp_path / "first.safetensors", localize=True)
+    for number in range(begin, FIRST_DRIVE):
+        rgb = render(scene, poses[number : number + 1], second)[0]
+        robot.update(rgb, geometry.between(poses[begin], poses[number]))
+        if robot.localized:
+            break
+    assert robot.localized
+    error, turn = pose_errors(robot._state.robot.numpy(), geometry.between(poses[0], poses[number]))
+    assert error < 0.3
+    assert turn < math.radians(5.0)

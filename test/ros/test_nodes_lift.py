@@ -15,14 +15,13 @@ from ros_support import DISCOVERY, counts, wait_until
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import SaveMemory
-from kinaema_ros import geometry
+from kinaema_ros import SpatialMemory, geometry
 from kinaema_ros.evaluation.memnav.through_nodes import Walk
-from kinaema_ros.memory import STATE_FORMAT, STATE_VERSION
 from kinaema_ros.metrics import pose_errors
-from kinaema_ros.model.checkpoint import read_tensors
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.nodes.client.client import KinaemaClient
 from kinaema_ros.nodes.client.joystick import DemoRobot
+from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.sim import Camera, generate_scene, render
 
 DRIVEN = 60  # poses of the walk
@@ -57,8 +56,9 @@ class Lifted:
     def saved(self, name: str) -> TokenMemory:
         answer = self.ros.call(self._save, SaveMemory.Request(name=name))
         assert answer.success, answer.message
-        tensors, _ = read_tensors(self.folder / f"{name}.safetensors", STATE_FORMAT, STATE_VERSION)
-        return TokenMemory.from_tensors(tensors)
+        memory = SpatialMemory.from_checkpoint(default_checkpoint())
+        memory.load(self.folder / f"{name}.safetensors")
+        return memory._state
 
     def lift(self, pose: np.ndarray, odometry: str) -> None:
         wanted = Parameter("lift_odometry", value=odometry).to_parameter_msg()
