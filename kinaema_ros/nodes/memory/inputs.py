@@ -27,7 +27,7 @@ from kinaema_ros.nodes.memory.worker import PatientWorker
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.frames import Frames
 from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
-from kinaema_ros.odometry import OdometryTracker
+from kinaema_ros.odometry import OdometryTracker, OdomFrame
 from kinaema_ros.stamps import NANOSECONDS
 
 if TYPE_CHECKING:  # torch takes seconds to load; a node that refuses its parameters should not take that long
@@ -49,9 +49,11 @@ class MemoryInputs:
         self.frames = Frames(node)
         self.camera = RobotCamera(node, parameters, monitor, self.frames)
         self.odom_frame = ""
+        self._saved_frame = ""  # of the odometry of a memory that was loaded to go on with
         self.base_frame = parameters.base_frame
         self._selector = KeyframeSelector(parameters.keyframes)
         self.camera_in_use: Intrinsics | None = None
+        self._saved_camera: Intrinsics | None = None  # of a loaded memory, that had no image since
         self._mount_in_use: Mount | None = None
         self._last_stamp = 0
         # Held while an image goes in and while the memory is emptied or replaced. An image is left out if the
@@ -75,7 +77,7 @@ class MemoryInputs:
     def use(self, memory: SpatialMemory | None) -> None:
         """Takes a network with an empty memory, or lets it go (None)."""
         with self._lock:
-            self.memory, self.camera_in_use = memory, None
+            self.memory, self.camera_in_use, self._saved_camera = memory, None, None
 
     def configured_memory(self) -> SpatialMemory:
         """The memory. Raises ``KinaemaError`` before the node is configured."""
@@ -123,6 +125,7 @@ class MemoryInputs:
     def forget(self) -> None:
         """Empties the memory and keeps the odometry."""
         with self._another_memory():
+            self._saved_frame = ""
             if self.memory is not None:
                 self.memory.reset()
 
@@ -152,8 +155,15 @@ class MemoryInputs:
     def replace(self, path: Path, localize: bool) -> None:
         """Loads a saved memory. Raises as ``configured_memory`` and the memory's ``load``; then nothing changes."""
         with self._another_memory():
-            self.configured_memory().load(path, localize)
-        self.tracker.adopt()
+            saved = self.configured_memory().load(path, localize, self.odom_frame)
+            saved = None if localize else saved
+            self._saved_frame = saved.name if saved is not None else ""
+            self._saved_camera = self.configured_memory().camera
+        self.tracker.adopt(saved)
+
+    def odom_to_save(self) -> OdomFrame:
+        """What a saved memory is to say of the odometry."""
+        return self.tracker.frame(self.odom_frame)
 
     def state(self) -> int:
         """One of MemoryStatus's, but for FAILED."""
@@ -218,6 +228,7 @@ class MemoryInputs:
         before = self.odom_frame  # once: a reset in another thread empties it
         if not before:
             self.odom_frame = frame
+            self._check_saved_frame(frame)
         elif frame != before:
             raise BadInput(
                 "odometry_frame",
@@ -226,6 +237,20 @@ class MemoryInputs:
             )
         if not self.base_frame:
             self.base_frame = message.child_frame_id or "base_link"
+
+    def _check_saved_frame(self, frame: str) -> None:
+        """The first odometry since a memory was loaded tells whether it is the one that the memory was saved with."""
+        saved, self._saved_frame = self._saved_frame, ""
+        if saved in ("", frame):
+            return
+        self.tracker.adopt()
+        self._settle("localize")
+        self._monitor.problem(
+            "odometry_frame",
+            f"the memory was saved with odometry in frame '{saved}', and now it comes in '{frame}': where the robot is "
+            "in it is looked for by what the camera sees; turn or drive it where it has been. Load with localize: true "
+            "where that is meant, or remap odom to the odometry of before and load again",
+        )
 
     def _on_image(self, message: AnyImage) -> None:
         worker, now = self._worker, self._node.get_clock().now().nanoseconds
@@ -300,6 +325,8 @@ class MemoryInputs:
         ``width`` and ``height`` of a photo count where nothing else says what images the camera takes.
         """
         camera = self.camera_in_use
+        if camera is None and not self.camera.informed:
+            camera = self._saved_camera
         if camera is not None:
             return camera
         camera, mount = self.camera.usual(width, height), self.camera.mount(self.base_frame)

@@ -190,7 +190,8 @@ class MemoryNode(LifecycleNode):
     def _on_save(self, request: SaveMemory.Request, response: SaveMemory.Response) -> SaveMemory.Response:
         try:
             memory = self._inputs.configured_memory()
-            path = files.save(memory, self._inputs.parameters.memory_dir, request.name)
+            folder, odom = self._inputs.parameters.memory_dir, self._inputs.odom_to_save()
+            path = files.save(memory, folder, request.name, odom)
         except KinaemaError as error:
             response.message = shown(f"nothing was saved: {error}")
             return response
