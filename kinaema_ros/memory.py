@@ -15,7 +15,7 @@ from kinaema_ros import geometry, memory_file
 from kinaema_ros.anchoring import Anchoring, View
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import InputError, KinaemaError
-from kinaema_ros.estimate import Alternative, Estimate, as_pose
+from kinaema_ros.estimate import Alternative, Estimate, Localization, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
 from kinaema_ros.memory_file import SavedRobot
@@ -150,6 +150,17 @@ class SpatialMemory:
             odom_pose=as_pose(geometry.compose(odom_T_robot, best.pose)),
             num_updates=int(state.updates),
         )
+
+    def localization(self) -> Localization | None:
+        """Where the robot is, by the drift-corrected memory; None before the first update and while not ``localized``."""
+        state, mount = self._state, self._mount  # a snapshot, as in locate
+        if int(state.updates) == 0 or not self.localized:
+            return None
+        with torch.inference_mode():
+            covariance = self._network.localization_covariance(state).cpu().numpy()
+        memory_T_robot, covariance = mount.base_pose(state.robot.cpu().numpy(), covariance)
+        odom_T_robot = geometry.compose(state.odometry.cpu().numpy(), geometry.inverse(mount.planar))
+        return Localization(as_pose(memory_T_robot), covariance, as_pose(odom_T_robot))
 
     def reset(self) -> None:
         """Forget everything."""

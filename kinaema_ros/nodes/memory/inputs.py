@@ -18,6 +18,8 @@ from sensor_msgs.msg import CameraInfo
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import BadInput, KinaemaError
+from kinaema_ros.estimate import Localization
+from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.nodes.memory.image_topics import AnyImage, ImageTopics
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
@@ -59,7 +61,9 @@ class MemoryInputs:
         # Held while an image goes in and while the memory is emptied or replaced. An image is left out if the
         # generation changed since its pose was looked up: this pose belongs to the memory of before.
         self._lock = threading.Lock()
-        self._generation = 0
+        self.generation = 0
+        self._localization: Localization | None = None  # at the last update
+        self.map_T_odom: Array | None = None  # as published; None where it is not
         self._worker: PatientWorker[AnyImage] | None = None
         self._subscriptions: list[MatchedSubscription | ImageTopics] = []
         self._image_group, self._odometry_group = (
@@ -78,6 +82,7 @@ class MemoryInputs:
         """Takes a network with an empty memory, or lets it go (None)."""
         with self._lock:
             self.memory, self.camera_in_use, self._saved_camera = memory, None, None
+            self._localize()
 
     def configured_memory(self) -> SpatialMemory:
         """The memory. Raises ``KinaemaError`` before the node is configured."""
@@ -143,7 +148,8 @@ class MemoryInputs:
         """Inside, the memory is emptied or replaced: images on their way to the one of before do not reach it."""
         with self._lock:
             yield
-            self._generation += 1
+            self.generation += 1
+            self._localize()
             self._selector.reset()
 
     def start_over(self) -> None:
@@ -185,6 +191,18 @@ class MemoryInputs:
         """What is needed until it is known where in the memory the robot is, in words; "" if nothing."""
         memory = self.memory  # once: a cleanup in another thread sets it to None
         return "" if memory is None else memory.missing
+
+    def localization(self) -> Localization | None:
+        """Where the robot was at the last update, where publish_tf asks for it; None while that is not known."""
+        memory = self.memory
+        known = memory is not None and memory.localized and self.active and not self.tracker.held
+        return self._localization if known else None
+
+    def _localize(self) -> None:
+        """Looks where the robot is, in the thread that has just changed the memory: others must not use the network."""
+        memory = self.memory
+        if self.parameters.publish_tf:
+            self._localization = None if memory is None else memory.localization()
 
     def _missing_topics(self) -> str:
         lacks = [
@@ -293,7 +311,7 @@ class MemoryInputs:
             self._monitor.dropped(error)
 
     def _update(self, message: AnyImage) -> None:
-        generation, stamp = self._generation, messages.stamp_ns(message.header.stamp)
+        generation, stamp = self.generation, messages.stamp_ns(message.header.stamp)
         memory_T_base = self.tracker.arrived_pose_at(stamp)
         reason = self._selector.reason_to_skip(stamp, memory_T_base)
         if reason is not None:
@@ -304,7 +322,7 @@ class MemoryInputs:
         mount = self.camera.mount(self.base_frame, message.header.frame_id)
         with self._lock:
             memory = self.memory
-            if generation != self._generation or memory is None:
+            if generation != self.generation or memory is None:
                 self._monitor.skipped("memory_replaced")
                 return
             started = time.perf_counter()
@@ -314,6 +332,7 @@ class MemoryInputs:
                 self._monitor.camera(camera, source)
             memory.update(rgb, memory_T_base)
             self._selector.used(stamp, memory_T_base)
+            self._localize()
             if memory.localized:
                 self._monitor.used(time.perf_counter() - started)
             else:
