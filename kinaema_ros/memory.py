@@ -11,21 +11,21 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from kinaema_ros import geometry
+from kinaema_ros import geometry, memory_file
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import InputError, KinaemaError
-from kinaema_ros.estimate import Alternative, Estimate, as_pose
+from kinaema_ros.estimate import Alternative, Estimate, Localization, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
+from kinaema_ros.memory_file import SavedRobot
 from kinaema_ros.model.answer import Answer
-from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_tensors, write_tensors
+from kinaema_ros.model.checkpoint import CheckpointError, load_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.seeking import Seeking, continues
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
+from kinaema_ros.odometry import OdomFrame
 
-STATE_FORMAT = "kinaema-memory"
-STATE_VERSION = 5
 HFOV = math.radians(90.0)  # of a camera that nobody has described
 MIN_SIDE = 32  # pixels of an image
 MAX_ALTERNATIVES = 3
@@ -38,6 +38,10 @@ class EmptyMemoryError(KinaemaError, RuntimeError):
 
 class NotLocalizedError(KinaemaError, RuntimeError):
     """A question while a loaded memory does not know yet where the robot is."""
+
+
+class OdomFrameError(CheckpointError):
+    """A memory that was saved with odometry in another frame, and is to go on without localizing."""
 
 
 class SpatialMemory:
@@ -140,6 +144,17 @@ class SpatialMemory:
             num_updates=int(state.updates),
         )
 
+    def localization(self) -> Localization | None:
+        """Where the robot is, by the drift-corrected memory; None before the first update and while not ``localized``."""
+        state, mount = self._state, self._mount  # a snapshot, as in locate
+        if int(state.updates) == 0 or not self.localized:
+            return None
+        with torch.inference_mode():
+            covariance = self._network.localization_covariance(state).cpu().numpy()
+        memory_T_robot, covariance = mount.base_pose(state.robot.cpu().numpy(), covariance)
+        odom_T_robot = geometry.compose(state.odometry.cpu().numpy(), geometry.inverse(mount.planar))
+        return Localization(as_pose(memory_T_robot), covariance, as_pose(odom_T_robot))
+
     def reset(self) -> None:
         """Forget everything."""
         with self._writing:
@@ -173,6 +188,16 @@ class SpatialMemory:
         return int(self._state.updates)
 
     @property
+    def camera(self) -> Intrinsics | None:
+        """Of ``set_camera``, or of the memory that was loaded; None: nobody has described it."""
+        return self._camera
+
+    @property
+    def mount(self) -> Mount:
+        """Where that camera is on the robot."""
+        return self._mount
+
+    @property
     def viewpoints(self) -> Array:
         """Poses (P, 3) of the camera at the places that the embeddings hold, in the robot's camera's frame at the last update."""
         state = self._state
@@ -183,34 +208,40 @@ class SpatialMemory:
         """Where the network and the memory are."""
         return self._device
 
-    def save(self, path: str | Path) -> None:
-        """Write the latent memory (not the network) atomically, for the user's own eyes. Raises ``OSError``."""
-        state = self._state
-        metadata = {"format": STATE_FORMAT, "version": STATE_VERSION, "network": self._hash}
-        write_tensors(Path(path), state.tensors(), metadata, mode=0o600)
+    def save(self, path: str | Path, odom: OdomFrame | None = None) -> None:
+        """Write the latent memory (not the network) and its camera atomically, for the user's own eyes. Raises ``OSError``.
 
-    def load(self, path: str | Path, localize: bool = False) -> None:
+        odom: of ``update``'s poses, for ``load`` to compare with and to return.
+        """
+        robot = SavedRobot(self._camera, None if self._camera is None else self._mount, odom)
+        memory_file.write(Path(path), self._state, self._hash, robot)
+
+    def load(self, path: str | Path, localize: bool = False, odom_frame: str = "") -> OdomFrame | None:
         """Replace the latent memory by a saved one; on ``CheckpointError`` the present one stays.
 
         The odometry of later updates must be in the odom frame in which the memory was saved. Where it is not, because the
         robot was switched off, carried, or is another one, ``localize``: views are then asked of the memory, and not
         written, until enough of them agree where the robot is.
+
+        odom_frame: name of the frame of this robot's odometry, "" if it is not known. Raises ``OdomFrameError``, a
+        ``CheckpointError``, if the memory was saved with odometry in another one, unless it is to ``localize``. Returns
+        what was told ``save`` of the odometry. The memory's camera counts until ``set_camera``, where there was none.
         """
-        tensors, metadata = read_tensors(Path(path), STATE_FORMAT, STATE_VERSION, self._state.tensors())
-        if metadata.get("network") != self._hash:
-            raise CheckpointError(
-                f"{path}: saved with another network; load the checkpoint that it was made with"
+        state, robot = memory_file.read(Path(path), self._state, self._hash)
+        saved = robot.odom.name if robot.odom is not None else ""
+        if not localize and saved and odom_frame not in ("", saved):
+            raise OdomFrameError(
+                f"{path}: saved with odometry in the frame {saved!r}, and now it comes in {odom_frame!r}, so where the "
+                "robot is in it is not known: load it with localize, and the robot is looked for by what its camera sees"
             )
-        state = TokenMemory.from_tensors({n: t.to(self._device) for n, t in tensors.items()})
-        try:
-            state.check()
-        except InputError as error:
-            raise CheckpointError(f"{path}: not written by this program: {error}") from error
         with self._writing:
             self._seeking = None
             if localize:
                 self._seek_in(state)
             self._state = state
+            if self._camera is None and robot.camera is not None:
+                self.set_camera(robot.camera, robot.mount)
+        return robot.odom
 
     def _seek_in(self, state: TokenMemory) -> None:
         """Where the robot is in ``state`` is not known; in an empty memory there is nothing to find."""

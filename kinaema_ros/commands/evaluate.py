@@ -91,7 +91,7 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
 
 
 def _add_memnav(kinds: argparse._SubParsersAction) -> None:
-    methods = ("kinaema", "retrieval", "no_memory", "oracle")
+    methods = ("kinaema", "kinaema_localized", "retrieval", "no_memory", "oracle")
     parser = add_command(
         kinds,
         "memnav",
@@ -105,6 +105,7 @@ def _add_memnav(kinds: argparse._SubParsersAction) -> None:
     parser.epilog = (
         "methods:\n"
         "  kinaema    the memory, driven by the navigator's own logic\n"
+        "  kinaema_localized  the same, and the robot is localised by the memory instead of by odometry only\n"
         "  retrieval  the same with the pose of the most similar of all frames, kept with their odometry;\n"
         "             refuses the 5 % of the goals that it is least sure of\n"
         "  no_memory  tours the building, with true localisation, until its newest views show the photo's place; 60 m at\n"

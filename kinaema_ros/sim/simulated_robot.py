@@ -85,6 +85,11 @@ class SimulatedRobot:
         with self._lock:
             self._map_T_odom = geometry.compose(map_T_base, geometry.inverse(self._odometry))
 
+    def localise_odometry(self, map_T_odom: Array) -> None:
+        """As ``localise``, by where the odometry lies on the map."""
+        with self._lock:
+            self._map_T_odom = np.array(map_T_odom, dtype=np.float64)
+
     def map_T_odom(self) -> Array:
         """(3,) what its localisation publishes for goals given in the odom frame."""
         with self._lock:

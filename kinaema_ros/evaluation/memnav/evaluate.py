@@ -117,6 +117,8 @@ def run_task(task: Task, network: Kinaema | None = None) -> dict[str, Result]:
     for name in task.methods:
         if name == "kinaema":
             results[name] = by_memory(ours, explored, task.noise, limits)
+        elif name == "kinaema_localized":
+            results[name] = by_memory(ours, explored, task.noise, limits, localizes=True)
         elif name == "retrieval":  # what it refuses is decided once all its answers are known
             anything = replace(limits, min_seen=0.0, min_confidence=0.0)
             results[name] = by_memory(Retrieval(network, encoder), explored, task.noise, anything)

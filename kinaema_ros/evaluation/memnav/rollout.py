@@ -1,7 +1,8 @@
 """Mem-Nav episodes driven by each method: by a memory, by looking for the photo's view, by an oracle.
 
 All drive by the navigator's own logic (kinaema_ros.navigation.photo_drive) on the building's map, localised by odometry
-that is right at the start and drifts from there on. They differ in whom they ask where the photo was taken.
+that is right at the start and drifts from there on, one of them by the memory. They differ in whom they ask where the
+photo was taken.
 """
 
 from __future__ import annotations
@@ -77,8 +78,13 @@ def explore(method: Method, building: Building, odometry: Array, seeds: list[int
     )
 
 
-def by_memory(method: Method, e: Exploration, noise: OdometryNoise, limits: DriveLimits) -> Result:
-    """Phase 1 and 2 in a building. Each drive begins with the memory as it was after phase 1."""
+def by_memory(
+    method: Method, e: Exploration, noise: OdometryNoise, limits: DriveLimits, localizes: bool = False
+) -> Result:
+    """Phase 1 and 2 in a building. Each drive begins with the memory as it was after phase 1.
+
+    localizes: the memory tells the robot where it is on the map, too, once it was told so at the start.
+    """
     state = method.start(len(e.frames) + MAX_KEYFRAMES)
     for frame, where in zip(e.frames, e.odometry, strict=True):
         state = method.update(state, frame, torch.from_numpy(where))
@@ -88,7 +94,8 @@ def by_memory(method: Method, e: Exploration, noise: OdometryNoise, limits: Driv
     )
     for n, episode in enumerate(result.episodes):
         memory = RobotMemory(method, state, e.photos[n], e.odometry[-1])
-        agent = Agent(episode, e.robot(n, noise), e.odometry[-1], memory.ask, limits)
+        where = memory.memory_T_odom if localizes else None
+        agent = Agent(episode, e.robot(n, noise), e.odometry[-1], memory.ask, limits, where)
         drive(agent, memory, partial(observe, method, e.building))
     return result
 

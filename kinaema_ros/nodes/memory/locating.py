@@ -91,4 +91,7 @@ def _frame(inputs: MemoryInputs, frame: str, odom_frame: str, odom_T_base: Array
         return np.zeros(3), frame
     if frame in ("", inputs.base_frame):
         return geometry.inverse(odom_T_base), frame or inputs.base_frame
+    map_T_odom = inputs.map_T_odom
+    if frame == inputs.parameters.memory_frame and map_T_odom is not None:
+        return map_T_odom, frame
     return inputs.frames.planar(frame, odom_frame), frame

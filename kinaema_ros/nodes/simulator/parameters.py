@@ -52,8 +52,9 @@ class SimulatorParameters:
     odometry_noise: OdometryNoise = group(OdometryNoise(), when=READ_ONLY)
     localization: str = setting(
         "ground_truth",
-        "Where navigate_to_pose believes the robot to be: 'ground_truth', or by its drifting 'odometry'",
-        choices=("ground_truth", "odometry"),
+        "Where navigate_to_pose believes the robot to be: 'ground_truth', by its drifting 'odometry', or by the transform "
+        "from map_frame to odom_frame in 'tf', such as memory_node's; the map then begins where the camera does",
+        choices=("ground_truth", "odometry", "tf"),
         when=READ_ONLY,
     )
     lift_odometry: str = setting(
