@@ -3,7 +3,8 @@
 The walk is that of the evaluation without ROS, driven by cmd_vel. The photos come one after the other: each drive
 begins where the one before ended, and is told the robot's true pose as RViz would tell AMCL. With ``restart`` the
 memory's node ends after the walk, saves, and starts anew with a robot that was set down elsewhere, whose odometry is zero
-there: it drives a part of the walk once more until the memory has found it.
+there. It drives a part of the walk once more until the memory has found it; nobody tells it where it is, for the memory
+is its localisation (publish_tf).
 """
 
 from __future__ import annotations
@@ -67,16 +68,15 @@ def drive_through_nodes(
         building = replace(planned, lighting=Lighting())  # the simulator's light stays
         folder = logs / f"{index:02}"
         rng = np.random.default_rng([FIRST_SEED + 5, config.seed, index])
-        nodes = _nodes(building, noise, checkpoint, device)
-        if restart:
-            nodes["memory_node"] += [f"memory_dir:={folder.resolve()}", *SAVING]
-            nodes["simulator_node"] += ["lift_odometry:=reset"]
+        nodes = _nodes(building, noise, checkpoint, device, folder if restart else None)
         results.append(_drive_in(building, nodes, folder, rng, restart))
     return results
 
 
-def _nodes(building: Building, noise: OdometryNoise, checkpoint: Path, device: str) -> dict[str, list[str]]:
-    """Their parameters."""
+def _nodes(
+    building: Building, noise: OdometryNoise, checkpoint: Path, device: str, memory_dir: Path | None
+) -> dict[str, list[str]]:
+    """Their parameters; with a ``memory_dir`` the memory outlives its node, and is the robot's localisation."""
     scene, camera = building.scene, building.camera
     simulator = [
         f"world:={scene.seed}",
@@ -87,12 +87,15 @@ def _nodes(building: Building, noise: OdometryNoise, checkpoint: Path, device: s
         f"camera.height:={camera.height}",
         f"odometry_noise.fraction:={noise.fraction}",
         f"odometry_noise.degrees:={noise.degrees}",
-        "localization:=odometry",
+        f"localization:={'odometry' if memory_dir is None else 'tf'}",
+        "lift_odometry:=reset",
         "publish_clock:=true",
         f"real_time_factor:={SPEED}",
         "lockstep:=true",
     ]
     memory = [f"device:={device}", f"checkpoint:={checkpoint.resolve()}"]
+    if memory_dir is not None:
+        memory += [f"memory_dir:={memory_dir.resolve()}", *SAVING, "publish_tf:=true"]
     nodes = {"simulator_node": simulator, "memory_node": memory, "navigator_node": []}
     return {name: [*parameters, "use_sim_time:=true"] for name, parameters in nodes.items()}
 
@@ -105,7 +108,11 @@ def _drive_in(
     with ExitStack() as stack:
         stack.enter_context(own_domain())
         processes = stack.enter_context(NodeProcesses(logs, nodes))
-        robot = stack.enter_context(DemoRobot(lambda _, pose: track.append(pose), processes.check))
+        # The map of a robot that is localised by its memory begins where the robot did.
+        scene_T_map = building.walk[0] if restart else np.zeros(3)
+        robot = stack.enter_context(
+            DemoRobot(lambda _, pose: track.append(pose), processes.check, scene_T_map)
+        )
         robot.wait_until_ready()
         kinaema = stack.enter_context(KinaemaClient())
         walk = Walk(building.walk)
@@ -122,6 +129,8 @@ def _drive_in(
             goals = choose_goals(building.scene, building.walk, robot.pose, 1, rng)
             if len(goals) == 0:
                 raise KinaemaError(f"no place of building {building.scene.seed} is far enough from the robot")
+            if not restart:
+                robot.localise()
             result.episodes.append(_visit(building, goals[0], robot, kinaema, track))
         result.episodes[-1].collisions = robot.collisions
     return result
@@ -165,7 +174,6 @@ def _visit(
     episode = Episode(goal, shortest_way(scene, start, goal), room_of(scene, goal) != room_of(scene, start))
     photo = _photo(building, goal)
     episode.seen = kinaema.query(photo).seen
-    robot.localise()
 
     def on_feedback(feedback: Feedback) -> None:
         if feedback.num_queries != episode.queries:

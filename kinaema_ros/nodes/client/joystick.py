@@ -10,6 +10,7 @@ from types import TracebackType
 import numpy as np
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist
 from nav_msgs.msg import Odometry
+from numpy.typing import ArrayLike
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import UInt32
 
@@ -31,11 +32,17 @@ class DemoRobot:
     """Listens to the simulator's truth and odometry, and drives by cmd_vel while told to.
 
     on_pose: called with the robot's seconds and true pose (3,) at every step, in a thread of its own. check:
-    called while waiting; raises when the demo must end.
+    called while waiting; raises when the demo must end. scene_T_map: poses here are those of the scene, (3,).
     """
 
-    def __init__(self, on_pose: Callable[[float, Array], object], check: Callable[[], None]):
+    def __init__(
+        self,
+        on_pose: Callable[[float, Array], object],
+        check: Callable[[], None],
+        scene_T_map: ArrayLike = (0.0, 0.0, 0.0),
+    ):
         self._on_pose, self._check = on_pose, check
+        self._scene_T_map: Array = np.array(scene_T_map, dtype=np.float64)
         self._steer: Steer | None = None
         self._error: BaseException | None = None
         self._changed = threading.Condition()
@@ -88,15 +95,16 @@ class DemoRobot:
             self._steer = None
             self._cmd_vel.publish(Twist())
 
-    def lift(self, map_pose: Array) -> None:
+    def lift(self, pose: Array) -> None:
         """Somebody sets the robot down at a pose (3,). Raises KinaemaError where there is no room."""
+        map_pose = geometry.between(self._scene_T_map, pose)
         for _ in range(50):
             self._lift.publish(messages.pose_stamped(map_pose, "map", messages.time_msg(0)))
             time.sleep(_TICK)
-            if np.hypot(*(self.pose - map_pose)[:2]) < 0.05:
+            if np.hypot(*(self.pose - pose)[:2]) < 0.05:
                 return
         raise KinaemaError(
-            f"the robot was not lifted to {map_pose.round(2).tolist()}; see the log of simulator_node"
+            f"the robot was not lifted to {pose.round(2).tolist()}; see the log of simulator_node"
         )
 
     def wait_for_restart(self) -> None:
@@ -117,7 +125,8 @@ class DemoRobot:
     def localise(self) -> None:
         """Tells the simulator's localisation where the robot is, for one that goes by odometry."""
         message = PoseWithCovarianceStamped()
-        message.header.frame_id, message.pose.pose = "map", messages.pose_msg(self.pose)
+        pose = geometry.between(self._scene_T_map, self.pose)
+        message.header.frame_id, message.pose.pose = "map", messages.pose_msg(pose)
         self._initial_pose.publish(message)
 
     @property
@@ -163,7 +172,8 @@ class DemoRobot:
         self._odometry.add(messages.stamp_ns(message.header.stamp), messages.odometry_to_pose(message))
 
     def _on_truth(self, message: PoseStamped) -> None:
-        stamp, pose = messages.stamp_ns(message.header.stamp), messages.planar_pose(message.pose)
+        stamp = messages.stamp_ns(message.header.stamp)
+        pose = geometry.compose(self._scene_T_map, messages.planar_pose(message.pose))
         before, self.seconds, self.pose = self.seconds, stamp / NANOSECONDS, pose
         # The two topics may lose or delay different messages; only equal stamps belong together.
         odometry = self._odometry.at(stamp, max_gap=0)
