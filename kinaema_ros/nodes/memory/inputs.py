@@ -332,10 +332,11 @@ class MemoryInputs:
                 self._monitor.camera(camera, source)
             lifts = memory.num_lifts
             memory.update(rgb, memory_T_base)
-            if memory.num_lifts != lifts:
-                self._monitor.lifted()
             self._selector.used(stamp, memory_T_base)
             self._localize()
+            if memory.num_lifts != lifts:
+                self.generation += 1  # its place is another one at once
+                self._monitor.lifted()
             if memory.localized:
                 self._monitor.used(time.perf_counter() - started)
             else:
