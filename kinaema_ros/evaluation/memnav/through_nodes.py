@@ -3,8 +3,8 @@
 The walk is that of the evaluation without ROS, driven by cmd_vel. The photos come one after the other: each drive
 begins where the one before ended, and is told the robot's true pose as RViz would tell AMCL. With ``restart`` the
 memory's node ends after the walk, saves, and starts anew with a robot that was set down elsewhere, whose odometry is zero
-there. It drives a part of the walk once more until the memory has found it; nobody tells it where it is, for the memory
-is its localisation (publish_tf).
+there. It drives a part of the walk once more until the memory has found it, and is localised by the memory on its way to
+the photos (publish_tf).
 """
 
 from __future__ import annotations
@@ -129,8 +129,7 @@ def _drive_in(
             goals = choose_goals(building.scene, building.walk, robot.pose, 1, rng)
             if len(goals) == 0:
                 raise KinaemaError(f"no place of building {building.scene.seed} is far enough from the robot")
-            if not restart:
-                robot.localise()
+            robot.localise()
             result.episodes.append(_visit(building, goals[0], robot, kinaema, track))
         result.episodes[-1].collisions = robot.collisions
     return result

@@ -50,10 +50,12 @@ class SimulatorNode(Node):
         believes = "odometry" if by_tf else p.localization  # until a transform comes
         self._robot = SimulatedRobot(p.scene, p.start_seed, p.odometry_noise, believes)
         self._scene_T_map: Array = np.zeros(3)
+        self._map_T_odom: Array = np.zeros(3)  # of the newest transform
         if by_tf:
             start = self._robot.snapshot().map_T_base
             self._scene_T_map = geometry.compose(start, (p.camera.x, p.camera.y, p.camera.yaw))
             self.create_subscription(TFMessage, "/tf", self._on_tf, 100)
+        self._scene_T_tf = self._scene_T_map  # as it is believed to be
         self._image_publisher = self.create_publisher(Image, "image", 5)
         self._camera_info = self.create_publisher(CameraInfo, "camera_info", 5)
         self._odom = self.create_publisher(Odometry, "odom", 50)
@@ -99,9 +101,12 @@ class SimulatorNode(Node):
             self._robot.command(v, omega, self._parameters_now.cmd_timeout)
 
     def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
-        """As AMCL does; it matters where the robot is localised by its odometry only."""
+        """As AMCL does; from then on the robot is localised by its odometry, or by TF."""
         if self._on_map(message.header.frame_id, "initial pose"):
-            self._robot.localise(self._in_scene(message.pose.pose))
+            scene_T_base = self._in_scene(message.pose.pose)
+            map_T_base = geometry.compose(self._map_T_odom, self._robot.snapshot().odom_T_base)
+            self._scene_T_tf = geometry.compose(scene_T_base, geometry.inverse(map_T_base))
+            self._robot.localise(scene_T_base)
 
     def _on_lift(self, message: PoseStamped) -> None:
         """Somebody takes the robot and sets it down elsewhere."""
@@ -125,8 +130,8 @@ class SimulatorNode(Node):
         for transform in message.transforms:
             if (transform.header.frame_id, transform.child_frame_id) == (p.map_frame, p.odom_frame):
                 t, q = transform.transform.translation, transform.transform.rotation
-                map_T_odom = np.array([t.x, t.y, geometry.yaw_from_quaternion(q.x, q.y, q.z, q.w)])
-                self._robot.localise_odometry(geometry.compose(self._scene_T_map, map_T_odom))
+                self._map_T_odom = np.array([t.x, t.y, geometry.yaw_from_quaternion(q.x, q.y, q.z, q.w)])
+                self._robot.localise_odometry(geometry.compose(self._scene_T_tf, self._map_T_odom))
 
     def _on_memory(self, status: MemoryStatus) -> None:
         with self._heard:
