@@ -84,6 +84,9 @@ class WindowConfig(Checked):
         1.2, "A tilt is believed where so many times more matches fit with it than without", 1.0, LARGE
     )
     min_fit: int = setting(8, "... and so many more", 0, 10**6)
+    min_continued: int = setting(
+        8, "Tokens of a view that fit those before; with fewer the robot may have been lifted", 0, 10**6
+    )
     planar_std: float = setting(0.02, "Metres, of the odometry between views of the window", TINY, LARGE)
     yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
     level_std: float = setting(0.003, "Radians, tilt of a camera on a level robot", TINY, LARGE)
