@@ -202,7 +202,7 @@ class SpatialMemory:
             self._state = place_poses.remove(_with_places(self._state), name)
             if self._seeking is not None:
                 with suppress(NoSuchPlaceError):  # one that was added since
-                    self._seeking.loaded = place_poses.remove(self._seeking.loaded, name)
+                    self._seeking.asked = place_poses.remove(self._seeking.asked, name)
 
     def compare(
         self,
