@@ -57,14 +57,14 @@ def pinned(*files: str) -> set[str]:
 def test_every_import_is_declared():
     ours = {"kinaema_ros", *sys.stdlib_module_names}
     used = top(imports_below(PACKAGE)) - ours - ros_packages()
-    declared = pinned("runtime", "tools", "train")
+    declared = pinned("runtime", "tools", "train", "web")
     assert {DISTRIBUTIONS.get(name, name) for name in used} <= declared
     used = top(imports_below(ROOT / "launch")) - ours
     assert used <= ros_packages()
 
 
 def test_everything_installed_has_its_version_pinned():
-    for name in ("runtime", "tools", "train", "test", "ros", "constraints"):
+    for name in ("runtime", "tools", "train", "web", "test", "ros", "constraints"):
         for line in (ROOT / f"requirements/{name}.txt").read_text().splitlines():
             assert not line or line.startswith("#") or re.match(r"[\w.-]+==[\w.]+(; .*)?$", line), line
 
@@ -79,7 +79,7 @@ def test_both_packages_have_one_version():
 
 def test_every_dependency_is_accounted_for_on_aarch64():
     table = (ROOT / "docs/small-machines.md").read_text().partition("\n## Threads")[0].lower()
-    for name in pinned("runtime", "tools", "train"):
+    for name in pinned("runtime", "tools", "train", "web"):
         assert {"torch": "pytorch", "av": "pyav"}.get(name, name.partition("-")[0].lower()) in table, name
 
 
@@ -165,7 +165,7 @@ def test_what_the_tests_import_is_declared():
         "PIL": "pil",
         "cv2": "opencv",
     }  # of rosdep
-    pip_only = {"rosbags", "safetensors"}  # requirements/underlay.txt
+    pip_only = {"playwright", "rosbags", "safetensors", "schemathesis"}  # requirements/underlay.txt
     ours = {
         "kinaema_ros",
         *sys.stdlib_module_names,

@@ -25,12 +25,14 @@ from kinaema_ros.nodes.memory import files
 from kinaema_ros.nodes.memory.comparing import compare
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.keeping import MemoryKeeper
+from kinaema_ros.nodes.memory.localization import MemoryLocalization
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.memory.places import PlaceServices
 from kinaema_ros.nodes.memory.reports import shown
 from kinaema_ros.nodes.memory.turns import Turns
+from kinaema_ros.nodes.memory.viewpoints import Viewpoints
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.bond import Bond
 from kinaema_ros.nodes.support.frames import require_tf
@@ -60,8 +62,11 @@ class MemoryNode(LifecycleNode):
         self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)
+        self._viewpoints = Viewpoints(self, self._inputs)
         self._keeper = MemoryKeeper(self._inputs, self._monitor)
         self._turns = Turns(MAX_QUERIES)
+        if self._parameters_now.publish_tf:
+            self._localization = MemoryLocalization(self, self._inputs, self._monitor)
         queries, commands = ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup()
         self.create_service(
             QueryPose, "~/query_pose", self._on_query, qos_profile=AT_ONCE, callback_group=queries
@@ -157,6 +162,7 @@ class MemoryNode(LifecycleNode):
     def _on_second(self) -> None:
         monitor, inputs = self._monitor, self._inputs
         self._keeper.look()
+        self._viewpoints.publish()
         odom_frame = monitor.odom_frame = inputs.odom_frame  # once: a reset in another thread empties it
         monitor.waiting_for = inputs.missing() if inputs.active else ""
         monitor.state = inputs.state()
@@ -208,7 +214,8 @@ class MemoryNode(LifecycleNode):
     def _on_save(self, request: SaveMemory.Request, response: SaveMemory.Response) -> SaveMemory.Response:
         try:
             memory = self._inputs.configured_memory()
-            path = files.save(memory, self._inputs.parameters.memory_dir, request.name)
+            folder, odom = self._inputs.parameters.memory_dir, self._inputs.odom_to_save()
+            path = files.save(memory, folder, request.name, odom)
         except KinaemaError as error:
             response.message = shown(f"nothing was saved: {error}")
             return response

@@ -42,17 +42,26 @@ def _place_markers(
     frame_id, stamp = estimate.frame_id, time_msg(estimate.stamp_ns)
     arrow = _marker("kinaema_estimate", first, Marker.ARROW, pose, frame_id, stamp)
     arrow.scale.x, arrow.scale.y, arrow.scale.z = 0.6, 0.1, 0.1
-    variances, axes = np.linalg.eigh(covariance[:2, :2])  # ascending
-    minor, major = 2.0 * _SCALE_90 * np.sqrt(np.maximum(variances, 1e-6))
-    along = np.array([pose[0], pose[1], math.atan2(axes[1, 1], axes[0, 1])])
+    major, minor, direction = ellipse_90(covariance)
+    along = np.array([pose[0], pose[1], direction])
     ellipse = _marker("kinaema_estimate", first + 1, Marker.CYLINDER, along, frame_id, stamp)
-    ellipse.scale.x, ellipse.scale.y, ellipse.scale.z = float(major), float(minor), 0.02
+    ellipse.scale.x, ellipse.scale.y, ellipse.scale.z = 2.0 * major, 2.0 * minor, 0.02
     text = _text("kinaema_estimate", first + 2, words, pose, frame_id, stamp)
     for marker in (arrow, ellipse, text):
         marker.color.r, marker.color.g, marker.color.b = 1.0 - confidence, confidence, 0.1
         marker.color.a = 1.0 if number == 0 else 0.5
     ellipse.color.a = 0.35 if number == 0 else 0.15
     return [arrow, ellipse, text]
+
+
+def ellipse_90(covariance: Array) -> tuple[float, float, float]:
+    """Half axes (m), the longer one first, and that one's direction (rad) of the ellipse that holds 90 % of a pose.
+
+    covariance: (3, 3) over x, y, yaw.
+    """
+    variances, axes = np.linalg.eigh(covariance[:2, :2])  # ascending
+    minor, major = _SCALE_90 * np.sqrt(np.maximum(variances, 1e-6))
+    return float(major), float(minor), math.atan2(axes[1, 1], axes[0, 1])
 
 
 def status_marker(text: str, robot: ArrayLike, frame_id: str, stamp: Time) -> Marker:
