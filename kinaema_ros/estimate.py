@@ -53,6 +53,18 @@ class Estimate:
         return replace(self, pose=as_pose(pose), covariance=covariance, alternatives=tuple(others))
 
 
+@dataclass(frozen=True)
+class Place:
+    """A place of the memory that has a name."""
+
+    name: str
+    in_memory: bool  # False: its surroundings are forgotten
+    pose: (
+        Pose | None
+    )  # (x, y, yaw) of the robot there; `SpatialMemory`: in the odom frame. None where that is not known
+    frame_id: str = ""  # nodes' clients only: the frame of `pose`
+
+
 def as_pose(pose: ArrayLike) -> Pose:
     """A pose (3,) as plain floats."""
     x, y, yaw = np.asarray(pose, dtype=np.float64).tolist()

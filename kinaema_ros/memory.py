@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,24 +17,25 @@ from kinaema_ros import geometry
 from kinaema_ros.anchoring import Anchoring, View
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.comparison import Comparison
-from kinaema_ros.errors import InputError, KinaemaError
-from kinaema_ros.estimate import Alternative, Estimate, as_pose
+from kinaema_ros.errors import InputError, KinaemaError, NoSuchPlaceError
+from kinaema_ros.estimate import Estimate, Place, as_pose
 from kinaema_ros.geometry import Array
-from kinaema_ros.images import RGB
-from kinaema_ros.model.answer import Answer
+from kinaema_ros.images import RGB, checked_image
+from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN
+from kinaema_ros.model import place_poses
+from kinaema_ros.model.answer import as_estimate, base_pose, of_base
 from kinaema_ros.model.cell import relocate
 from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_tensors, write_tensors
 from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.places import checked_name
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
+from kinaema_ros.odometry import checked_odometry
 
 STATE_FORMAT = "kinaema-memory"
 STATE_VERSION = 5
 HFOV = math.radians(90.0)  # of a camera that nobody has described
-MIN_SIDE = 32  # pixels of an image
-MAX_ALTERNATIVES = 3
 PROVING = 40  # views after the first anchor that are still asked, to give it up if the world contradicts it
-MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
 
 
 class EmptyMemoryError(KinaemaError, RuntimeError):
@@ -42,6 +44,10 @@ class EmptyMemoryError(KinaemaError, RuntimeError):
 
 class NotLocalizedError(KinaemaError, RuntimeError):
     """A question while a loaded memory does not know yet where the robot is."""
+
+
+class UnsurePlaceError(KinaemaError, RuntimeError):
+    """A place that cannot be added by a photo: it is not recognised, or not surely."""
 
 
 class _Seeking:
@@ -105,7 +111,7 @@ class SpatialMemory:
         camera of ``set_camera``. After ``load(path, localize=True)`` nothing is written until the memory is ``localized``.
         """
         mount = self._mount  # once: another thread may set another one
-        odometry = torch.from_numpy(mount.camera_pose(_checked_pose(odom_pose))).to(self._device)
+        odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
         with torch.inference_mode(), self._writing:
             view = self._view(rgb, self._own_camera(rgb), mount)
             if self._seeking is not None and not self._seek(self._seeking, view, odometry, mount.z):
@@ -121,29 +127,86 @@ class SpatialMemory:
         first update, ``NotLocalizedError`` until the memory is ``localized``, and ``ValueError`` for an image that is not usable, or that without either has another aspect than
         the camera of ``set_camera``.
         """
-        state, mount = (
-            self._state,
-            self._mount,
-        )  # a snapshot: an update replaces the state, it never changes it
-        if int(state.updates) == 0:
-            raise EmptyMemoryError("the memory is empty: drive the robot (update) before asking")
-        missing = self.missing
-        if missing:
-            raise NotLocalizedError(f"the memory does not know yet where the robot is: {missing}")
+        state, mount = self._known()
         with torch.inference_mode():
             photo, same = self._photo(query_rgb, hfov, camera, mount)
             answers = self._network.locate(state, photo, mount.z if same else None)
-        best, *others = [_of_robot(answer, mount, same) for answer in answers[: 1 + MAX_ALTERNATIVES]]
-        odom_T_robot = geometry.compose(state.odometry.cpu().numpy(), geometry.inverse(mount.planar))
-        return Estimate(
-            pose=best.pose,
-            covariance=best.covariance,
-            seen=answers[0].seen,
-            confidence=best.confidence,
-            alternatives=tuple(others),
-            odom_pose=as_pose(geometry.compose(odom_T_robot, best.pose)),
-            num_updates=int(state.updates),
-        )
+        return as_estimate(answers, state, mount, same)
+
+    def add_place(
+        self,
+        name: str,
+        photo: RGB | None = None,
+        hfov: float | None = None,
+        camera: Intrinsics | None = None,
+        odom_pose: ArrayLike | None = None,
+    ) -> bool:
+        """Give a place a name: where the robot was at the last update, where a photo was taken, or an ``odom_pose``.
+
+        name: 1 to 64 characters, none of them a control character; kept in composed form (NFC). photo, hfov, camera: as in
+        ``locate``. odom_pose: (x, y, yaw) of the robot in the odom frame. Returns whether another place had the name, which
+        is replaced. The place is kept with the memory and moves with it. Raises ``UnsurePlaceError`` for a photo that is not
+        recognised surely, ``ValueError`` for a name or an image that is not usable, a pose that the robot was never near, and
+        where there are 256 places, and else as ``locate``.
+        """
+        name = checked_name(name)
+        with torch.inference_mode(), self._writing:
+            state, mount = self._known()
+            robot_T_place: Array = np.zeros(3)
+            covariance, confidence = None, 1.0
+            if photo is not None:
+                found = self.locate(photo, hfov, camera)
+                _refuse_unsure(found)
+                robot_T_place, confidence = np.array(found.pose), found.confidence
+                covariance = torch.from_numpy(geometry.rotate_covariance(found.covariance, -found.pose[2]))
+                covariance = covariance.to(self._device)
+            elif odom_pose is not None:
+                robot_T_place = geometry.between(
+                    base_pose(state.odometry, mount), checked_odometry(odom_pose)
+                )
+            memory_T_place = torch.from_numpy(geometry.compose(base_pose(state.robot, mount), robot_T_place))
+            self._state = place_poses.add(
+                self._network,
+                _with_places(state),
+                name,
+                memory_T_place.to(self._device),
+                covariance,
+                confidence,
+            )
+            return name in state.places.rows()
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """The places that have names, sorted by them."""
+        state, known = self._state, self.localized
+        if not isinstance(state, TokenMemory):
+            return {}
+        there = place_poses.in_memory(state).tolist()
+        camera_T_place = geometry.between(state.robot.cpu().numpy(), place_poses.poses(state).cpu().numpy())
+        odom_T_place = geometry.compose(state.odometry.cpu().numpy(), camera_T_place)
+        rows = state.places.rows()
+        return {
+            name: Place(name, there[row], as_pose(odom_T_place[row]) if there[row] and known else None)
+            for name, row in sorted(rows.items())
+        }
+
+    def locate_place(self, name: str) -> Estimate:
+        """Where is the place of this name? ``seen`` is 1; ``confidence`` is less where the robot's odometry has drifted.
+
+        Raises ``NoSuchPlaceError``, ``ForgottenPlaceError`` where its surroundings are no longer in memory, and as ``locate``.
+        """
+        state, mount = self._known()
+        with torch.inference_mode():
+            answer = place_poses.locate(self._network, state, _with_places(state).places.row(name))
+        return as_estimate([answer], state, mount, same_camera=False)
+
+    def remove_place(self, name: str) -> None:
+        """Forget the name of a place. Raises ``NoSuchPlaceError``."""
+        with torch.inference_mode(), self._writing:
+            self._state = place_poses.remove(_with_places(self._state), name)
+            if self._seeking is not None:
+                with suppress(NoSuchPlaceError):  # one that was added since
+                    self._seeking.loaded = place_poses.remove(self._seeking.loaded, name)
 
     def compare(
         self,
@@ -161,7 +224,7 @@ class SpatialMemory:
         state, mount = self._state, self._mount  # a snapshot, as in ``locate``
         if int(state.updates) == 0:
             raise EmptyMemoryError("the memory is empty: drive the robot (update) before comparing")
-        odometry = torch.from_numpy(mount.camera_pose(_checked_pose(odom_pose))).to(self._device)
+        odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
         with torch.inference_mode():
             view = self._view(view_rgb, self._own_camera(view_rgb), mount)
             photo, same = self._photo(photo_rgb, hfov, camera, mount)
@@ -170,7 +233,7 @@ class SpatialMemory:
             )
         if comparison.pose is None or comparison.covariance is None:
             return comparison
-        pose, covariance = _of_base(np.array(comparison.pose), comparison.covariance, mount, same)
+        pose, covariance = of_base(np.array(comparison.pose), comparison.covariance, mount, same)
         return replace(comparison, pose=as_pose(pose), covariance=covariance)
 
     def reset(self) -> None:
@@ -214,6 +277,13 @@ class SpatialMemory:
         return geometry.between(state.robot.cpu().numpy(), state.pose[state.count > 0].cpu().numpy())
 
     @property
+    def odom_viewpoints(self) -> Array:
+        """The same in the odom frame: those poses (P, 3) of the camera, as they are known by the last update."""
+        state = self._state
+        camera_T_view = geometry.between(state.robot.cpu().numpy(), state.pose[state.count > 0].cpu().numpy())
+        return geometry.compose(state.odometry.cpu().numpy(), camera_T_view)
+
+    @property
     def device(self) -> torch.device:
         """Where the network and the memory are."""
         return self._device
@@ -231,7 +301,8 @@ class SpatialMemory:
         robot was switched off, carried, or is another one, ``localize``: views are then asked of the memory, and not
         written, until enough of them agree where the robot is.
         """
-        tensors, metadata = read_tensors(Path(path), STATE_FORMAT, STATE_VERSION, self._state.tensors())
+        expected = self._state.tensors()
+        tensors, metadata = read_tensors(Path(path), STATE_FORMAT, STATE_VERSION, expected, newer="places.")
         if metadata.get("network") != self._hash:
             raise CheckpointError(
                 f"{path}: saved with another network; load the checkpoint that it was made with"
@@ -272,9 +343,18 @@ class SpatialMemory:
                 self._seeking = None
         return found is not None
 
+    def _known(self) -> tuple[TokenMemory, Mount]:
+        """A snapshot (an update replaces the state, it never changes it) in which it is known where the robot is."""
+        state, mount, missing = self._state, self._mount, self.missing
+        if int(state.updates) == 0:
+            raise EmptyMemoryError("the memory is empty: drive the robot (update) before asking")
+        if missing:
+            raise NotLocalizedError(f"the memory does not know yet where the robot is: {missing}")
+        return state, mount
+
     def _own_camera(self, rgb: RGB) -> Intrinsics:
         """The robot's camera at the image's resolution."""
-        height, width = _checked_image(rgb).shape[:2]
+        height, width = checked_image(rgb).shape[:2]
         camera = self._camera
         if camera is None:
             return Intrinsics.from_hfov(width, height, self._hfov)
@@ -290,48 +370,33 @@ class SpatialMemory:
         self, rgb: RGB, hfov: float | None, camera: Intrinsics | None, mount: Mount
     ) -> tuple[Tokens, bool]:
         """A photo's tokens, and whether the robot's own camera took it."""
-        height, width = _checked_image(rgb).shape[:2]
+        height, width = checked_image(rgb).shape[:2]
         if camera is None and hfov is not None:
             camera = Intrinsics.from_hfov(width, height, hfov)
         same = camera is None
         return self._view(rgb, camera or self._own_camera(rgb), mount if same else None), same
 
     def _view(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tokens:
-        tensor = torch.from_numpy(np.ascontiguousarray(_checked_image(rgb))).to(self._device)
+        tensor = torch.from_numpy(np.ascontiguousarray(checked_image(rgb))).to(self._device)
         return self._network.view(tensor, camera, mount)
 
 
-def _of_robot(answer: Answer, mount: Mount, same_camera: bool) -> Alternative:
-    """The answer for the robot's base instead of its camera, in the frame of the base."""
-    assert answer.covariance is not None
-    pose, covariance = _of_base(
-        answer.pose.cpu().numpy(), answer.covariance.cpu().numpy(), mount, same_camera
-    )
-    return Alternative(as_pose(pose), covariance, answer.confidence)
-
-
-def _of_base(pose: Array, covariance: Array, mount: Mount, same_camera: bool) -> tuple[Array, Array]:
-    """A photo's pose and covariance in the camera's frame, in the base's; of the base if the robot's camera took it."""
-    pose = geometry.compose(mount.planar, pose)
-    covariance = geometry.rotate_covariance(covariance, mount.yaw)
-    return mount.base_pose(pose, covariance) if same_camera else (pose, covariance)
-
-
-def _checked_pose(odom_pose: ArrayLike) -> Array:
-    pose = np.asarray(odom_pose, dtype=np.float64)
-    if pose.shape != (3,):
-        raise InputError(f"odometry pose of shape {pose.shape}: it must be (x, y, yaw)")
-    if not np.isfinite(pose).all() or np.abs(pose[:2]).max() > MAX_COORDINATE:
-        raise InputError(f"odometry pose {pose.tolist()} is not finite or beyond 10,000 km")
-    return pose
-
-
-def _checked_image(rgb: RGB) -> RGB:
-    rgb = np.asarray(rgb)
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-        raise InputError(f"image of shape {rgb.shape} and type {rgb.dtype}: it must be (H, W, 3) uint8 RGB")
-    if min(rgb.shape[:2]) < MIN_SIDE:
+def _with_places(state: object) -> TokenMemory:
+    if not isinstance(state, TokenMemory):
         raise InputError(
-            f"image of {rgb.shape[1]} x {rgb.shape[0]} pixels: it must be at least {MIN_SIDE} x {MIN_SIDE}"
+            "this kind of memory keeps no named places; use a checkpoint of local tokens, such as the shipped one"
         )
-    return rgb
+    return state
+
+
+def _refuse_unsure(found: Estimate) -> None:
+    if found.seen < MIN_SEEN:
+        raise UnsurePlaceError(
+            f"the photo shows a place that is probably not in memory (seen with probability {found.seen:.2f}); drive past "
+            "it first, or take another photo"
+        )
+    if found.confidence < MIN_CONFIDENCE:
+        raise UnsurePlaceError(
+            f"where the photo was taken is not sure enough (right with probability {found.confidence:.2f}); take another "
+            "photo that shows more of the place"
+        )

@@ -18,7 +18,7 @@ from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.network import Kinaema
 
 FORMAT = "kinaema-network"
-VERSION = 5
+VERSION = 6
 # What safetensors calls the types of a memory
 DTYPES = {
     "F64": torch.float64,
@@ -58,11 +58,12 @@ def write_tensors(
 
 
 def read_tensors(
-    path: Path, kind: str, version: int, expected: dict[str, Tensor] | None = None
+    path: Path, kind: str, version: int, expected: dict[str, Tensor] | None = None, newer: str = ""
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file that ``write_tensors`` wrote; ``CheckpointError`` if it is not one.
 
     expected: tensors whose names, shapes and types the file's must have, which is checked before any of it is read.
+    newer: what the names of those begin with that older files lack; they may be missing together.
     """
     try:
         if not path.is_file():
@@ -72,6 +73,8 @@ def read_tensors(
             _check_kind(path, metadata, kind, version)
             names = file.keys()
             if expected is not None:
+                if newer and not any(name.startswith(newer) for name in names):
+                    expected = {n: tensor for n, tensor in expected.items() if not n.startswith(newer)}
                 _check_layout(path, {name: file.get_slice(name) for name in names}, expected)
             # Copies: what safetensors returns is mapped from the file; whoever truncates that kills us.
             tensors = {name: file.get_tensor(name).clone() for name in names}

@@ -14,6 +14,7 @@ from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
 from navigator_support import PHOTO, PLACE, Code, World, navigator, second_navigator
 from ros_support import tf2_where_it_is_missing, wait_until
+from sensor_msgs.msg import Image
 
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros.comparison import Comparison, Verdict
@@ -92,6 +93,37 @@ def test_a_robot_that_arrived_is_sent_on_where_the_memory_now_knows_better(world
     status, result = world.end_of(handle)
     assert status == GoalStatus.STATUS_SUCCEEDED
     assert messages.planar_pose(result.final_goal.pose)[0] == pytest.approx(PLACE[0] + 0.5, abs=0.1)
+
+
+def test_a_place_by_its_name_is_driven_to_and_has_no_photo_to_compare_with(world: World) -> None:
+    world.confidence = 0.3  # by drift, of which nobody need be asked: the name says which place is meant
+    world.arrive.set()
+    status, result = world.end_of(world.go(image=Image(), place="Küche"))
+    assert (status, result.error_code, result.error_msg) == (GoalStatus.STATUS_SUCCEEDED, Code.NONE, "")
+    np.testing.assert_allclose(world.goals, [PLACE], atol=1e-6)
+    assert {request.place for request in world.queries} == {"Küche"}
+    assert not world.compared
+    response = world.call(world.send_goal, QueryPose.Request(place="Küche"))
+    assert response.success, response.message
+    assert len(world.goals) == 2
+    status, result = world.end_of(world.go(image=Image(), place="Küche", min_confidence=0.5))
+    assert result.error_code == Code.NOT_SURE
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        ("no_such_place: there is no place 'moon'", Code.NO_SUCH_PLACE),
+        ("place_forgotten: no longer in memory", Code.NOT_SEEN),
+    ],
+)
+def test_a_place_that_the_memory_does_not_know_ends_with_its_code(
+    world: World, refusal: str, code: int
+) -> None:
+    world.refusal = refusal
+    status, result = world.end_of(world.go(image=Image(), place="moon"))
+    assert (status, result.error_code, result.error_msg) == (GoalStatus.STATUS_ABORTED, code, refusal)
+    assert not world.goals
 
 
 ANOTHER = Comparison(Verdict.OTHER_PLACE, "2 of the photo's points")

@@ -17,8 +17,7 @@ from kinaema_ros.estimate import Alternative, Estimate, Pose, as_pose
 from kinaema_ros.evaluation.memnav.episodes import Episode
 from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
-from kinaema_ros.memory import MAX_ALTERNATIVES
-from kinaema_ros.model.answer import Answer
+from kinaema_ros.model.answer import MAX_ALTERNATIVES, Answer
 from kinaema_ros.navigation.errors import NavigationError, NoAnswer, NotSeen
 from kinaema_ros.navigation.photo_drive import LOOK_PERIOD, Check, DriveLimits, PhotoDrive
 from kinaema_ros.sim import PathFollower

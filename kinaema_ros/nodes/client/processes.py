@@ -63,6 +63,7 @@ NODE_MODULES = {
     "navigator_node": "kinaema_ros.nodes.navigator.node",
     "simulator_node": "kinaema_ros.nodes.simulator.node",
     "truth_localization": "kinaema_ros.nodes.simulator.truth_localization",
+    "web_node": "kinaema_ros.nodes.web.node",
 }
 
 

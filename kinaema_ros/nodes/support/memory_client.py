@@ -51,6 +51,14 @@ class MemoryClient:
 
 
 def _answer(client: Client, request: Any, timeout: float, check: Callable[[], None]) -> Any:
+    response = call(client, request, timeout, check)
+    if not response.success:
+        raise QueryRefused(response.message)
+    return response
+
+
+def call(client: Client, request: Any, timeout: float, check: Callable[[], None] = go_on) -> Any:
+    """The response of one of memory_node's services. Raises MemoryUnavailable, and as ``check``."""
     name = client.service_name
     try:
         wait_until(client.service_is_ready, timeout, check)
@@ -60,12 +68,9 @@ def _answer(client: Client, request: Any, timeout: float, check: Callable[[], No
         ) from None
     future = client.call_async(request)
     try:
-        response: Any = wait_for(future, timeout, check)
+        return wait_for(future, timeout, check)
     except TimeoutError:
         client.remove_pending_request(future)
         raise MemoryUnavailable(
             f"{name} did not answer within {timeout:g} s; is memory_node alive?"
         ) from None
-    if not response.success:
-        raise QueryRefused(response.message)
-    return response
