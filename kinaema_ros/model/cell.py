@@ -21,7 +21,7 @@ from kinaema_ros.model.config import KinaemaConfig, WindowConfig
 from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays, transfer
 from kinaema_ros.model.pose_graph import NONE, LoopClosure
 from kinaema_ros.model.revisit import find_revisit
-from kinaema_ros.model.se2 import apart, between, compose, wrap_angle
+from kinaema_ros.model.se2 import apart, between, compose, inverse, wrap_angle
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import MIN_QUALITY, Tokens, pack, spread
 
@@ -99,8 +99,14 @@ def believe(config: KinaemaConfig, memory: TokenMemory, loop: LoopClosure) -> To
 
 
 def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
-    """Move all embeddings to where their relations agree, and the robot with the one it stands by."""
+    """Move all embeddings to where their relations agree, and the robot with the one it stands by.
+
+    Relations say nothing of where all of it lies: the oldest place stays where it is.
+    """
     pose = pose_graph.optimise(config.pose_graph, memory.graph, memory.pose[None])
+    oldest = pose_graph.root(memory.graph)[0]
+    before, after = (pose_graph.frames(memory.graph, p)[0, oldest] for p in (memory.pose[None], pose))
+    pose = compose(compose(before, inverse(after)), pose)
     return replace(memory, pose=pose[0], robot=pose_graph.robot(memory.graph, pose)[0])
 
 

@@ -101,12 +101,12 @@ class Kinaema(nn.Module):
         view, odometry and height as in ``update``, photo and photo_height as in ``locate``.
         """
         here = sight(self.config, memory, view, odometry, height)
-        found = hypotheses(self.config, here, photo, photo_height)
+        found = hypotheses(self.config, here.memory, photo, photo_height)
         best = None
         if found:
             evidence = torch.tensor([terms(one.evidence, photo_height) for one in found], device=self.device)
             best = found[int(self.judge.rating(evidence).argmax())]
-        return verdict(self.config.comparison, here, view, photo, best)
+        return verdict(self.config.comparison, here, photo, best, photo_height is not None)
 
     def judged(self, of: Candidates) -> list[Answer]:
         """The distinct ones (K,) of one photo's candidates, whose poses are in the robot's frame, as answers."""
@@ -121,6 +121,12 @@ class Kinaema(nn.Module):
                 kept.append(index)
         seen = float(self.judge.seen(of)[kept[0]].sigmoid())
         return [Answer(of.pose[i], covariance[i], seen, min(confidence[i], seen)) for i in kept]
+
+    def localization_covariance(self, memory: TokenMemory) -> Tensor:
+        """(3, 3) of the robot's camera in the memory's frame, which the oldest place holds."""
+        oldest = pose_graph.root(memory.graph)
+        position, yaw = pose_graph.drift(self.config.pose_graph, memory.graph, memory.pose[None], oldest)[0]
+        return torch.diag(torch.stack([position, position, yaw])) + unmodelled(torch.zeros_like(memory.robot))
 
     def lost(self, memory: TokenMemory, photo: Tokens) -> Answer:
         """Nothing fits: the embedding that looks most like the photo, which is probably not the place."""

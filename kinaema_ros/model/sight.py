@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -21,34 +21,45 @@ from kinaema_ros.model.tokens import Tokens, pack
 LEAST_STD = 0.03  # 1/m: what an embedding says of a distance is no surer, for the robot's pose against it is not exact
 
 
-def sight(
-    config: KinaemaConfig, memory: TokenMemory, view: Tokens, odometry: Tensor, height: float
-) -> TokenMemory:
-    """A memory of the newest views and of this one (C tokens) alone, with all of their tokens; the robot is where it was taken.
+@dataclass
+class Sight:
+    """What the camera sees from where the robot stands."""
+
+    memory: TokenMemory  # of the newest views and of the present one alone, with all of their tokens
+    view: Tokens  # (C,) the present one
+    known: int  # tokens of it that the memory knows to be here
+
+
+def sight(config: KinaemaConfig, memory: TokenMemory, view: Tokens, odometry: Tensor, height: float) -> Sight:
+    """Look at a view (C tokens) from here; the memory stays as it is.
 
     odometry (3,) float64: the camera's planar pose in the odom frame; height: metres, of its mount.
     """
     memory, view = correct(config, follow(config, memory, odometry), view, height)
-    view = placed(config, memory, view, height)
+    view, known = placed(config, memory, view, height)
     viewed = memory.viewed
     window, slot = memory.window.unpack(viewed), memory.window_slot[viewed]
     tokens = Tokens(*(
         torch.cat([getattr(window, field.name), getattr(view, field.name)[None]]) for field in fields(Tokens)
     ))  # fmt: skip
-    return replace(
+    alone = replace(
         memory,
         tokens=pack(tokens),
         pose=torch.cat([memory.pose[slot], memory.robot[None]]),
         height=torch.cat([memory.height[slot], (memory.tilt[2] + height)[None]]),
         count=memory.count.new_ones(len(slot) + 1),
     )
+    return Sight(alone, view, known)
 
 
-def placed(config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: float) -> Tokens:
-    """The view with the distances that the embeddings around know: a robot that turns where it arrives sees no parallax."""
+def placed(config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: float) -> tuple[Tokens, int]:
+    """The view with the distances that the embeddings around know: a robot that turns where it arrives sees no parallax.
+
+    Returns also how many of its tokens they know.
+    """
     index = around(config.search, memory, memory.robot)
     if not len(index):
-        return view
+        return view, 0
     tokens = memory.tokens.unpack(index)
     matches = match(view.descriptor, tokens.descriptor, config.tokens.min_similarity)
     robot_T_place = between(memory.robot, memory.pose[index]).float()
@@ -58,34 +69,41 @@ def placed(config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: flo
     expected, blur = stored.directions_from(like.new_zeros(3), torch.eye(3, device=like.device))
     scale = torch.linalg.vector_norm(stored.direction + stored.inverse_depth[:, None] * stored.origin, dim=-1)
     off = torch.linalg.vector_norm(expected - view.bearing[matches.view], dim=-1)
-    agree = stored.located & (off < config.search.radius + blur.clamp_max(config.search.radius))
+    agree = off < config.search.radius + blur.clamp_max(config.search.radius)
+    known = len(torch.unique(matches.view[agree]))
+    agree &= stored.located
     std = (stored.depth_std / scale).clamp_min(LEAST_STD)
     information = torch.where(agree, std**-2, 0.0)
     weighted = information * stored.inverse_depth / scale
     total = (view.depth_std**-2).index_add(0, matches.view, information)
     depth = (view.inverse_depth * view.depth_std**-2).index_add(0, matches.view, weighted) / total
-    return replace(view, inverse_depth=depth, depth_std=total.rsqrt())
+    return replace(view, inverse_depth=depth, depth_std=total.rsqrt()), known
 
 
 def verdict(
-    limits: ComparisonConfig, here: TokenMemory, view: Tokens, photo: Tokens, best: Hypothesis | None
+    limits: ComparisonConfig, here: Sight, photo: Tokens, best: Hypothesis | None, same_camera: bool
 ) -> Comparison:
-    """What the best hypothesis about a photo in a ``sight`` of this view is worth."""
-    points = min(int(photo.known.sum()), int(view.known.sum()))
-    if points < limits.min_tokens:
-        which = "photo" if int(photo.known.sum()) == points else "camera's view"
-        return Comparison(Verdict.UNDECIDED, f"too little to see: {points} points in the {which}")
+    """What the best hypothesis about a photo in a sight is worth; ``same_camera``: the robot's own took the photo."""
+    robot, places = here.memory.robot, here.memory.pose
+    for what, tokens in (("photo", photo), ("camera's view", here.view)):
+        points = int(tokens.known.sum())
+        if points < limits.min_tokens:
+            return Comparison(Verdict.UNDECIDED, f"too little to see: {points} points in the {what}")
     found, share = (0, 0.0) if best is None else (best.evidence.inliers, best.evidence.coverage)
     words = f"the camera sees {found} of the photo's points, in {share:.0%} of the photo"
     if best is not None and found >= limits.min_found and share >= limits.min_coverage:
-        here_T_place = between(here.robot, here.pose[best.place])
-        turn = planar_rotation(here_T_place[2])
+        turn = planar_rotation(between(robot, places[best.place])[2])
         return Comparison(
             Verdict.RECOGNISED,
             words,
-            as_pose(between(here.robot, best.memory_T_photo).cpu().numpy()),
+            as_pose(between(robot, best.memory_T_photo).cpu().numpy()),
             (limits.inflation * turn @ best.covariance.double() @ turn.mT).cpu().numpy(),
         )
-    if found < limits.other_found and share < limits.other_coverage:
-        return Comparison(Verdict.OTHER_PLACE, words)
-    return Comparison(Verdict.UNDECIDED, words)
+    least = 1.0 if same_camera else limits.other_camera
+    if found >= least * limits.other_found or share >= least * limits.other_coverage:
+        return Comparison(Verdict.UNDECIDED, words)
+    if here.known < limits.min_known:
+        return Comparison(
+            Verdict.UNDECIDED, f"the camera sees neither the photo's place nor what was here before: {words}"
+        )
+    return Comparison(Verdict.OTHER_PLACE, f"{words}, and {here.known} points that were here before")

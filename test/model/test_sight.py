@@ -18,7 +18,7 @@ from kinaema_ros.model.sight import sight, verdict
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
-LIMITS = ComparisonConfig(min_tokens=30, min_found=25, min_coverage=0.3, other_found=10)
+LIMITS = ComparisonConfig(min_tokens=30, min_found=25, min_coverage=0.3, other_found=10, min_known=20)
 WAY = circle()[:12]
 HERE = geometry.compose(WAY[-1], np.array([0.1, 0.0, 0.05]))
 
@@ -36,11 +36,11 @@ def memory(room: Landmarks) -> TokenMemory:
     return memory
 
 
-def compared(memory: TokenMemory, view: Tokens, photo: Tokens) -> Comparison:
+def compared(memory: TokenMemory, view: Tokens, photo: Tokens, same_camera: bool = True) -> Comparison:
     here = sight(CONFIG, memory, view, as_pose(HERE), 0.0)
-    found = hypotheses(CONFIG, here, photo, 0.0)
+    found = hypotheses(CONFIG, here.memory, photo, 0.0)
     best = max(found, key=lambda one: one.evidence.inliers, default=None)
-    return verdict(LIMITS, here, view, photo, best)
+    return verdict(LIMITS, here, photo, best, same_camera)
 
 
 def some(tokens: Tokens, number: int) -> Tokens:
@@ -51,6 +51,16 @@ def some(tokens: Tokens, number: int) -> Tokens:
         quality=tokens.quality.masked_fill(gone, 0.0),
         descriptor=tokens.descriptor.masked_fill(gone[:, None], 0.0),
     )
+
+
+def mixed_photo(room: Landmarks, number: int) -> Tokens:
+    """From HERE, but all but ``number`` of its tokens are another room's."""
+    ours, other = room.view(HERE), Landmarks(seed=5).view(HERE)
+    mixed = torch.arange(len(ours.quality)) < number
+    return Tokens(*(
+        torch.where(mixed.view(-1, *[1] * (mine.dim() - 1)), mine, theirs)
+        for mine, theirs in zip(vars(ours).values(), vars(other).values(), strict=True)
+    ))  # fmt: skip
 
 
 def test_a_photo_from_nearby_is_recognised_and_its_viewpoint_is_known(memory: TokenMemory, room: Landmarks):
@@ -78,6 +88,30 @@ def test_a_photo_of_what_is_behind_the_robot_is_another_place_than_it_sees(
     assert compared(memory, room.view(HERE), behind).verdict == Verdict.OTHER_PLACE
 
 
+def test_a_view_of_neither_the_photo_s_place_nor_this_one_tells_nothing(memory: TokenMemory, room: Landmarks):
+    """Somebody stands before the camera, or the light is another."""
+    seen = compared(memory, Landmarks(seed=6).view(HERE), Landmarks(seed=5).view(HERE))
+    assert seen.verdict == Verdict.UNDECIDED
+    assert "neither" in seen.why
+
+
+def test_a_robot_that_turned_on_the_spot_recognises_a_photo_by_the_distances_that_the_memory_knows(
+    room: Landmarks,
+):
+    there_and_back = circle()
+    memory = TokenMemory.empty(CONFIG)
+    for pose in there_and_back:
+        memory = update(CONFIG, memory, room.view(pose), as_pose(pose))
+    away = there_and_back[-1] + [0.0, 0.0, np.pi]
+    turns = [away - [0.0, 0.0, turn] for turn in np.linspace(0.0, np.pi, 9)]
+    for pose in turns[:-1]:
+        memory = update(CONFIG, memory, room.view(pose), as_pose(pose))
+    here = sight(CONFIG, memory, room.view(turns[-1]), as_pose(turns[-1]), 0.0)
+    known = here.view.depth_std[here.view.known] < 0.5 * CONFIG.tokens.prior_depth_std
+    assert known.double().mean() > 0.3
+    assert here.known > 30
+
+
 def test_a_dark_view_and_a_bare_photo_tell_nothing(memory: TokenMemory, room: Landmarks):
     whole = room.view(HERE)
     for view, photo, words in ((some(whole, 20), whole, "view"), (whole, some(whole, 20), "photo")):
@@ -88,14 +122,14 @@ def test_a_dark_view_and_a_bare_photo_tell_nothing(memory: TokenMemory, room: La
 
 
 def test_what_is_between_the_two_tells_nothing(memory: TokenMemory, room: Landmarks):
-    whole = room.view(HERE)
-    mixed = torch.arange(len(whole.quality)) < 15
-    other = Landmarks(seed=5).view(HERE)
-    photo = Tokens(*(
-        torch.where(mixed.view(-1, *[1] * (ours.dim() - 1)), ours, theirs)
-        for ours, theirs in zip(vars(whole).values(), vars(other).values(), strict=True)
-    ))  # fmt: skip
-    assert compared(memory, whole, photo).verdict == Verdict.UNDECIDED
+    photo = mixed_photo(room, 15)
+    assert compared(memory, room.view(HERE), photo).verdict == Verdict.UNDECIDED
+
+
+def test_a_photo_by_another_camera_must_share_less_to_be_of_this_place(memory: TokenMemory, room: Landmarks):
+    few = mixed_photo(room, 7)
+    assert compared(memory, room.view(HERE), few).verdict == Verdict.OTHER_PLACE
+    assert compared(memory, room.view(HERE), few, same_camera=False).verdict == Verdict.UNDECIDED
 
 
 def test_the_memory_stays_as_it_is(memory: TokenMemory, room: Landmarks):

@@ -36,6 +36,7 @@ from kinaema_ros.nodes.memory import files, places
 from kinaema_ros.nodes.memory.comparing import compare
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.keeping import MemoryKeeper
+from kinaema_ros.nodes.memory.localization import MemoryLocalization
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
@@ -77,6 +78,8 @@ class MemoryNode(LifecycleNode):
         self._viewpoints = Viewpoints(self, self._inputs)
         self._keeper = MemoryKeeper(self._inputs, self._monitor)
         self._turns = Turns(MAX_QUERIES)
+        if self._parameters_now.publish_tf:
+            self._localization = MemoryLocalization(self, self._inputs, self._monitor)
         queries, commands = ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup()
         self.create_service(
             QueryPose, "~/query_pose", self._on_query, qos_profile=AT_ONCE, callback_group=queries
@@ -233,7 +236,8 @@ class MemoryNode(LifecycleNode):
     def _on_save(self, request: SaveMemory.Request, response: SaveMemory.Response) -> SaveMemory.Response:
         try:
             memory = self._inputs.configured_memory()
-            path = files.save(memory, self._inputs.parameters.memory_dir, request.name)
+            folder, odom = self._inputs.parameters.memory_dir, self._inputs.odom_to_save()
+            path = files.save(memory, folder, request.name, odom)
         except KinaemaError as error:
             response.message = shown(f"nothing was saved: {error}")
             return response
