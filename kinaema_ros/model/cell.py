@@ -95,7 +95,7 @@ def believe(config: KinaemaConfig, memory: TokenMemory, loop: LoopClosure) -> To
     graph = pose_graph.learn_noise(
         config.pose_graph, memory.graph, torch.stack([off, turn]) ** 2, expected, loop.variance[0]
     )
-    return replace(memory, graph=pose_graph.add_loop(graph, loop, loop.sure))
+    return replace(memory, graph=pose_graph.add_loop(config.pose_graph, graph, loop, loop.sure))
 
 
 def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
@@ -274,7 +274,12 @@ def fold(config: KinaemaConfig, memory: TokenMemory, gone: int, kept: int, min_m
     slots = torch.tensor([kept, gone], device=device)
     yes = torch.ones(1, dtype=torch.bool, device=device)
     graph = pose_graph.absorb(
-        memory.graph, slots[1:], slots[:1], between(memory.pose[kept], memory.pose[gone])[None], yes
+        config.pose_graph,
+        memory.graph,
+        slots[1:],
+        slots[:1],
+        between(memory.pose[kept], memory.pose[gone])[None],
+        yes,
     )
     return replace(
         memory,
@@ -319,13 +324,33 @@ def keep(config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: float
 
 
 def merge(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
-    """Of the embeddings outside the window, the two that are most nearly one place become one."""
+    """Of the embeddings outside the window, the two that the memory needs least as two become one.
+
+    They are near each other and turned alike, and have tokens in common: a view of another room, beyond a wall, has none.
+    """
     limits = config.fold
     position, yaw = memory.pose[:, :2].float(), memory.pose[:, 2].float()
     cost = torch.cdist(position, position) / limits.max_distance
     cost += wrap_angle(yaw[:, None] - yaw).abs() / limits.max_angle
     cost += limits.count_cost * (memory.count[:, None] + memory.count)
     closed = memory.closed
-    cost.masked_fill_(~(closed[:, None] & closed), torch.inf).fill_diagonal_(torch.inf)
-    gone, kept = divmod(int(cost.argmin()), len(yaw))
+    cost.masked_fill_(~(closed[:, None] & closed), torch.inf)
+    cost = cost.triu(1) + torch.full_like(cost, torch.inf).tril()
+    nearest = cost.flatten().topk(min(limits.compared, cost.numel()), largest=False)
+    first, second = nearest.indices // len(yaw), nearest.indices % len(yaw)
+    common = in_common(config, memory, first, second)
+    best = (nearest.values / (common + limits.no_overlap)).argmin()
+    pair = torch.stack([first[best], second[best]])
+    kept, gone = pair[memory.count[pair].argsort(descending=True, stable=True)].tolist()
     return fold(config, memory, gone, kept, 0)
+
+
+def in_common(config: KinaemaConfig, memory: TokenMemory, first: Tensor, second: Tensor) -> Tensor:
+    """Which share of their tokens embeddings ``first`` (K,) have in common with ``second`` (K,), by what they look like."""
+    a, b = memory.tokens.unpack_descriptors(first), memory.tokens.unpack_descriptors(second)
+    similarity = a @ b.mT  # (K, M, M)
+    best = similarity.amax(-1)
+    mutual = (similarity == best[..., None]) & (similarity == similarity.amax(-2, keepdim=True))
+    alike = (mutual & (similarity >= config.tokens.min_similarity)).any(-1).sum(-1)
+    fewer = torch.minimum(a.any(-1).sum(-1), b.any(-1).sum(-1))
+    return alike / fewer.clamp_min(1)

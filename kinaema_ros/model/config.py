@@ -40,6 +40,13 @@ class PoseGraphConfig(Checked):
     kernel: float = setting(
         3.0, "Standard deviations beyond which a loop loses its say (Geman and McClure)", TINY, LARGE
     )
+    loop_position_std: float = setting(
+        0.02,
+        "Metres, the least of a relation by loops, however often its two embeddings see each other",
+        TINY,
+        LARGE,
+    )
+    loop_yaw_std: float = setting(0.003, "Radians, the same", TINY, LARGE)
     position_damping: float = setting(
         1.0 / 10.0**2, "1/m^2: a pose stays near where it was unless something pulls", TINY, LARGE
     )
@@ -107,6 +114,10 @@ class FoldConfig(Checked):
     )
     count_cost: float = setting(
         0.02, "Of each view in an embedding: what was seen often is merged late", 0.0, LARGE
+    )
+    compared: int = setting(16, "Pairs of embeddings, the nearest, whose tokens are compared", 1, 65536)
+    no_overlap: float = setting(
+        0.1, "Share of common tokens that makes a merge half as dear as none at all", TINY, 1.0
     )
 
 
