@@ -334,12 +334,11 @@ def merge(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
     cost += wrap_angle(yaw[:, None] - yaw).abs() / limits.max_angle
     cost += limits.count_cost * (memory.count[:, None] + memory.count)
     closed = memory.closed
-    cost.masked_fill_(~(closed[:, None] & closed), torch.inf)
-    cost = cost.triu(1) + torch.full_like(cost, torch.inf).tril()
-    nearest = cost.flatten().topk(min(limits.compared, cost.numel()), largest=False)
-    first, second = nearest.indices // len(yaw), nearest.indices % len(yaw)
-    common = in_common(config, memory, first, second)
-    best = (nearest.values / (common + limits.no_overlap)).argmin()
+    cost.masked_fill_(~(closed[:, None] & closed), torch.inf).fill_diagonal_(torch.inf)
+    least, neighbour = cost.min(dim=1)
+    least, first = least.topk(min(limits.compared, len(least)), largest=False)
+    second = neighbour[first]
+    best = (least / (in_common(config, memory, first, second) + limits.no_overlap)).argmin()
     pair = torch.stack([first[best], second[best]])
     kept, gone = pair[memory.count[pair].argsort(descending=True, stable=True)].tolist()
     return fold(config, memory, gone, kept, 0)

@@ -115,7 +115,9 @@ class FoldConfig(Checked):
     count_cost: float = setting(
         0.02, "Of each view in an embedding: what was seen often is merged late", 0.0, LARGE
     )
-    compared: int = setting(16, "Pairs of embeddings, the nearest, whose tokens are compared", 1, 65536)
+    compared: int = setting(
+        16, "Embeddings with the nearest neighbours, whose tokens are compared with these", 1, 65536
+    )
     no_overlap: float = setting(
         0.1, "Share of common tokens that makes a merge half as dear as none at all", TINY, 1.0
     )
