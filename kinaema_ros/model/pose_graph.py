@@ -138,8 +138,7 @@ def relate(
 
 def add_child(config: PoseGraphConfig, graph: PoseGraph, slot: Tensor, where: Tensor) -> PoseGraph:
     """The robot stands on the new embedding ``slot`` (B,), in the memories chosen by ``where`` (B,)."""
-    least = torch.tensor([config.min_position_variance, config.min_yaw_variance], dtype=torch.float64)
-    information = 1.0 / (graph.variance + least.to(slot.device))
+    information = 1.0 / relation_variance(config, graph)
     graph = relate(graph, slot, graph.anchor, slot, graph.anchor_T_robot, information, where)
     return replace(
         graph,
@@ -148,6 +147,16 @@ def add_child(config: PoseGraphConfig, graph: PoseGraph, slot: Tensor, where: Te
         anchor_T_robot=torch.where(where[:, None], 0.0, graph.anchor_T_robot),
         variance=torch.where(where[:, None], 0.0, graph.variance),
     )
+
+
+def relation_variance(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
+    """Variances (B, 2) of the robot's pose against its anchor, as a relation holds them."""
+    return graph.variance + graph.variance.new_tensor([config.min_position_variance, config.min_yaw_variance])
+
+
+def step_variance(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
+    """The same (B, 2), as the loops have taught how much odometry is worth."""
+    return relation_variance(config, graph) * graph.noise
 
 
 def add_loop(config: PoseGraphConfig, graph: PoseGraph, loop: LoopClosure, where: Tensor) -> PoseGraph:
