@@ -19,7 +19,7 @@ from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.network import Kinaema
 
 FORMAT = "kinaema-network"
-VERSION = 5
+VERSION = 6
 # What safetensors calls the types of a memory
 DTYPES = {
     "F64": torch.float64,

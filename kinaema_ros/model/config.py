@@ -50,7 +50,7 @@ class PoseGraphConfig(Checked):
 class TokensConfig(Checked):
     """What an embedding keeps of its place, and what a view brings."""
 
-    tokens: int = setting(128, "M, tokens of an embedding", 8, 4096)
+    tokens: int = setting(64, "M, tokens of an embedding", 8, 4096)
     view_tokens: int = setting(400, "Tokens of a view, and of an embedding while it is new", 8, 4096)
     dim: int = setting(32, "D, of a token's descriptor; even", 2, 64)
     view_pixels: int = setting(384 * 288, "Area at which an image is read out", 4096, 10**7)
