@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kinaema_ros import geometry
 from kinaema_ros.anchoring import Anchoring, View
+from kinaema_ros.baselines.network import load_network
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import InputError, KinaemaError
 from kinaema_ros.estimate import Alternative, Estimate, as_pose
@@ -20,8 +21,8 @@ from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
 from kinaema_ros.model.answer import Answer
 from kinaema_ros.model.cell import relocate
-from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_tensors, write_tensors
-from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.checkpoint import CheckpointError, read_tensors, write_tensors
+from kinaema_ros.model.kind import Memory, Network
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -30,6 +31,10 @@ STATE_VERSION = 5
 HFOV = math.radians(90.0)  # of a camera that nobody has described
 MIN_SIDE = 32  # pixels of an image
 MAX_ALTERNATIVES = 3
+CANNOT_FIND_ITSELF = (
+    "this kind of memory cannot find out where the robot is when its odometry begins anew: reset it, go on in the odom frame "
+    "in which it was saved, or use a checkpoint of local tokens, such as the shipped models/kinaema.safetensors"
+)
 PROVING = 40  # views after the first anchor that are still asked, to give it up if the world contradicts it
 MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
 
@@ -62,13 +67,13 @@ class SpatialMemory:
 
     def __init__(
         self,
-        network: Kinaema,
+        network: Network,
         checkpoint_hash: str = "",
         hfov: float | None = None,
         device: torch.device | str = "cpu",
     ):
         """``hfov``: the camera's horizontal field of view in radians until ``set_camera``; None: 90 degrees."""
-        self._network = network.to(device).eval()
+        self._network = network.to(device)
         self._device = torch.device(device)
         self._hash = checkpoint_hash
         self._hfov = HFOV if hfov is None else hfov
@@ -76,7 +81,7 @@ class SpatialMemory:
         self._camera: Intrinsics | None = None
         self._mount = Mount()
         self._writing = threading.Lock()
-        self._state = TokenMemory.empty(network.config, self._device)
+        self._state: Memory = network.empty()
         self._seeking: _Seeking | None = None
 
     @classmethod
@@ -150,7 +155,7 @@ class SpatialMemory:
     def reset(self) -> None:
         """Forget everything."""
         with self._writing:
-            self._state = TokenMemory.empty(self._network.config, self._device)
+            self._state = self._network.empty()
             self._seeking = None
 
     def localize(self) -> None:
@@ -185,7 +190,7 @@ class SpatialMemory:
     def viewpoints(self) -> Array:
         """Poses (P, 3) of the camera at the places that the embeddings hold, in the robot's camera's frame at the last update."""
         state = self._state
-        return geometry.between(state.robot.cpu().numpy(), state.pose[state.count > 0].cpu().numpy())
+        return geometry.between(state.robot.cpu().numpy(), state.viewpoints.cpu().numpy())
 
     @property
     def device(self) -> torch.device:
@@ -210,7 +215,7 @@ class SpatialMemory:
             raise CheckpointError(
                 f"{path}: saved with another network; load the checkpoint that it was made with"
             )
-        state = TokenMemory.from_tensors({n: t.to(self._device) for n, t in tensors.items()})
+        state = self._network.restored({n: t.to(self._device) for n, t in tensors.items()})
         try:
             state.check()
         except InputError as error:
@@ -221,9 +226,14 @@ class SpatialMemory:
                 self._seek_in(state)
             self._state = state
 
-    def _seek_in(self, state: TokenMemory) -> None:
+    def _seek_in(self, state: Memory) -> None:
         """Where the robot is in ``state`` is not known; in an empty memory there is nothing to find."""
-        self._seeking = _Seeking(state) if int(state.updates) else None
+        if not int(state.updates):
+            self._seeking = None
+        elif isinstance(state, TokenMemory):
+            self._seeking = _Seeking(state)
+        else:
+            raise InputError(CANNOT_FIND_ITSELF)
 
     def _seek(self, seeking: _Seeking, view: Tokens, odometry: Tensor, height: float) -> bool:
         """Ask a view of the loaded memory; returns whether it is known where the view was taken, so that it may be written."""

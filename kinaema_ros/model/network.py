@@ -44,6 +44,14 @@ class Kinaema(nn.Module):
         """Where its weights are."""
         return self.projection.weight.device
 
+    def empty(self) -> TokenMemory:
+        """A memory that has seen nothing."""
+        return TokenMemory.empty(self.config, self.device)
+
+    def restored(self, tensors: dict[str, Tensor]) -> TokenMemory:
+        """The memory of which these are the ``tensors``."""
+        return TokenMemory.from_tensors(tensors)
+
     def view(self, rgb: Tensor, camera: Intrinsics, mount: Mount | None = None) -> Tokens:
         """The tokens (C,) of an image (H, W, 3) uint8 of ``camera``, as a level camera with the heading 0 has them."""
         sizes = self.config.tokens
