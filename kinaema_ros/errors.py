@@ -28,6 +28,14 @@ class BadInput(InputError):
         self.reason = reason
 
 
+class NoSuchPlaceError(KinaemaError, LookupError):
+    """No place of the memory has this name."""
+
+
+class ForgottenPlaceError(KinaemaError, LookupError):
+    """The surroundings of a place are no longer in memory, so that where it lies is not known."""
+
+
 _DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",

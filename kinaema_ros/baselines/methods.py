@@ -17,6 +17,7 @@ from torch import Tensor
 from kinaema_ros.baselines.baseline import Baseline
 from kinaema_ros.baselines.network import answer_of, seen_by
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.comparison import Comparison
 from kinaema_ros.errors import InputError
 from kinaema_ros.images import RGB
 from kinaema_ros.model import pose_graph
@@ -86,6 +87,14 @@ class NetworkMethod:
     def query(self, state: Any, observation: Any, same_camera: bool) -> Answer:
         """The best of the answers, as ``SpatialMemory.locate`` gives it."""
         return self.network.locate(state, observation, 0.0 if same_camera else None)[0]
+
+    def answers(self, state: Any, photo: Any) -> list[Answer]:
+        """All distinct places of a photo by the robot's own camera, the likeliest first."""
+        return self.network.locate(state, photo, 0.0)
+
+    def compare(self, state: Any, view: Any, odometry: Tensor, photo: Any) -> Comparison:
+        """Whether ``view``, from where the robot is, shows the place of a photo by its own camera."""
+        return self.network.compare(state, view, odometry.to(self.encoder.device), 0.0, photo, 0.0)
 
     def num_bytes(self, state: Any) -> int:
         """Size of the memory; it does not grow."""

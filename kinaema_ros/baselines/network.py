@@ -17,6 +17,7 @@ from kinaema_ros.baselines.decoder import Calibration
 from kinaema_ros.baselines.encoder import resample
 from kinaema_ros.baselines.paper import Paper, PaperState
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.errors import InputError
 from kinaema_ros.model.answer import Answer
 from kinaema_ros.model.checkpoint import format_of, usable_device
@@ -88,6 +89,11 @@ class PaperMemory:
         """All tensors by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    @staticmethod
+    def from_tensors(parts: dict[str, Tensor]) -> PaperMemory:
+        """The reverse of ``tensors``."""
+        return PaperMemory(**parts)
+
     def check(self) -> None:
         """Raises InputError where a value is none that updates write."""
         for name, tensor in self.tensors().items():
@@ -116,10 +122,6 @@ class PaperNetwork:
         """The learned initial values."""
         return self._alone(self.baseline.start(1, 0))
 
-    def restored(self, tensors: dict[str, Tensor]) -> PaperMemory:
-        """The memory of which these are the ``tensors``."""
-        return PaperMemory(**tensors)
-
     def view(self, rgb: Tensor, camera: Intrinsics, mount: Mount | None = None) -> Tensor:
         """(V,) of an image (H, W, 3) uint8 of ``camera``."""
         return seen_by(self.baseline, rgb, camera, mount)
@@ -131,6 +133,28 @@ class PaperNetwork:
     def locate(self, memory: PaperMemory, photo: Tensor, height: float | None) -> list[Answer]:
         """One answer, in the robot's frame."""
         return [answer_of(self.baseline, self._batch(memory), photo)]
+
+    def continues(self, before: PaperMemory, after: PaperMemory, view: Tensor) -> bool:
+        """True: it cannot be told."""
+        return True
+
+    def compare(
+        self,
+        memory: PaperMemory,
+        view: Tensor,
+        odometry: Tensor,
+        height: float,
+        photo: Tensor,
+        photo_height: float | None,
+    ) -> Comparison:
+        """Undecided, always."""
+        return Comparison(
+            Verdict.UNDECIDED, "this kind of memory cannot compare a photo with the robot's view"
+        )
+
+    def localization_covariance(self, memory: PaperMemory) -> None:
+        """None: it takes the odometry as it comes."""
+        return None
 
     @staticmethod
     def _alone(state: PaperState) -> PaperMemory:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.comparison import Comparison
 from kinaema_ros.model.answer import Answer
 
 
@@ -37,6 +38,10 @@ class Memory(Protocol):
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name."""
 
+    @staticmethod
+    def from_tensors(parts: dict[str, Tensor]) -> Any:
+        """The reverse of ``tensors``."""
+
     def check(self) -> None:
         """Raises InputError where a value is none that updates write: what is read from a file may say anything."""
 
@@ -54,9 +59,6 @@ class Network(Protocol):
     def empty(self) -> Any:
         """A Memory that has seen nothing."""
 
-    def restored(self, tensors: dict[str, Tensor]) -> Any:
-        """The Memory of which these are the ``tensors``."""
-
     def view(self, rgb: Tensor, camera: Intrinsics, mount: Mount | None = None) -> Any:
         """What an image (H, W, 3) uint8 of ``camera`` shows. mount: of the robot's own camera; None: another one."""
 
@@ -69,3 +71,14 @@ class Network(Protocol):
 
         height: metres, of the mount of the robot's own camera, if that took the photo; None: another one did.
         """
+
+    def continues(self, before: Any, after: Any, view: Any) -> bool:
+        """Whether the view that made ``after`` of ``before`` may follow those before it; True where that cannot be told."""
+
+    def compare(
+        self, memory: Any, view: Any, odometry: Tensor, height: float, photo: Any, photo_height: float | None
+    ) -> Comparison:
+        """Whether the robot stands where the photo was taken, by what its camera sees from there; nothing is written."""
+
+    def localization_covariance(self, memory: Any) -> Tensor | None:
+        """(3, 3) of the robot's camera in the memory's frame; None where the memory does not correct its odometry."""

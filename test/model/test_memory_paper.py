@@ -10,11 +10,12 @@ import pytest
 import torch
 from evaluation_support import short_episode, small_baseline
 
-from kinaema_ros import Intrinsics, SpatialMemory, geometry
+from kinaema_ros import Intrinsics, SpatialMemory, geometry, memory_file
 from kinaema_ros.baselines.checkpoint import save_baseline
 from kinaema_ros.baselines.encoder import BLANK, resample
 from kinaema_ros.baselines.network import PaperNetwork, load_network
 from kinaema_ros.camera import Mount
+from kinaema_ros.comparison import Verdict
 from kinaema_ros.errors import InputError
 from kinaema_ros.memory import EmptyMemoryError
 from kinaema_ros.model.checkpoint import CheckpointError, read_tensors, write_tensors
@@ -95,6 +96,16 @@ def test_it_says_that_it_cannot_find_out_where_the_robot_is(memory: SpatialMemor
     assert memory.locate(photo()).pose == before
 
 
+def test_what_it_does_not_know_it_does_not_make_up(memory: SpatialMemory) -> None:
+    assert memory.localization() is None
+    assert memory.places == {}
+    with pytest.raises(InputError, match="keeps no named places"):
+        memory.add_place("kitchen")
+    compared = memory.compare(photo(), photo(), (0.0, 0.0, 0.0))
+    assert (compared.verdict, compared.pose) == (Verdict.UNDECIDED, None)
+    assert "cannot compare" in compared.why
+
+
 def test_a_memory_of_another_kind_or_with_impossible_numbers_is_refused(
     memory: SpatialMemory, tmp_path: Path
 ) -> None:
@@ -103,7 +114,7 @@ def test_a_memory_of_another_kind_or_with_impossible_numbers_is_refused(
     with pytest.raises(CheckpointError, match="not written by this version"):
         memory.load(tmp_path / "shipped")
     memory.save(tmp_path / "memory")
-    tensors, metadata = read_tensors(tmp_path / "memory", "kinaema-memory", 5)
+    tensors, metadata = read_tensors(tmp_path / "memory", memory_file.FORMAT, memory_file.VERSION)
     del metadata["sha256"]
     for name, value in (("embeddings", math.nan), ("updates", -1)):
         wrong = {**tensors, name: torch.full_like(tensors[name], value)}

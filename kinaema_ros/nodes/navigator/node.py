@@ -26,11 +26,11 @@ from visualization_msgs.msg import Marker
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
+from kinaema_ros.navigation.errors import NavigationError
 from kinaema_ros.navigation.photo_drive import (
     LOOK_PERIOD,
     Check,
     DriveLimits,
-    NavigationError,
     PhotoDrive,
     refuse_unsure,
 )
@@ -143,7 +143,9 @@ class NavigatorNode(LifecycleNode):
         """Returns when the robot is there. Raises NavigationError; the result says in either case how far it came."""
         goal: NavigateToImage.Goal = handle.request
         check = self._takes_over(handle, lambda: handle.is_cancel_requested)
-        limits = self._limits(goal.min_seen, goal.min_confidence, goal.position_tolerance, goal.yaw_tolerance)
+        limits = self._limits(
+            goal.place, goal.min_seen, goal.min_confidence, goal.position_tolerance, goal.yaw_tolerance
+        )
         with self._alone(check):
             robot = self._robot(self._request(goal, check), limits, goal.behavior_tree)
             drive = PhotoDrive(robot, self._now, check, self.get_logger().warning)
@@ -152,7 +154,9 @@ class NavigatorNode(LifecycleNode):
                     self._report(handle, drive)
                     time.sleep(LOOK_PERIOD)
             finally:
-                result.num_queries = drive.queries
+                result.num_queries, result.error_msg = drive.queries, drive.doubt
+                stamp, frame = self.get_clock().now().to_msg(), self._motion.fixed_frame
+                result.places_tried = [messages.pose_stamped(pose, frame, stamp) for pose in drive.tried]
                 if robot.sent is not None:
                     result.final_goal = robot.sent
 
@@ -175,7 +179,7 @@ class NavigatorNode(LifecycleNode):
         """Asks once and forwards once; the robot drives on after the response."""
         check = self._takes_over(object(), lambda: False)
         try:
-            limits = self._limits(0.0, 0.0, 0.0, 0.0)
+            limits = self._limits(request.place, 0.0, 0.0, 0.0, 0.0)
             with self._alone(check):
                 robot = self._robot(self._request(request, check), limits)
                 estimate = robot.ask(check)
@@ -233,7 +237,7 @@ class NavigatorNode(LifecycleNode):
             self.get_logger().error(str(unconfirmed))
 
     def _request(self, goal: NavigateToImage.Goal | QueryPose.Request, check: Check) -> QueryPose.Request:
-        """The question to the memory about a goal's photo, in the frame in which answers are fused."""
+        """The question to the memory about a goal's photo or place, in the frame in which answers are fused."""
         timeout = self._parameters_now.query_timeout
         try:
             wait_until(self._motion.known, timeout, check)
@@ -246,6 +250,7 @@ class NavigatorNode(LifecycleNode):
         return QueryPose.Request(
             image=goal.image,
             compressed_image=goal.compressed_image,
+            place=goal.place,
             hfov_deg=goal.hfov_deg,
             frame_id=self._motion.fixed_frame,
         )
@@ -257,10 +262,17 @@ class NavigatorNode(LifecycleNode):
         )
 
     def _limits(
-        self, min_seen: float, min_confidence: float, position_tolerance: float, yaw_tolerance: float
+        self,
+        place: str,
+        min_seen: float,
+        min_confidence: float,
+        position_tolerance: float,
+        yaw_tolerance: float,
     ) -> DriveLimits:
         """What a goal asks for, zeros replaced by the node's parameters. Raises NavigationError."""
         usual = self._parameters_now.drive
+        if place:  # which one is meant is sure; the drift that makes its pose less so goes on the way
+            usual = dataclasses.replace(usual, min_confidence=0.0)
         try:
             return dataclasses.replace(
                 usual,
