@@ -13,6 +13,7 @@ import itertools
 import json
 import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def learn(
     sums: dict[str, Tensor] = {}
     for begin, end in itertools.pairwise([0, *ends]):
         asked = drives.questions(max(0, end - recent), end, config.questions, config.recall, generator)
-        with torch.autocast(drives.views.device.type, torch.bfloat16):
+        with _half_precision(drives.views.device.type):
             state = baseline.remember(state, drives.views[:, begin:end], drives.odometry[:, begin:end])
             loss, values = question_loss(
                 baseline, state, asked, drives.poses[:, end - 1 : end], drives.poses[:, :1], config.imagine
@@ -117,6 +118,13 @@ def learn(
         for name, value in values.items():
             sums[name] = sums.get(name, torch.zeros_like(value)) + value / len(ends)
     return sums
+
+
+def _half_precision(device: str) -> AbstractContextManager[object]:
+    """Where the device has it."""
+    if torch.amp.is_autocast_available(device):
+        return torch.autocast(device, torch.bfloat16)
+    return nullcontext()
 
 
 @torch.no_grad()
