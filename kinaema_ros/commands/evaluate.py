@@ -34,7 +34,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_rpe(kinds: argparse._SubParsersAction) -> None:
-    methods = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
+    methods = ("kinaema", "paper", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
     parser = add_command(
         kinds,
         "rpe",
@@ -80,7 +80,7 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
         "--baselines",
         metavar="DIR",
         type=existing_path,
-        help="folder of baseline-gru.safetensors and baseline-attention.safetensors (default: models/)",
+        help="folder of baseline-paper.safetensors, baseline-gru.safetensors and so on (default: models/)",
     )
     parser.add_argument(
         "--hfov-deg",
@@ -227,9 +227,9 @@ def run_rpe(arguments: argparse.Namespace) -> int:
 
 def run_memnav(arguments: argparse.Namespace) -> int:
     """Returns the exit status; raises what `cli.main` tells the user."""
+    from kinaema_ros.baselines.network import load_network
     from kinaema_ros.evaluation.memnav.episodes import MemnavConfig
     from kinaema_ros.evaluation.memnav.evaluate import episodes_json, evaluate, record, records_table
-    from kinaema_ros.model.checkpoint import load_network
     from kinaema_ros.sim import OdometryNoise
 
     checkpoint = arguments.checkpoint or default_checkpoint()

@@ -235,7 +235,7 @@ class KinaemaConfig(Checked):
 
         Raises ``ValueError`` for an unknown name, a value of another type, or one out of range.
         """
-        return _from_dict(cls, values, "")
+        return from_dict(cls, values)
 
     def changed(self, changes: dict[str, Any]) -> KinaemaConfig:
         """A copy with the fields of a nested mapping, such as ``{"tokens": {"tokens": 64}}``, changed."""
@@ -249,7 +249,8 @@ class KinaemaConfig(Checked):
         return dataclasses.asdict(self)
 
 
-def _from_dict(cls: type, values: Any, prefix: str) -> Any:
+def from_dict(cls: type, values: Any, prefix: str = "") -> Any:
+    """The configuration ``cls`` of a nested mapping. ``InputError`` for an unknown name or a value of another type."""
     if not isinstance(values, dict):
         raise InputError(f"configuration '{prefix.rstrip('.')}' must be a mapping, not {values!r}")
     types = typing.get_type_hints(cls)
@@ -257,7 +258,7 @@ def _from_dict(cls: type, values: Any, prefix: str) -> Any:
     if unknown:
         raise InputError(f"unknown configuration fields: {', '.join(unknown)}")
     return cls(**{
-        name: _from_dict(types[name], value, f"{prefix}{name}.") if dataclasses.is_dataclass(types[name])
+        name: from_dict(types[name], value, f"{prefix}{name}.") if dataclasses.is_dataclass(types[name])
         else _checked(types[name], value, prefix + name)
         for name, value in values.items()
     })  # fmt: skip

@@ -18,6 +18,7 @@ from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN, RIGHT
 from kinaema_ros.model import pose_graph
 from kinaema_ros.model.answer import Answer, base_pose
 from kinaema_ros.model.camera_pose import planar_rotation
+from kinaema_ros.model.kind import Memory, Network
 from kinaema_ros.model.network import Kinaema, unmodelled
 from kinaema_ros.model.pose_graph import NONE
 from kinaema_ros.model.se2 import apart, between, compose
@@ -30,16 +31,16 @@ BY_THE_ROBOT = (
 LEAST_VARIANCE = 1e-6  # of a place against its embedding, m^2 and rad^2
 
 
-def with_places(memory: object) -> TokenMemory:
-    """The memory, if it is of the kind that keeps places. Raises InputError."""
-    if not isinstance(memory, TokenMemory):
+def with_places(network: Network, memory: Memory) -> tuple[Kinaema, TokenMemory]:
+    """The network and its memory, if they are of the kind that keeps places. Raises InputError."""
+    if not (isinstance(network, Kinaema) and isinstance(memory, TokenMemory)):
         raise InputError(
             "this kind of memory keeps no named places; use a checkpoint of local tokens, such as the shipped one"
         )
-    return memory
+    return network, memory
 
 
-def listed(memory: object, localized: bool) -> dict[str, Place]:
+def listed(memory: Memory, localized: bool) -> dict[str, Place]:
     """The named places, sorted, with their poses in the odom frame where it is known where that lies in the memory."""
     if not isinstance(memory, TokenMemory):
         return {}
