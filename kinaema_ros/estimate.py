@@ -55,6 +55,18 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A place of the memory that has a name."""
+
+    name: str
+    in_memory: bool  # False: its surroundings are forgotten
+    pose: (
+        Pose | None
+    )  # (x, y, yaw) of the robot there; `SpatialMemory`: in the odom frame. None where that is not known
+    frame_id: str = ""  # nodes' clients only: the frame of `pose`
+
+
+@dataclass(frozen=True)
 class Localization:
     """Where the robot was at the memory's last update. Metres and radians."""
 

@@ -22,6 +22,7 @@ from kinaema_ros.geometry import Array
 from kinaema_ros.settings import check, setting
 from kinaema_ros.stamps import NANOSECONDS, PoseHistory, neighbours
 
+MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
 _LONGEST_NAME = 255  # characters
 JUMP_POLICIES = ("localize", "hold", "continue", "reanchor", "reset")
 # A restarted odometry begins at its origin, up to what the robot moved before the first message.
@@ -311,3 +312,13 @@ def _new_run() -> str:
 
 def _within(pose: Array, radius: float, angle: float) -> bool:
     return math.hypot(pose[0], pose[1]) < radius and abs(float(pose[2])) < angle
+
+
+def checked_odometry(odom_pose: ArrayLike) -> Array:
+    """A pose (x, y, yaw) if the memory can use it. Raises InputError."""
+    pose = np.asarray(odom_pose, dtype=np.float64)
+    if pose.shape != (3,):
+        raise InputError(f"odometry pose of shape {pose.shape}: it must be (x, y, yaw)")
+    if not np.isfinite(pose).all() or np.abs(pose[:2]).max() > MAX_COORDINATE:
+        raise InputError(f"odometry pose {pose.tolist()} is not finite or beyond 10,000 km")
+    return pose

@@ -58,6 +58,8 @@ class MemoryInputs:
         self._saved_camera: Intrinsics | None = None  # of a loaded memory, that had no image since
         self._mount_in_use: Mount | None = None
         self._last_stamp = 0
+        # The newest image whose odometry is there, keyframe or not, and memory_T_base (3,) when it was taken.
+        self.newest: tuple[AnyImage, Array] | None = None
         # Held while an image goes in and while the memory is emptied or replaced. An image is left out if the
         # generation changed since its pose was looked up: this pose belongs to the memory of before.
         self._lock = threading.Lock()
@@ -141,7 +143,14 @@ class MemoryInputs:
         elif policy == "localize":
             with self._another_memory():
                 if self.memory is not None:
-                    self.memory.localize()
+                    self._look_for_itself(self.memory)
+
+    def _look_for_itself(self, memory: SpatialMemory) -> None:
+        try:
+            memory.localize()
+        except KinaemaError as error:
+            memory.reset()  # this kind cannot, and what it holds means nothing in another odom frame
+            self._monitor.problem("localize", f"the odometry began anew and the memory was emptied: {error}")
 
     @contextmanager
     def _another_memory(self) -> Iterator[None]:
@@ -149,6 +158,7 @@ class MemoryInputs:
         with self._lock:
             yield
             self.generation += 1
+            self.newest = None
             self._localize()
             self._selector.reset()
 
@@ -313,6 +323,9 @@ class MemoryInputs:
     def _update(self, message: AnyImage) -> None:
         generation, stamp = self.generation, messages.stamp_ns(message.header.stamp)
         memory_T_base = self.tracker.arrived_pose_at(stamp)
+        with self._lock:
+            if generation == self.generation:
+                self.newest = message, memory_T_base
         reason = self._selector.reason_to_skip(stamp, memory_T_base)
         if reason is not None:
             self._monitor.skipped(reason)
@@ -330,9 +343,13 @@ class MemoryInputs:
                 memory.set_camera(camera, mount)
                 self.camera_in_use, self._mount_in_use = camera, mount
                 self._monitor.camera(camera, source)
+            lifts = memory.num_lifts
             memory.update(rgb, memory_T_base)
             self._selector.used(stamp, memory_T_base)
             self._localize()
+            if memory.num_lifts != lifts:
+                self.generation += 1  # its place is another one at once
+                self._monitor.lifted()
             if memory.localized:
                 self._monitor.used(time.perf_counter() - started)
             else:

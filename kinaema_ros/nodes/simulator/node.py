@@ -11,7 +11,7 @@ import threading
 import time
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped, Twist
+from geometry_msgs.msg import Pose, PoseStamped, PoseWithCovarianceStamped, TransformStamped, Twist
 from nav_msgs.msg import OccupancyGrid, Odometry
 from numpy.typing import NDArray
 from rclpy.node import Node
@@ -50,10 +50,12 @@ class SimulatorNode(Node):
         believes = "odometry" if by_tf else p.localization  # until a transform comes
         self._robot = SimulatedRobot(p.scene, p.start_seed, p.odometry_noise, believes)
         self._scene_T_map: Array = np.zeros(3)
+        self._map_T_odom: Array = np.zeros(3)  # of the newest transform
         if by_tf:
             start = self._robot.snapshot().map_T_base
             self._scene_T_map = geometry.compose(start, (p.camera.x, p.camera.y, p.camera.yaw))
             self.create_subscription(TFMessage, "/tf", self._on_tf, 100)
+        self._scene_T_tf = self._scene_T_map  # as it is believed to be
         self._image_publisher = self.create_publisher(Image, "image", 5)
         self._camera_info = self.create_publisher(CameraInfo, "camera_info", 5)
         self._odom = self.create_publisher(Odometry, "odom", 50)
@@ -64,6 +66,7 @@ class SimulatorNode(Node):
         self._tf = self.create_publisher(TFMessage, "/tf", 50)
         self._cmd_vel = VelocityCommands(self, self._on_cmd_vel)
         self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1)
+        self.create_subscription(PoseStamped, "~/lift", self._on_lift, 1)
         self._memory: MemoryStatus | None = None
         self._heard = threading.Condition()
         if p.lockstep:
@@ -98,22 +101,37 @@ class SimulatorNode(Node):
             self._robot.command(v, omega, self._parameters_now.cmd_timeout)
 
     def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
-        """As AMCL does; it matters where the robot is localised by its odometry only."""
-        if message.header.frame_id != self._parameters_now.map_frame:
-            self.get_logger().warning(
-                f"initial pose in frame '{message.header.frame_id}' ignored; it must be in "
-                f"'{self._parameters_now.map_frame}'"
-            )
+        """As AMCL does; from then on the robot is localised by its odometry, or by TF."""
+        if self._on_map(message.header.frame_id, "initial pose"):
+            scene_T_base = self._in_scene(message.pose.pose)
+            map_T_base = geometry.compose(self._map_T_odom, self._robot.snapshot().odom_T_base)
+            self._scene_T_tf = geometry.compose(scene_T_base, geometry.inverse(map_T_base))
+            self._robot.localise(scene_T_base)
+
+    def _on_lift(self, message: PoseStamped) -> None:
+        """Somebody takes the robot and sets it down elsewhere."""
+        if not self._on_map(message.header.frame_id, "lift"):
             return
-        self._robot.localise(geometry.compose(self._scene_T_map, messages.planar_pose(message.pose.pose)))
+        pose = self._in_scene(message.pose)
+        if not self._robot.lift(pose, self._parameters_now.lift_odometry):
+            self.get_logger().warning(f"the robot stays: at ({pose[0]:.2f}, {pose[1]:.2f}) is no room for it")
+
+    def _in_scene(self, map_pose: Pose) -> Array:
+        return geometry.compose(self._scene_T_map, messages.planar_pose(map_pose))
+
+    def _on_map(self, frame: str, what: str) -> bool:
+        map_frame = self._parameters_now.map_frame
+        if frame != map_frame:
+            self.get_logger().warning(f"{what} in frame '{frame}' ignored; it must be in '{map_frame}'")
+        return frame == map_frame
 
     def _on_tf(self, message: TFMessage) -> None:
         p = self._parameters_now
         for transform in message.transforms:
             if (transform.header.frame_id, transform.child_frame_id) == (p.map_frame, p.odom_frame):
                 t, q = transform.transform.translation, transform.transform.rotation
-                map_T_odom = np.array([t.x, t.y, geometry.yaw_from_quaternion(q.x, q.y, q.z, q.w)])
-                self._robot.localise_odometry(geometry.compose(self._scene_T_map, map_T_odom))
+                self._map_T_odom = np.array([t.x, t.y, geometry.yaw_from_quaternion(q.x, q.y, q.z, q.w)])
+                self._robot.localise_odometry(geometry.compose(self._scene_T_tf, self._map_T_odom))
 
     def _on_memory(self, status: MemoryStatus) -> None:
         with self._heard:

@@ -8,7 +8,7 @@ from kinaema_ros.errors import InputError
 from kinaema_ros.nodes.support.parameters import READ_ONLY, group
 from kinaema_ros.settings import setting
 from kinaema_ros.sim import Camera, OdometryNoise, Scene, SceneConfig, generate_scene
-from kinaema_ros.sim.simulated_robot import IMAGE_HZ, STEP_HZ
+from kinaema_ros.sim.simulated_robot import IMAGE_HZ, LIFT_ODOMETRY, STEP_HZ
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class SimulatorParameters:
         "from map_frame to odom_frame in 'tf', such as memory_node's; the map then begins where the camera does",
         choices=("ground_truth", "odometry", "tf"),
         when=READ_ONLY,
+    )
+    lift_odometry: str = setting(
+        "unaware",
+        "What the odometry makes of a lift (~/lift): 'unaware', as wheels are, 'jump' by the motion, or 'reset' to its origin",
+        choices=LIFT_ODOMETRY,
     )
     cmd_timeout: float = setting(
         0.5, "The robot stops so long after the last cmd_vel (s)", low=0.05, high=10.0
