@@ -13,29 +13,25 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from kinaema_ros import geometry
-from kinaema_ros.anchoring import Anchoring, View
+from kinaema_ros import geometry, memory_file
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.comparison import Comparison
 from kinaema_ros.errors import InputError, KinaemaError, NoSuchPlaceError
-from kinaema_ros.estimate import Estimate, Place, as_pose
+from kinaema_ros.estimate import Estimate, Localization, Place, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB, checked_image
-from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN
+from kinaema_ros.memory_file import SavedRobot
 from kinaema_ros.model import place_poses
-from kinaema_ros.model.answer import as_estimate, base_pose, of_base
-from kinaema_ros.model.cell import relocate
-from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_tensors, write_tensors
+from kinaema_ros.model.answer import as_estimate, of_base
+from kinaema_ros.model.checkpoint import CheckpointError, load_network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.places import checked_name
+from kinaema_ros.model.seeking import Seeking, continues
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
-from kinaema_ros.odometry import checked_odometry
+from kinaema_ros.odometry import OdomFrame, checked_odometry
 
-STATE_FORMAT = "kinaema-memory"
-STATE_VERSION = 5
 HFOV = math.radians(90.0)  # of a camera that nobody has described
-PROVING = 40  # views after the first anchor that are still asked, to give it up if the world contradicts it
 
 
 class EmptyMemoryError(KinaemaError, RuntimeError):
@@ -46,18 +42,8 @@ class NotLocalizedError(KinaemaError, RuntimeError):
     """A question while a loaded memory does not know yet where the robot is."""
 
 
-class UnsurePlaceError(KinaemaError, RuntimeError):
-    """A place that cannot be added by a photo: it is not recognised, or not surely."""
-
-
-class _Seeking:
-    """A loaded memory whose odometry is unknown, and what speaks for where it lies."""
-
-    def __init__(self, loaded: TokenMemory):
-        # Asked, and gone back to if an anchor turns out wrong: it holds nothing of this drive.
-        self.loaded = loaded
-        self.anchoring = Anchoring(loaded.pose[loaded.count > 0].cpu().numpy())
-        self.proving = PROVING
+class OdomFrameError(CheckpointError):
+    """A memory that was saved with odometry in another frame, and is to go on without localizing."""
 
 
 class SpatialMemory:
@@ -85,7 +71,8 @@ class SpatialMemory:
         self._mount = Mount()
         self._writing = threading.Lock()
         self._state = TokenMemory.empty(network.config, self._device)
-        self._seeking: _Seeking | None = None
+        self._seeking: Seeking | None = None
+        self.num_lifts = 0  # how often views have shown that the robot is elsewhere than its odometry said
 
     @classmethod
     def from_checkpoint(
@@ -116,7 +103,11 @@ class SpatialMemory:
             view = self._view(rgb, self._own_camera(rgb), mount)
             if self._seeking is not None and not self._seek(self._seeking, view, odometry, mount.z):
                 return
-            self._state = self._network.update(self._state, view, odometry, mount.z)
+            before = self._state
+            self._state = self._network.update(before, view, odometry, mount.z)
+            if self._seeking is None and not continues(self._network.config, before, self._state, view):
+                self._seeking = Seeking(before, doubted=True)
+                self._seek(self._seeking, view, odometry, mount.z)
 
     def locate(self, query_rgb: RGB, hfov: float | None = None, camera: Intrinsics | None = None) -> Estimate:
         """Where was this photo taken?
@@ -152,43 +143,16 @@ class SpatialMemory:
         name = checked_name(name)
         with torch.inference_mode(), self._writing:
             state, mount = self._known()
-            robot_T_place: Array = np.zeros(3)
-            covariance, confidence = None, 1.0
-            if photo is not None:
-                found = self.locate(photo, hfov, camera)
-                _refuse_unsure(found)
-                robot_T_place, confidence = np.array(found.pose), found.confidence
-                covariance = torch.from_numpy(geometry.rotate_covariance(found.covariance, -found.pose[2]))
-                covariance = covariance.to(self._device)
-            elif odom_pose is not None:
-                robot_T_place = geometry.between(
-                    base_pose(state.odometry, mount), checked_odometry(odom_pose)
-                )
-            memory_T_place = torch.from_numpy(geometry.compose(base_pose(state.robot, mount), robot_T_place))
-            self._state = place_poses.add(
-                self._network,
-                _with_places(state),
-                name,
-                memory_T_place.to(self._device),
-                covariance,
-                confidence,
-            )
-            return name in state.places.rows()
+            places = place_poses.with_places(state)
+            found = None if photo is None else self.locate(photo, hfov, camera)
+            odom_T_place = None if odom_pose is None else checked_odometry(odom_pose)
+            self._state = place_poses.add_for_robot(self._network, places, mount, name, found, odom_T_place)
+            return name in places.places.rows()
 
     @property
     def places(self) -> dict[str, Place]:
         """The places that have names, sorted by them."""
-        state, known = self._state, self.localized
-        if not isinstance(state, TokenMemory):
-            return {}
-        there = place_poses.in_memory(state).tolist()
-        camera_T_place = geometry.between(state.robot.cpu().numpy(), place_poses.poses(state).cpu().numpy())
-        odom_T_place = geometry.compose(state.odometry.cpu().numpy(), camera_T_place)
-        rows = state.places.rows()
-        return {
-            name: Place(name, there[row], as_pose(odom_T_place[row]) if there[row] and known else None)
-            for name, row in sorted(rows.items())
-        }
+        return place_poses.listed(self._state, self.localized)
 
     def locate_place(self, name: str) -> Estimate:
         """Where is the place of this name? ``seen`` is 1; ``confidence`` is less where the robot's odometry has drifted.
@@ -197,16 +161,16 @@ class SpatialMemory:
         """
         state, mount = self._known()
         with torch.inference_mode():
-            answer = place_poses.locate(self._network, state, _with_places(state).places.row(name))
+            answer = place_poses.locate(self._network, place_poses.with_places(state), name)
         return as_estimate([answer], state, mount, same_camera=False)
 
     def remove_place(self, name: str) -> None:
         """Forget the name of a place. Raises ``NoSuchPlaceError``."""
         with torch.inference_mode(), self._writing:
-            self._state = place_poses.remove(_with_places(self._state), name)
+            self._state = place_poses.remove(place_poses.with_places(self._state), name)
             if self._seeking is not None:
                 with suppress(NoSuchPlaceError):  # one that was added since
-                    self._seeking.loaded = place_poses.remove(self._seeking.loaded, name)
+                    self._seeking.asked = place_poses.remove(self._seeking.asked, name)
 
     def compare(
         self,
@@ -236,6 +200,17 @@ class SpatialMemory:
         pose, covariance = of_base(np.array(comparison.pose), comparison.covariance, mount, same)
         return replace(comparison, pose=as_pose(pose), covariance=covariance)
 
+    def localization(self) -> Localization | None:
+        """Where the robot is, by the drift-corrected memory; None before the first update and while not ``localized``."""
+        state, mount = self._state, self._mount  # a snapshot, as in locate
+        if int(state.updates) == 0 or not self.localized:
+            return None
+        with torch.inference_mode():
+            covariance = self._network.localization_covariance(state).cpu().numpy()
+        memory_T_robot, covariance = mount.base_pose(state.robot.cpu().numpy(), covariance)
+        odom_T_robot = geometry.compose(state.odometry.cpu().numpy(), geometry.inverse(mount.planar))
+        return Localization(as_pose(memory_T_robot), covariance, as_pose(odom_T_robot))
+
     def reset(self) -> None:
         """Forget everything."""
         with self._writing:
@@ -256,9 +231,7 @@ class SpatialMemory:
     def missing(self) -> str:
         """What is needed until the memory is ``localized``, in words; "" once it is."""
         seeking = self._seeking
-        if seeking is None or seeking.anchoring.memory_T_odom is not None:
-            return ""
-        return seeking.anchoring.missing
+        return "" if seeking is None else seeking.missing
 
     @property
     def state_bytes(self) -> int:
@@ -269,6 +242,16 @@ class SpatialMemory:
     def num_updates(self) -> int:
         """Frames folded in since the last ``reset``, those of a loaded memory included."""
         return int(self._state.updates)
+
+    @property
+    def camera(self) -> Intrinsics | None:
+        """Of ``set_camera``, or of the memory that was loaded; None: nobody has described it."""
+        return self._camera
+
+    @property
+    def mount(self) -> Mount:
+        """Where that camera is on the robot."""
+        return self._mount
 
     @property
     def viewpoints(self) -> Array:
@@ -288,60 +271,53 @@ class SpatialMemory:
         """Where the network and the memory are."""
         return self._device
 
-    def save(self, path: str | Path) -> None:
-        """Write the latent memory (not the network) atomically, for the user's own eyes. Raises ``OSError``."""
-        state = self._state
-        metadata = {"format": STATE_FORMAT, "version": STATE_VERSION, "network": self._hash}
-        write_tensors(Path(path), state.tensors(), metadata, mode=0o600)
+    def save(self, path: str | Path, odom: OdomFrame | None = None) -> None:
+        """Write the latent memory (not the network) and its camera atomically, for the user's own eyes. Raises ``OSError``.
 
-    def load(self, path: str | Path, localize: bool = False) -> None:
+        odom: of ``update``'s poses, for ``load`` to compare with and to return.
+        """
+        robot = SavedRobot(self._camera, None if self._camera is None else self._mount, odom)
+        memory_file.write(Path(path), self._state, self._hash, robot)
+
+    def load(self, path: str | Path, localize: bool = False, odom_frame: str = "") -> OdomFrame | None:
         """Replace the latent memory by a saved one; on ``CheckpointError`` the present one stays.
 
         The odometry of later updates must be in the odom frame in which the memory was saved. Where it is not, because the
         robot was switched off, carried, or is another one, ``localize``: views are then asked of the memory, and not
         written, until enough of them agree where the robot is.
+
+        odom_frame: name of the frame of this robot's odometry, "" if it is not known. Raises ``OdomFrameError``, a
+        ``CheckpointError``, if the memory was saved with odometry in another one, unless it is to ``localize``. Returns
+        what was told ``save`` of the odometry. The memory's camera counts until ``set_camera``, where there was none.
         """
-        expected = self._state.tensors()
-        tensors, metadata = read_tensors(Path(path), STATE_FORMAT, STATE_VERSION, expected, newer="places.")
-        if metadata.get("network") != self._hash:
-            raise CheckpointError(
-                f"{path}: saved with another network; load the checkpoint that it was made with"
+        state, robot = memory_file.read(Path(path), self._state, self._hash)
+        saved = robot.odom.name if robot.odom is not None else ""
+        if not localize and saved and odom_frame not in ("", saved):
+            raise OdomFrameError(
+                f"{path}: saved with odometry in the frame {saved!r}, and now it comes in {odom_frame!r}, so where the "
+                "robot is in it is not known: load it with localize, and the robot is looked for by what its camera sees"
             )
-        state = TokenMemory.from_tensors({n: t.to(self._device) for n, t in tensors.items()})
-        try:
-            state.check()
-        except InputError as error:
-            raise CheckpointError(f"{path}: not written by this program: {error}") from error
         with self._writing:
             self._seeking = None
             if localize:
                 self._seek_in(state)
             self._state = state
+            if self._camera is None and robot.camera is not None:
+                self.set_camera(robot.camera, robot.mount)
+        return robot.odom
 
     def _seek_in(self, state: TokenMemory) -> None:
         """Where the robot is in ``state`` is not known; in an empty memory there is nothing to find."""
-        self._seeking = _Seeking(state) if int(state.updates) else None
+        self._seeking = Seeking(state) if int(state.updates) else None
 
-    def _seek(self, seeking: _Seeking, view: Tokens, odometry: Tensor, height: float) -> bool:
-        """Ask a view of the loaded memory; returns whether it is known where the view was taken, so that it may be written."""
-        anchoring, odom_T_view = seeking.anchoring, odometry.cpu().numpy()
-        if not anchoring.wants(odom_T_view):
-            return anchoring.memory_T_odom is not None
-        before, loaded = anchoring.memory_T_odom, seeking.loaded
-        answer = self._network.locate(loaded, view, height)[0]
-        memory_T_view = geometry.compose(loaded.robot.cpu().numpy(), answer.pose.cpu().numpy())
-        anchoring.add(View(odom_T_view, memory_T_view, answer.confidence))
-        found = anchoring.memory_T_odom
-        if found is None:
-            self._state, seeking.proving = loaded, PROVING
-        elif before is None:
-            memory_T_camera = torch.from_numpy(geometry.compose(found, odom_T_view)).to(self._device)
-            self._state = relocate(loaded, memory_T_camera, odometry)
-        else:
-            seeking.proving -= 1
-            if seeking.proving == 0:
-                self._seeking = None
-        return found is not None
+    def _seek(self, seeking: Seeking, view: Tokens, odometry: Tensor, height: float) -> bool:
+        """Ask a view where the robot is; returns whether that is known, so that the view may be written."""
+        doubted = seeking.doubted
+        self._state = seeking.look(self._network, self._state, view, odometry, height)
+        self.num_lifts += doubted and not seeking.doubted
+        if seeking.left == 0:
+            self._seeking = None
+        return not seeking.missing
 
     def _known(self) -> tuple[TokenMemory, Mount]:
         """A snapshot (an update replaces the state, it never changes it) in which it is known where the robot is."""
@@ -379,24 +355,3 @@ class SpatialMemory:
     def _view(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tokens:
         tensor = torch.from_numpy(np.ascontiguousarray(checked_image(rgb))).to(self._device)
         return self._network.view(tensor, camera, mount)
-
-
-def _with_places(state: object) -> TokenMemory:
-    if not isinstance(state, TokenMemory):
-        raise InputError(
-            "this kind of memory keeps no named places; use a checkpoint of local tokens, such as the shipped one"
-        )
-    return state
-
-
-def _refuse_unsure(found: Estimate) -> None:
-    if found.seen < MIN_SEEN:
-        raise UnsurePlaceError(
-            f"the photo shows a place that is probably not in memory (seen with probability {found.seen:.2f}); drive past "
-            "it first, or take another photo"
-        )
-    if found.confidence < MIN_CONFIDENCE:
-        raise UnsurePlaceError(
-            f"where the photo was taken is not sure enough (right with probability {found.confidence:.2f}); take another "
-            "photo that shows more of the place"
-        )

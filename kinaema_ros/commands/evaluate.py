@@ -12,6 +12,7 @@ from kinaema_ros.commands.arguments import (
     add_results,
     between,
     existing_path,
+    footprint,
     listed,
     odometry_noise,
     one_or_more_of,
@@ -39,7 +40,7 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
         "rpe",
         run_rpe,
         "relative pose of places seen in the past",
-        "Drive through unseen scenes of 8 to 20 m and ask, after some numbers of frames, where views of past\n"
+        "Drive through unseen buildings and ask, after some numbers of frames, where views of past\n"
         "places lie relative to the robot, and whether views of new places were seen.",
     )
     parser.epilog = (
@@ -65,6 +66,15 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
         help="seen places asked for in each scene at each length, and as many unseen ones (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of scenes and drives (default: 0)")
+    parser.add_argument(
+        "--size",
+        metavar="M[,M]",
+        type=footprint,
+        help="sides of the buildings in metres, such as 40 or 70,30 (default: each between 8 and 20)",
+    )
+    parser.add_argument(
+        "--embeddings", metavar="N", type=whole_number(16), help="of the memory (default: the checkpoint's)"
+    )
     _add_odometry_noise(parser, (0.0, 0.0), "exact odometry")
     parser.add_argument(
         "--baselines",
@@ -91,7 +101,7 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
 
 
 def _add_memnav(kinds: argparse._SubParsersAction) -> None:
-    methods = ("kinaema", "retrieval", "no_memory", "oracle")
+    methods = ("kinaema", "kinaema_localized", "retrieval", "no_memory", "oracle")
     parser = add_command(
         kinds,
         "memnav",
@@ -105,6 +115,7 @@ def _add_memnav(kinds: argparse._SubParsersAction) -> None:
     parser.epilog = (
         "methods:\n"
         "  kinaema    the memory, driven by the navigator's own logic\n"
+        "  kinaema_localized  the same, and the robot is localised by the memory instead of by odometry only\n"
         "  retrieval  the same with the pose of the most similar of all frames, kept with their odometry;\n"
         "             refuses the 5 % of the goals that it is least sure of\n"
         "  no_memory  tours the building, with true localisation, until its newest views show the photo's place; 60 m at\n"
@@ -119,7 +130,8 @@ def _add_memnav(kinds: argparse._SubParsersAction) -> None:
         "  collisions           times that a robot touched something\n"
         "  unseen_photos        photos of never-seen places, half of them of another building, or all where every\n"
         "                       place of this one was seen; unseen_refused: the share refused\n"
-        "  unseen_refused_at_5  the share refused if as many are refused as gives 5 % false refusals\n\n"
+        "  unseen_refused_at_5  the share refused if as many are refused as gives 5 % false refusals\n"
+        "  localized            restarts (--restart) after which the memory found the robot\n\n"
         "example:\n"
         "  kinaema evaluate memnav --method kinaema,oracle --episodes 40 --out out/memnav"
     )
@@ -140,6 +152,12 @@ def _add_memnav(kinds: argparse._SubParsersAction) -> None:
         action="store_true",
         help="drive by simulator_node, memory_node and navigator_node instead, five photos one after the other in a\n"
         "building; --method kinaema, and about a minute an episode",
+    )
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help="with --through-ros: end memory_node after the exploration, set the robot down elsewhere with its odometry\n"
+        "at zero, and start the node with what it had saved; drive on until it has found the robot",
     )
     add_network(parser)
     add_results(parser, "a picture of each method's episodes, and a table of them,")
@@ -181,6 +199,7 @@ def run_rpe(arguments: argparse.Namespace) -> int:
         arguments.queries,
         arguments.hfov_deg,
         arguments.query_camera,
+        arguments.size,
     )
     task = Task(
         config,
@@ -189,6 +208,7 @@ def run_rpe(arguments: argparse.Namespace) -> int:
         arguments.checkpoint or default_checkpoint(),
         arguments.baselines or default_checkpoint().parent,
         arguments.device,
+        arguments.embeddings,
     )
     records, answers = evaluate(task, arguments.scenes)
     print(f"\n{records_table(records)}\n\n{groups_table(answers, config.lengths)}")
@@ -215,6 +235,8 @@ def run_memnav(arguments: argparse.Namespace) -> int:
     checkpoint = arguments.checkpoint or default_checkpoint()
     load_network(checkpoint, arguments.device)  # refused now rather than by a worker
     noise = OdometryNoise(*arguments.odom_noise)
+    if arguments.restart and not arguments.through_ros:
+        arguments.parser.error("--restart is of the nodes; add --through-ros --method kinaema")
     if arguments.through_ros:
         if arguments.method != ("kinaema",):
             arguments.parser.error("--through-ros drives by the nodes, which are --method kinaema alone")
@@ -222,7 +244,9 @@ def run_memnav(arguments: argparse.Namespace) -> int:
 
         config = MemnavConfig(arguments.seed, goals=GOALS)
         logs = arguments.out / "log" if arguments.out else Path(tempfile.mkdtemp(prefix="kinaema-memnav-"))
-        driven = drive_through_nodes(config, arguments.episodes, noise, checkpoint, arguments.device, logs)
+        driven = drive_through_nodes(
+            config, arguments.episodes, noise, checkpoint, arguments.device, logs, arguments.restart
+        )
         results = {"kinaema": driven}
     else:
         config = MemnavConfig(arguments.seed)

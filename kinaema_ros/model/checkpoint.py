@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -38,7 +39,9 @@ class CheckpointError(InputError):
 def write_tensors(
     path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any], mode: int = 0o666
 ) -> None:
-    """Write atomically: a reader sees the old file or the whole new one. Adds ``sha256`` to the metadata.
+    """Write atomically: a reader sees the old file or the whole new one, also where this process is killed or the power fails.
+
+    Adds ``sha256`` to the metadata.
 
     mode: who may read the file, less what the umask forbids. Raises ``OSError``.
     """
@@ -48,22 +51,38 @@ def write_tensors(
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.unlink(missing_ok=True)
+        _remove_leftovers(path)
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
             stream.write(save(tensors, {key: json.dumps(value) for key, value in metadata.items()}))
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name, too
+        finally:
+            os.close(folder)
     finally:
         partial.unlink(missing_ok=True)
 
 
+def _remove_leftovers(path: Path) -> None:
+    """What processes that were killed while they wrote have left."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        try:
+            os.kill(int(leftover.name.split(".")[-2]), 0)
+        except ProcessLookupError:
+            leftover.unlink(missing_ok=True)
+        except (PermissionError, OverflowError, ValueError):  # another user's process, or not ours
+            continue
+
+
 def read_tensors(
-    path: Path, kind: str, version: int, expected: dict[str, Tensor] | None = None, newer: str = ""
+    path: Path, kind: str, version: int, expected: dict[str, Tensor] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file that ``write_tensors`` wrote; ``CheckpointError`` if it is not one.
 
     expected: tensors whose names, shapes and types the file's must have, which is checked before any of it is read.
-    newer: what the names of those begin with that older files lack; they may be missing together.
     """
     try:
         if not path.is_file():
@@ -73,8 +92,6 @@ def read_tensors(
             _check_kind(path, metadata, kind, version)
             names = file.keys()
             if expected is not None:
-                if newer and not any(name.startswith(newer) for name in names):
-                    expected = {n: tensor for n, tensor in expected.items() if not n.startswith(newer)}
                 _check_layout(path, {name: file.get_slice(name) for name in names}, expected)
             # Copies: what safetensors returns is mapped from the file; whoever truncates that kills us.
             tensors = {name: file.get_tensor(name).clone() for name in names}

@@ -75,10 +75,7 @@ class TokenMemory:
 
     @staticmethod
     def from_tensors(parts: dict[str, Tensor]) -> TokenMemory:
-        """The reverse of ``tensors``; in parts of older files there are no places yet."""
-        if not any(name.startswith("places.") for name in parts):
-            none = Places.empty(parts["pose"].device)
-            parts = parts | {f"places.{name}": value for name, value in vars(none).items()}
+        """The reverse of ``tensors``."""
         groups = {"tokens": PackedTokens, "window": PackedTokens, "graph": PoseGraph, "places": Places}
         values = {name: value for name, value in parts.items() if "." not in name}
         nested = {

@@ -344,6 +344,7 @@ def test_the_command_writes_records_and_pictures(tmp_path, monkeypatch, capsys):
         (["--odom-noise", "0.02"], "FRACTION,DEG"),
         (["--checkpoint", "nowhere.safetensors"], "does not exist"),
         (["--through-ros", "--method", "retrieval"], "--method kinaema"),
+        (["--restart", "--method", "kinaema"], "--through-ros"),
     ],
 )
 def test_wrong_usage_is_refused_before_anything_is_done(words, complaint, capsys):

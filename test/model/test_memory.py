@@ -20,7 +20,8 @@ from kinaema_ros.camera import Mount
 from kinaema_ros.comparison import Verdict
 from kinaema_ros.errors import KinaemaError
 from kinaema_ros.images import decode_compressed, decode_image
-from kinaema_ros.memory import STATE_FORMAT, STATE_VERSION, EmptyMemoryError
+from kinaema_ros.memory import EmptyMemoryError
+from kinaema_ros.memory_file import FORMAT, VERSION
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.model.cell import follow
 from kinaema_ros.model.checkpoint import CheckpointError, read_tensors, write_tensors
@@ -348,7 +349,7 @@ def test_a_damaged_memory_file_is_refused_and_the_present_memory_stays(
 
 def crafted(path, change) -> None:
     """The memory file with other content, and a hash that fits."""
-    tensors, metadata = read_tensors(path, STATE_FORMAT, STATE_VERSION)
+    tensors, metadata = read_tensors(path, FORMAT, VERSION)
     change(tensors, metadata)
     del metadata["sha256"]
     write_tensors(path, tensors, metadata)

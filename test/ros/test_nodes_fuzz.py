@@ -21,7 +21,7 @@ from ros_support import NodeProcess, Robot, frame, image_msg, odometry_msg, wait
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from kinaema_interfaces.srv import AddPlace, ListPlaces, LoadMemory, QueryPose, RemovePlace, SaveMemory
-from kinaema_ros.memory import STATE_FORMAT, STATE_VERSION
+from kinaema_ros.memory_file import FORMAT, VERSION
 from kinaema_ros.model.checkpoint import read_tensors, write_tensors
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.waiting import wait_for
@@ -225,7 +225,7 @@ def test_mutated_memory_files(robot: Robot, memory_dir: Path) -> None:
     robot.remember(1, 2)
     assert robot.call(robot.save_client, SaveMemory.Request(name="home")).success
     whole = path.read_bytes()
-    tensors, metadata = read_tensors(path, STATE_FORMAT, STATE_VERSION)
+    tensors, metadata = read_tensors(path, FORMAT, VERSION)
     del metadata["sha256"]
     accepted = 0
     for n in range(MUTATED):

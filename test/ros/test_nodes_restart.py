@@ -22,7 +22,7 @@ from kinaema_ros.paths import default_checkpoint
 
 def keeper_of(folder: Path, period: float = 100.0, name: str = "home") -> tuple[MemoryKeeper, Mock]:
     memory = a_memory()
-    memory.save = lambda path: path.write_text(f"{memory.num_updates} updates")
+    memory.save = lambda path, odom: path.write_text(f"{memory.num_updates} updates")
     parameters = MemoryParameters(memory_dir=str(folder), load_at_start=name, autosave_period=period)
     inputs = inputs_of(memory, parameters=parameters)
     return MemoryKeeper(inputs, inputs._monitor), memory

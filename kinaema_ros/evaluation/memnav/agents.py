@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from kinaema_ros import geometry
 from kinaema_ros.baselines.methods import KinaemaMethod, Method
 from kinaema_ros.comparison import Comparison, Verdict
+from kinaema_ros.correction import CorrectionLimits, SmoothCorrection
 from kinaema_ros.estimate import Alternative, Estimate, Pose, as_pose
 from kinaema_ros.evaluation.memnav.episodes import Episode
 from kinaema_ros.geometry import Array
@@ -34,6 +35,7 @@ class Agent:
 
     Its odometry goes on from ``odom_T_start`` (3,), and goals are sent in that frame. ask: the answer about the photo.
     compare: the photo against what the camera sees from a pose (3,) on the map, given that by odometry too.
+    memory_T_odom: (3,) what localises it from the start on, where it is known where it is on the map; None: odometry alone.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Agent:
         ask: Callable[[], Estimate],
         limits: DriveLimits,
         compare: Callable[[Array, Array], Comparison] | None = None,
+        memory_T_odom: Callable[[], Array] | None = None,
     ):
         self.episode, self.robot = episode, robot
         self._odom_T_start = odom_T_start
@@ -53,6 +56,10 @@ class Agent:
         self.travelled, self._steps = 0.0, 0  # metres by odometry, steps of the simulation
         self.map_T_base = robot.snapshot().map_T_base
         self.odom_T_base = odom_T_start
+        self._memory_T_odom, self._correction = memory_T_odom, SmoothCorrection()
+        if memory_T_odom is not None:
+            memory_T_base = geometry.compose(memory_T_odom(), odom_T_start)
+            self._map_T_memory = geometry.compose(self.map_T_base, geometry.inverse(memory_T_base))
         episode.path.append(self.map_T_base)
         self._ask_memory, self._compare = ask, compare
         self._looks = PhotoDrive(self, now=lambda: robot.snapshot().seconds).run(limits)
@@ -84,12 +91,22 @@ class Agent:
         return False
 
     def _step(self) -> None:
+        if self._memory_T_odom is not None:
+            self._localise(self._memory_T_odom())
         now = self.robot.step(1.0 / STEP_HZ)
         self.episode.length += math.hypot(*(now.map_T_base[:2] - self.map_T_base[:2]))
         odom_T_base = geometry.compose(self._odom_T_start, now.odom_T_base)
         self.travelled += math.hypot(*(odom_T_base[:2] - self.odom_T_base[:2]))
         self.map_T_base, self.odom_T_base = now.map_T_base, odom_T_base
         self._steps += 1
+
+    def _localise(self, memory_T_odom: Array) -> None:
+        """Brings the robot's localisation nearer to what the memory says, as memory_node's TF does."""
+        memory_T_odom = self._correction.follow(
+            CorrectionLimits(), memory_T_odom, self.odom_T_base, 1.0 / STEP_HZ
+        )
+        memory_T_base = geometry.compose(memory_T_odom, self.odom_T_base)
+        self.robot.localise(geometry.compose(self._map_T_memory, memory_T_base))
 
     def _finish(self) -> None:
         self.episode.path.append(self.map_T_base)
@@ -173,6 +190,12 @@ class RobotMemory:
             as_pose(geometry.compose(self._odometry, robot_T_photo)),
             geometry.rotate_covariance(covariance, self._odometry[2]),
             answer.confidence,
+        )
+
+    def memory_T_odom(self) -> Array:
+        """(3,) where the odometry lies in the memory's frame."""
+        return geometry.compose(
+            self._state.robot.cpu().numpy(), geometry.inverse(self._state.odometry.cpu().numpy())
         )
 
 

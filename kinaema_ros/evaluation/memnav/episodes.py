@@ -128,6 +128,14 @@ class Episode:
         return float(position), float(yaw)
 
 
+@dataclass(frozen=True)
+class Restart:
+    """What it took until a memory that was loaded had found the robot: of its driving. NaN: it never did."""
+
+    seconds: float = math.nan
+    metres: float = math.nan
+
+
 @dataclass
 class Result:
     """Of one method in one building: an episode for each goal, and the probability given to each never-seen place."""
@@ -135,6 +143,7 @@ class Result:
     building: Building
     episodes: list[Episode]
     unseen: list[float]  # empty where a method cannot say
+    restart: Restart | None = None  # between exploration and episodes
 
 
 def plan_building(config: MemnavConfig, index: int) -> Building:

@@ -118,6 +118,8 @@ def run_task(task: Task, network: Kinaema | None = None) -> dict[str, Result]:
     for name in task.methods:
         if name == "kinaema":
             results[name] = by_memory(ours, explored, task.noise, limits, ComparingMemory)
+        elif name == "kinaema_localized":
+            results[name] = by_memory(ours, explored, task.noise, limits, ComparingMemory, localizes=True)
         elif name == "retrieval":  # what it refuses is decided once all its answers are known
             anything = replace(limits, min_seen=0.0, min_confidence=0.0)
             results[name] = by_memory(Retrieval(network, encoder), explored, task.noise, anything)
@@ -156,8 +158,26 @@ def record(name: str, results: Sequence[Result], seed: int, noise: OdometryNoise
         "gave_up": sum(bool(episode.message) for episode in episodes),
         "arrived_elsewhere": sum(episode.elsewhere for episode in episodes),
         "misjudged_arrivals": sum(episode.misjudged for episode in episodes),
+        **_restarts(results),
         **_refusals(name, [episode.seen for episode in episodes], unseen),
         "odom_noise": [noise.fraction, noise.degrees],
+    }
+
+
+def _restarts(results: Sequence[Result]) -> dict[str, Any]:
+    restarts = [result.restart for result in results if result.restart is not None]
+    found = [restart for restart in restarts if not math.isnan(restart.seconds)]
+    if not restarts:
+        return {}
+    return {
+        "restarts": len(restarts),
+        "localized": len(found),
+        "median_localized_after_s": float(np.median([restart.seconds for restart in found]))
+        if found
+        else None,
+        "median_localized_after_m": float(np.median([restart.metres for restart in found]))
+        if found
+        else None,
     }
 
 

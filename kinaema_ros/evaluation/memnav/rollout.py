@@ -1,7 +1,8 @@
 """Mem-Nav episodes driven by each method: by a memory, by looking for the photo's view, by an oracle.
 
 All drive by the navigator's own logic (kinaema_ros.navigation.photo_drive) on the building's map, localised by odometry
-that is right at the start and drifts from there on. They differ in whom they ask where the photo was taken.
+that is right at the start and drifts from there on, one of them by the memory. They differ in whom they ask where the
+photo was taken.
 """
 
 from __future__ import annotations
@@ -84,8 +85,12 @@ def by_memory(
     noise: OdometryNoise,
     limits: DriveLimits,
     remember: type[RobotMemory] = RobotMemory,
+    localizes: bool = False,
 ) -> Result:
-    """Phase 1 and 2 in a building. Each drive begins with the memory as it was after phase 1."""
+    """Phase 1 and 2 in a building. Each drive begins with the memory as it was after phase 1.
+
+    localizes: the memory tells the robot where it is on the map, too, once it was told so at the start.
+    """
     state = method.start(len(e.frames) + MAX_KEYFRAMES)
     for frame, where in zip(e.frames, e.odometry, strict=True):
         state = method.update(state, frame, torch.from_numpy(where))
@@ -99,7 +104,8 @@ def by_memory(
             partial(observe, method, e.building),
         )
         compare = partial(arrival, memory, look)
-        agent = Agent(episode, e.robot(n, noise), e.odometry[-1], memory.ask, limits, compare)
+        where = memory.memory_T_odom if localizes else None
+        agent = Agent(episode, e.robot(n, noise), e.odometry[-1], memory.ask, limits, compare, where)
         drive(agent, memory, look)
     return result
 

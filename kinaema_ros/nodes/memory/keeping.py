@@ -62,7 +62,8 @@ class MemoryKeeper:
             if not memory.localized or updates == 0 or (updates, places) == self._saved:
                 return
             try:
-                files.save(memory, parameters.memory_dir, parameters.load_at_start or UNNAMED)
+                name, odom = parameters.load_at_start or UNNAMED, self._inputs.odom_to_save()
+                files.save(memory, parameters.memory_dir, name, odom)
                 self._saved = updates, places
             except KinaemaError as error:
                 self._monitor.problem("autosave_failed", str(error))

@@ -140,4 +140,7 @@ def frame(inputs: MemoryInputs, name: str, now: Situation) -> tuple[Array, str]:
         return np.zeros(3), name
     if name in ("", inputs.base_frame):
         return geometry.inverse(now.odom_T_base), name or inputs.base_frame
+    map_T_odom = inputs.map_T_odom
+    if name == inputs.parameters.memory_frame and map_T_odom is not None:
+        return map_T_odom, name
     return inputs.frames.planar(name, now.odom_frame), name
