@@ -13,6 +13,7 @@ from kinaema_ros import SpatialMemory, geometry
 from kinaema_ros.camera import Mount
 from kinaema_ros.errors import InputError, NoSuchPlaceError, UnsurePlaceError
 from kinaema_ros.memory import EmptyMemoryError, NotLocalizedError
+from kinaema_ros.memory_file import FORMAT, VERSION
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.model.checkpoint import read_tensors, write_tensors
 from kinaema_ros.paths import default_checkpoint
@@ -152,7 +153,7 @@ def test_a_restarted_robot_knows_its_places_once_it_knows_where_it_is(saved: Pat
 
 def test_a_file_without_places_still_loads(saved: Path, tmp_path: Path):
     old = tmp_path / "old.safetensors"
-    tensors, metadata = read_tensors(saved, "kinaema-memory", 5)
+    tensors, metadata = read_tensors(saved, FORMAT, VERSION)
     del metadata["sha256"]
     write_tensors(old, {n: t for n, t in tensors.items() if not n.startswith("places.")}, metadata)
     memory = new_memory()
