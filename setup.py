@@ -55,7 +55,14 @@ setup(
         "train": ["tensorboard"],
         "web": ["aiohttp>=3.9", "segno"],
         "test": [
-            "hypothesis", "import-linter", "mypy", "playwright", "pytest", "pytest-xdist", "ruff", "schemathesis",
+            "hypothesis",
+            "import-linter",
+            "mypy",
+            "playwright",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "schemathesis",
         ],
     },
     entry_points={

@@ -22,9 +22,8 @@ from kinaema_ros.estimate import Estimate, Localization, Place, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB, checked_image
 from kinaema_ros.memory_file import SavedRobot
-from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN
 from kinaema_ros.model import place_poses
-from kinaema_ros.model.answer import as_estimate, base_pose, of_base
+from kinaema_ros.model.answer import as_estimate, of_base
 from kinaema_ros.model.checkpoint import CheckpointError
 from kinaema_ros.model.kind import Memory, Network
 from kinaema_ros.model.places import checked_name
@@ -42,10 +41,6 @@ class EmptyMemoryError(KinaemaError, RuntimeError):
 
 class NotLocalizedError(KinaemaError, RuntimeError):
     """A question while a loaded memory does not know yet where the robot is."""
-
-
-class UnsurePlaceError(KinaemaError, RuntimeError):
-    """A place that cannot be added by a photo: it is not recognised, or not surely."""
 
 
 class OdomFrameError(CheckpointError):
@@ -149,43 +144,16 @@ class SpatialMemory:
         name = checked_name(name)
         with torch.inference_mode(), self._writing:
             state, mount = self._known()
-            robot_T_place: Array = np.zeros(3)
-            covariance, confidence = None, 1.0
-            if photo is not None:
-                found = self.locate(photo, hfov, camera)
-                _refuse_unsure(found)
-                robot_T_place, confidence = np.array(found.pose), found.confidence
-                covariance = torch.from_numpy(geometry.rotate_covariance(found.covariance, -found.pose[2]))
-                covariance = covariance.to(self._device)
-            elif odom_pose is not None:
-                robot_T_place = geometry.between(
-                    base_pose(state.odometry, mount), checked_odometry(odom_pose)
-                )
-            memory_T_place = torch.from_numpy(geometry.compose(base_pose(state.robot, mount), robot_T_place))
-            self._state = place_poses.add(
-                self._network,
-                _with_places(state),
-                name,
-                memory_T_place.to(self._device),
-                covariance,
-                confidence,
-            )
-            return name in state.places.rows()
+            network, memory = place_poses.with_places(self._network, state)
+            found = None if photo is None else self.locate(photo, hfov, camera)
+            odom_T_place = None if odom_pose is None else checked_odometry(odom_pose)
+            self._state = place_poses.add_for_robot(network, memory, mount, name, found, odom_T_place)
+            return name in memory.places.rows()
 
     @property
     def places(self) -> dict[str, Place]:
         """The places that have names, sorted by them."""
-        state, known = self._state, self.localized
-        if not isinstance(state, TokenMemory):
-            return {}
-        there = place_poses.in_memory(state).tolist()
-        camera_T_place = geometry.between(state.robot.cpu().numpy(), place_poses.poses(state).cpu().numpy())
-        odom_T_place = geometry.compose(state.odometry.cpu().numpy(), camera_T_place)
-        rows = state.places.rows()
-        return {
-            name: Place(name, there[row], as_pose(odom_T_place[row]) if there[row] and known else None)
-            for name, row in sorted(rows.items())
-        }
+        return place_poses.listed(self._state, self.localized)
 
     def locate_place(self, name: str) -> Estimate:
         """Where is the place of this name? ``seen`` is 1; ``confidence`` is less where the robot's odometry has drifted.
@@ -194,16 +162,17 @@ class SpatialMemory:
         """
         state, mount = self._known()
         with torch.inference_mode():
-            answer = place_poses.locate(self._network, state, _with_places(state).places.row(name))
+            answer = place_poses.locate(*place_poses.with_places(self._network, state), name)
         return as_estimate([answer], state, mount, same_camera=False)
 
     def remove_place(self, name: str) -> None:
         """Forget the name of a place. Raises ``NoSuchPlaceError``."""
         with torch.inference_mode(), self._writing:
-            self._state = place_poses.remove(_with_places(self._state), name)
+            _, memory = place_poses.with_places(self._network, self._state)
+            self._state = place_poses.remove(memory, name)
             if self._seeking is not None:
                 with suppress(NoSuchPlaceError):  # one that was added since
-                    self._seeking.loaded = place_poses.remove(self._seeking.loaded, name)
+                    self._seeking.asked = place_poses.remove(self._seeking.asked, name)
 
     def compare(
         self,
@@ -351,7 +320,7 @@ class SpatialMemory:
     def _seek(self, seeking: Seeking, view: Tokens, odometry: Tensor, height: float) -> bool:
         """Ask a view where the robot is; returns whether that is known, so that the view may be written."""
         doubted = seeking.doubted
-        self._state = seeking.look(self._network, self._state, view, odometry, height)
+        self._state = seeking.look(self._network, _that_finds_itself(self._state), view, odometry, height)
         self.num_lifts += doubted and not seeking.doubted
         if seeking.left == 0:
             self._seeking = None
@@ -402,24 +371,3 @@ def _that_finds_itself(state: object) -> TokenMemory:
             "odometry that it was saved with, or use a checkpoint of local tokens, such as the shipped one"
         )
     return state
-
-
-def _with_places(state: object) -> TokenMemory:
-    if not isinstance(state, TokenMemory):
-        raise InputError(
-            "this kind of memory keeps no named places; use a checkpoint of local tokens, such as the shipped one"
-        )
-    return state
-
-
-def _refuse_unsure(found: Estimate) -> None:
-    if found.seen < MIN_SEEN:
-        raise UnsurePlaceError(
-            f"the photo shows a place that is probably not in memory (seen with probability {found.seen:.2f}); drive past "
-            "it first, or take another photo"
-        )
-    if found.confidence < MIN_CONFIDENCE:
-        raise UnsurePlaceError(
-            f"where the photo was taken is not sure enough (right with probability {found.confidence:.2f}); take another "
-            "photo that shows more of the place"
-        )

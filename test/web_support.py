@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import math
@@ -151,3 +152,13 @@ def ask(
         status, got, content = error.code, error.headers, error.read()
     is_json = got.get_content_type() == "application/json"
     return status, got, json.loads(content) if is_json else content
+
+
+def routes() -> list[tuple[str, str]]:
+    """Method and path of all that is served."""
+
+    async def listed() -> list[tuple[str, str]]:
+        app = WebServer(PlayedRobot(), Guard(None, Role.DRIVE)).app()
+        return [(route.method, route.resource.canonical) for route in app.router.routes() if route.resource]
+
+    return asyncio.run(listed())

@@ -169,7 +169,8 @@ class LastViews(KinaemaMethod):
         oldest = slots[state.written[slots].argmin()][None]
         oldest_T_left = between(state.pose[oldest], state.pose[left])
         yes = torch.ones(1, dtype=torch.bool, device=left.device)
-        graph = pose_graph.absorb(state.graph, left, oldest, oldest_T_left, yes)
+        config = self.network.config.pose_graph
+        graph = pose_graph.absorb(config, state.graph, left, oldest, oldest_T_left, yes)
         return replace(state, count=state.count.index_fill(0, left, 0.0), graph=graph)
 
 

@@ -12,6 +12,7 @@ from kinaema_ros.commands.arguments import (
     add_results,
     between,
     existing_path,
+    footprint,
     listed,
     odometry_noise,
     one_or_more_of,
@@ -39,7 +40,7 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
         "rpe",
         run_rpe,
         "relative pose of places seen in the past",
-        "Drive through unseen scenes of 8 to 20 m and ask, after some numbers of frames, where views of past\n"
+        "Drive through unseen buildings and ask, after some numbers of frames, where views of past\n"
         "places lie relative to the robot, and whether views of new places were seen.",
     )
     parser.epilog = (
@@ -65,6 +66,15 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
         help="seen places asked for in each scene at each length, and as many unseen ones (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of scenes and drives (default: 0)")
+    parser.add_argument(
+        "--size",
+        metavar="M[,M]",
+        type=footprint,
+        help="sides of the buildings in metres, such as 40 or 70,30 (default: each between 8 and 20)",
+    )
+    parser.add_argument(
+        "--embeddings", metavar="N", type=whole_number(16), help="of the memory (default: the checkpoint's)"
+    )
     _add_odometry_noise(parser, (0.0, 0.0), "exact odometry")
     parser.add_argument(
         "--baselines",
@@ -189,6 +199,7 @@ def run_rpe(arguments: argparse.Namespace) -> int:
         arguments.queries,
         arguments.hfov_deg,
         arguments.query_camera,
+        arguments.size,
     )
     task = Task(
         config,
@@ -197,6 +208,7 @@ def run_rpe(arguments: argparse.Namespace) -> int:
         arguments.checkpoint or default_checkpoint(),
         arguments.baselines or default_checkpoint().parent,
         arguments.device,
+        arguments.embeddings,
     )
     records, answers = evaluate(task, arguments.scenes)
     print(f"\n{records_table(records)}\n\n{groups_table(answers, config.lengths)}")

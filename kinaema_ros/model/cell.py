@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinaema_ros.model import pose_graph
-from kinaema_ros.model.camera_pose import Rays, refine, tilt_rotation
+from kinaema_ros.model.camera_pose import CameraPose, Rays, refine, tilt_rotation
 from kinaema_ros.model.config import KinaemaConfig, WindowConfig
 from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays, transfer
 from kinaema_ros.model.pose_graph import NONE, LoopClosure
@@ -95,7 +95,7 @@ def believe(config: KinaemaConfig, memory: TokenMemory, loop: LoopClosure) -> To
     graph = pose_graph.learn_noise(
         config.pose_graph, memory.graph, torch.stack([off, turn]) ** 2, expected, loop.variance[0]
     )
-    return replace(memory, graph=pose_graph.add_loop(graph, loop, loop.sure))
+    return replace(memory, graph=pose_graph.add_loop(config.pose_graph, graph, loop, loop.sure))
 
 
 def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
@@ -125,7 +125,12 @@ def correct(
     matches = match(view.descriptor, window.descriptor, config.tokens.min_similarity)
     robot_T_slot = between(memory.robot, memory.pose[slot]).float()
     stored = rays(window, matches.place, matches.token, robot_T_slot, memory.height[slot] - height)
-    tilt = find_tilt(config, memory.tilt, stored, view.bearing[matches.view])
+    deviations = pose_graph.step_variance(config.pose_graph, memory.graph)[0].sqrt() * memory.tilt.new_tensor(
+        [0.25, 1.0]
+    )
+    tilt, pose = find_tilt(config, memory.tilt, stored, view.bearing[matches.view], deviations)
+    if pose is not None:
+        memory = turn(config, memory, pose)
     view = replace(view, bearing=view.bearing @ tilt_rotation(tilt[:2]).mT)
     slot_T_robot = between(memory.pose[slot], memory.robot).float()
     rise = tilt[2] + height - memory.height[slot]
@@ -133,15 +138,41 @@ def correct(
     return replace(memory, tilt=tilt, window=memory.window.put(viewed, pack(window))), view
 
 
-def find_tilt(config: KinaemaConfig, last: Tensor, stored: Rays, seen: Tensor) -> Tensor:
+def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenMemory:
+    """The robot's heading by odometry and by what it sees of the window's tokens, ``pose`` (1,) where it was expected.
+
+    Its position stays the odometry's: it rests on distances, which rest on the odometry.
+    """
+    graph, yaw = memory.graph, pose.planar[0, 2].double()
+    expected = pose_graph.step_variance(config.pose_graph, graph)[0, 1]
+    if yaw**2 > config.tokens.max_deviations**2 * expected:
+        return memory
+    correction = torch.stack([torch.zeros_like(yaw), torch.zeros_like(yaw), yaw])
+    seen = pose.planar_covariance[0, 2, 2] * config.window.inflation
+    variance = torch.stack([graph.variance[0, 0], torch.minimum(graph.variance[0, 1], seen)])
+    return replace(
+        memory,
+        robot=compose(memory.robot, correction),
+        graph=replace(
+            graph,
+            anchor_T_robot=compose(graph.anchor_T_robot, correction[None]),
+            variance=variance[None],
+        ),
+    )
+
+
+def find_tilt(
+    config: KinaemaConfig, last: Tensor, stored: Rays, seen: Tensor, deviations: Tensor
+) -> tuple[Tensor, CameraPose | None]:
     """Roll, pitch and height (3,) of the view's camera, by what it sees (J, 3) of the window's tokens ``stored`` (J,).
 
     On a level robot all three are 0, and noise must not make them wander; a camera on a head nods. So a tilt is
-    believed only where markedly more matches fit with it than without.
+    believed only where markedly more matches fit with it than without. deviations (2,): of position and heading by
+    odometry. Returns also the camera's pose (1,) where odometry expects it to be at 0; None: too little is seen.
     """
     limits, noise = config.window, config.tokens.noise
     if len(seen) < limits.min_matches:
-        return last
+        return last, None
     tilt = torch.stack([torch.zeros_like(last), last])
     position = F.pad(tilt[:, 2:], (2, 0))
     pose = refine(
@@ -151,18 +182,19 @@ def find_tilt(config: KinaemaConfig, last: Tensor, stored: Rays, seen: Tensor) -
         seen.expand(2, *seen.shape),
         torch.ones(2, len(seen), device=seen.device),
         noise,
-        _tilt_prior(limits, last),
+        _tilt_prior(limits, last, deviations),
         iterations=8,
     )
     level, free = (pose.chi2 < config.tokens.max_deviations**2).sum(-1).tolist()
     if free > limits.tilt_gain * level + limits.min_fit:
-        return torch.cat([pose.tilt[1], pose.position[1, 2:]])
-    return torch.zeros_like(last) if level >= limits.min_level else last
+        return torch.cat([pose.tilt[1], pose.position[1, 2:]]), pose[1:]
+    return (torch.zeros_like(last), pose[:1]) if level >= limits.min_level else (last, None)
 
 
-def _tilt_prior(limits: WindowConfig, like: Tensor) -> Tensor:
+def _tilt_prior(limits: WindowConfig, like: Tensor, deviations: Tensor) -> Tensor:
     """Information (2, 6, 6) about rotation and position of a level camera and of one that nods."""
-    planar = [limits.yaw_std, limits.planar_std, limits.planar_std]
+    position, yaw = deviations.tolist()
+    planar = [min(yaw, limits.yaw_std), *[min(position, limits.planar_std)] * 2]
     level = [limits.level_std, limits.level_std, *planar, limits.rise_std]
     free = [limits.tilt_std, limits.tilt_std, *planar, limits.height_std]
     return torch.diag_embed(torch.tensor([level, free], dtype=like.dtype, device=like.device) ** -2)
@@ -285,7 +317,9 @@ def fold(config: KinaemaConfig, memory: TokenMemory, gone: int, kept: int, min_m
         tokens=memory.tokens.put(slots[:1], pack(choose(config, _bounded(together)[None]))),
         count=memory.count.index_put((slots,), torch.stack([views, torch.zeros_like(views)])),
         written=memory.written.index_put((slots[:1],), memory.updates),
-        graph=pose_graph.absorb(memory.graph, slots[1:], slots[:1], kept_T_gone[None], yes),
+        graph=pose_graph.absorb(
+            config.pose_graph, memory.graph, slots[1:], slots[:1], kept_T_gone[None], yes
+        ),
         places=memory.places.absorb(slots[1], slots[0], kept_T_gone),
     )
 
@@ -324,7 +358,10 @@ def keep(config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: float
 
 
 def merge(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
-    """Of the embeddings outside the window, the two that are most nearly one place become one."""
+    """Of the embeddings outside the window, the two that the memory needs least as two become one.
+
+    They are near each other and turned alike, and have tokens in common: a view of another room, beyond a wall, has none.
+    """
     limits = config.fold
     position, yaw = memory.pose[:, :2].float(), memory.pose[:, 2].float()
     cost = torch.cdist(position, position) / limits.max_distance
@@ -332,5 +369,21 @@ def merge(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
     cost += limits.count_cost * (memory.count[:, None] + memory.count)
     closed = memory.closed
     cost.masked_fill_(~(closed[:, None] & closed), torch.inf).fill_diagonal_(torch.inf)
-    gone, kept = divmod(int(cost.argmin()), len(yaw))
+    least, neighbour = cost.min(dim=1)
+    least, first = least.topk(min(limits.compared, len(least)), largest=False)
+    second = neighbour[first]
+    best = (least / (in_common(config, memory, first, second) + limits.no_overlap)).argmin()
+    pair = torch.stack([first[best], second[best]])
+    kept, gone = pair[memory.count[pair].argsort(descending=True, stable=True)].tolist()
     return fold(config, memory, gone, kept, 0)
+
+
+def in_common(config: KinaemaConfig, memory: TokenMemory, first: Tensor, second: Tensor) -> Tensor:
+    """Which share of their tokens embeddings ``first`` (K,) have in common with ``second`` (K,), by what they look like."""
+    a, b = memory.tokens.unpack_descriptors(first), memory.tokens.unpack_descriptors(second)
+    similarity = a @ b.mT  # (K, M, M)
+    best = similarity.amax(-1)
+    mutual = (similarity == best[..., None]) & (similarity == similarity.amax(-2, keepdim=True))
+    alike = (mutual & (similarity >= config.tokens.min_similarity)).any(-1).sum(-1)
+    fewer = torch.minimum(a.any(-1).sum(-1), b.any(-1).sum(-1))
+    return alike / fewer.clamp_min(1)

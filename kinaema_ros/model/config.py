@@ -40,6 +40,13 @@ class PoseGraphConfig(Checked):
     kernel: float = setting(
         3.0, "Standard deviations beyond which a loop loses its say (Geman and McClure)", TINY, LARGE
     )
+    loop_position_std: float = setting(
+        0.02,
+        "Metres, the least of a relation by loops, however often its two embeddings see each other",
+        TINY,
+        LARGE,
+    )
+    loop_yaw_std: float = setting(0.003, "Radians, the same", TINY, LARGE)
     position_damping: float = setting(
         1.0 / 10.0**2, "1/m^2: a pose stays near where it was unless something pulls", TINY, LARGE
     )
@@ -87,8 +94,11 @@ class WindowConfig(Checked):
     min_continued: int = setting(
         8, "Tokens of a view that fit those before; with fewer the robot may have been lifted", 0, 10**6
     )
-    planar_std: float = setting(0.02, "Metres, of the odometry between views of the window", TINY, LARGE)
+    planar_std: float = setting(0.02, "Metres, the most that odometry may err between two views", TINY, LARGE)
     yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
+    inflation: float = setting(
+        4.0, "Of the variance of a motion by what is seen: matches of one view err alike", 1.0, LARGE
+    )
     level_std: float = setting(0.003, "Radians, tilt of a camera on a level robot", TINY, LARGE)
     rise_std: float = setting(0.005, "Metres, height of a camera on a level robot", TINY, LARGE)
     tilt_std: float = setting(0.25, "Radians, of a camera that nods", TINY, LARGE)
@@ -110,6 +120,12 @@ class FoldConfig(Checked):
     )
     count_cost: float = setting(
         0.02, "Of each view in an embedding: what was seen often is merged late", 0.0, LARGE
+    )
+    compared: int = setting(
+        16, "Embeddings with the nearest neighbours, whose tokens are compared with these", 1, 65536
+    )
+    no_overlap: float = setting(
+        0.1, "Share of common tokens that makes a merge half as dear as none at all", TINY, 1.0
     )
 
 

@@ -16,7 +16,7 @@ from kinaema_ros import geometry
 from kinaema_ros.anchoring import Anchoring, View
 from kinaema_ros.geometry import Array
 from kinaema_ros.model.cell import relocate
-from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.kind import Network
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -43,7 +43,7 @@ class Seeking:
         return "" if self.doubted or self._anchoring.memory_T_odom is not None else self._anchoring.missing
 
     def look(
-        self, network: Kinaema, memory: TokenMemory, view: Tokens, odometry: Tensor, height: float
+        self, network: Network, memory: TokenMemory, view: Tokens, odometry: Tensor, height: float
     ) -> TokenMemory:
         """Ask a view, unless it tells nothing new. Returns the memory to go on with: the present one, or the one asked.
 

@@ -453,6 +453,25 @@ def test_groups_put_each_place_where_its_age_and_distance_say() -> None:
     assert all(entry["acc_1m_20deg"] is None for entry in entries if not entry["queries"])
 
 
+def test_the_heading_is_judged_by_the_places_that_a_method_is_sure_of() -> None:
+    answers = synthetic(0.1, 0.1)
+    answers.pose[0, :1000, 2] += np.radians(np.linspace(-2.0, 2.0, 1000))
+    answers.confidence[0, :1000] = 0.9
+    answers.pose[0, :50, 2] += np.pi  # a look-alike, of which it is not sure
+    answers.confidence[0, :50] = 0.4
+    entry = record("kinaema", 100, answers, {}, EpisodeConfig(0), EXACT)
+    assert entry["heading_p90_deg"] == pytest.approx(1.8, abs=0.1)
+    filled = [group for group in entry["groups"] if group["queries"]]
+    assert [(group["by"], group["group"]) for group in filled] == [
+        ("age", "newest quarter"),
+        ("distance", "0 to 3 m"),
+    ]
+    assert all(group["heading_p90_deg"] == entry["heading_p90_deg"] for group in filled)
+    assert (
+        record("own_pose", 100, synthetic(0.1, 0.1), {}, EpisodeConfig(0), EXACT)["heading_p90_deg"] is None
+    )
+
+
 # -- the command -------------------------------------------------------------------------------------------
 
 
@@ -467,7 +486,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("in_this_process")
 def test_the_command_writes_records_and_pictures_and_repeats_itself(models: Path, tmp_path: Path) -> None:
     arguments = ["evaluate", "rpe", "--lengths", "12,6", "--scenes", "2", "--queries", "2", "--seed", "3"]
-    arguments += ["--odom-noise", "0.02,0.2", "--hfov-deg", "100", "--query-camera", "phone"]
+    arguments += ["--odom-noise", "0.02,0.2", "--hfov-deg", "100", "--query-camera", "phone", "--size", "7,5"]
     arguments += ["--checkpoint", str(models / "small.safetensors"), "--baselines", str(models)]
     out = tmp_path / "out"
     assert cli.main([*arguments, "--json", str(tmp_path / "first.json"), "--out", str(out)]) == 0
@@ -496,6 +515,17 @@ def test_a_drive_by_a_worker_process_is_that_of_this_one(
     np.testing.assert_allclose(here["kinaema"][0].pose, there["kinaema"][0].pose, atol=1e-6)
 
 
+def test_a_memory_is_measured_with_as_many_embeddings_as_asked_for(
+    models: Path, in_this_process: None
+) -> None:
+    usual = {"checkpoint": models / "small.safetensors", "config": EpisodeConfig(0, (6,), QUERIES)}
+    sizes = [
+        rpe.evaluate(task(("kinaema",), **usual, embeddings=n), 1)[0][0]["state_bytes"]
+        for n in (None, 24, 48)
+    ]
+    assert sizes[0] == sizes[1] < 0.6 * sizes[2]
+
+
 def test_a_baseline_that_is_not_there_is_named_before_any_work(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -513,6 +543,9 @@ def test_a_baseline_that_is_not_there_is_named_before_any_work(
         ["--odom-noise", "2,0"],
         ["--scenes", "0"],
         ["--hfov-deg", "130"],
+        ["--size", "3"],
+        ["--size", "40,30,20"],
+        ["--embeddings", "2"],
         ["--query-camera", "film"],
     ],
 )

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,17 @@ pytest.importorskip("aiohttp", reason="the page's server is not installed")
 
 from browser_support import DESKTOP, PHONE, browser, no_faults, open_page
 from chain_support import SimulatedRobot, start_nodes, stop_nodes
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
 from PIL import Image
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from ros_support import DISCOVERY, NodeProcess, wait_until
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_support import DISCOVERY, NodeProcess, Ros, odometry_msg, wait_until
 from web_support import ask
+
+from kinaema_interfaces.msg import MemoryStatus
+from kinaema_ros.nodes.support import messages
 
 BROWSER_PATIENCE = 180_000  # milliseconds, on a busy machine
 
@@ -141,6 +148,36 @@ def test_without_the_other_nodes_the_page_says_what_is_missing(web: Any) -> None
     assert ask(f"{url}/api/camera.jpg")[0] == 503
     assert node.stop() == 0
     assert "Traceback" not in node.log
+
+
+def test_how_sure_the_robot_is_of_its_place_is_told_in_the_odometrys_frame(web: Any) -> None:
+    url = address(web())
+    robot = Ros("test_robot")
+    try:
+        node, latched = robot.node, QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        odom = node.create_publisher(Odometry, "odom", 10)
+        status = node.create_publisher(MemoryStatus, "kinaema_memory/status", 10)
+        pose = node.create_publisher(PoseWithCovarianceStamped, "kinaema_memory/pose", latched)
+        # On the map it looks along y, and is less sure of y; in the odometry's frame it looks along x.
+        covariance = np.diag([0.01, 0.04, 0.01])
+        pose.publish(
+            messages.pose_with_covariance((5.0, 5.0, np.pi / 2), covariance, "map", messages.time_msg(1))
+        )
+
+        def told() -> bool:
+            odom.publish(odometry_msg((1.0, 2.0, 0.0), time.time()))
+            status.publish(MemoryStatus(state=MemoryStatus.RUNNING))
+            return ask(f"{url}/api/state")[2]["ellipse"] is not None
+
+        wait_until(told, DISCOVERY, "the ellipse")
+        state = ask(f"{url}/api/state")[2]
+        assert state["pose"] == [1.0, 2.0, 0.0]
+        assert state["memory"] == "running"
+        major, minor, direction = state["ellipse"]
+        np.testing.assert_allclose([major, minor], 2.146 * np.array([0.2, 0.1]), rtol=1e-3)
+        assert abs(np.sin(direction)) < 1e-6
+    finally:
+        robot.close()
 
 
 def test_on_other_addresses_a_token_is_asked_for_and_not_logged(web: Any, tmp_path: Path) -> None:

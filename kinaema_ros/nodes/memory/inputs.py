@@ -143,9 +143,9 @@ class MemoryInputs:
         elif policy == "localize":
             with self._another_memory():
                 if self.memory is not None:
-                    self._localize(self.memory)
+                    self._look_for_itself(self.memory)
 
-    def _localize(self, memory: SpatialMemory) -> None:
+    def _look_for_itself(self, memory: SpatialMemory) -> None:
         try:
             memory.localize()
         except KinaemaError as error:

@@ -6,7 +6,8 @@ import math
 import re
 from typing import Any
 
-from geometry_msgs.msg import PoseArray
+import numpy as np
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -25,6 +26,7 @@ from kinaema_ros.nodes.support.waiting import wait_for
 from kinaema_ros.nodes.web.contract import (
     PIN,
     Answer,
+    Ellipse,
     Guess,
     Map,
     Place,
@@ -75,6 +77,10 @@ class RosRobot:
         node.create_subscription(
             PoseArray, "kinaema_memory/viewpoints", self._on_viewpoints, latched, callback_group=group
         )
+        node.create_subscription(
+            PoseWithCovarianceStamped, "kinaema_memory/pose", self._on_pose, latched, callback_group=group
+        )
+        self._certainty: Ellipse | None = None  # as seen by the robot
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._status, self._heard = MemoryStatus(), -math.inf
         self._path: list[tuple[float, float]] = []
@@ -93,8 +99,11 @@ class RosRobot:
     def state(self) -> State:
         """How things are."""
         status, there = self._status, self._seconds() - self._heard < _STATUS_AGE
+        pose = _pose(self._motion.pose) if self._motion.known() else None
+        ellipse = self._certainty if there and status.state == MemoryStatus.RUNNING else None
         return State(
-            pose=_pose(self._motion.pose) if self._motion.known() else None,
+            pose=pose,
+            ellipse=(*ellipse[:2], ellipse[2] + pose[2]) if ellipse and pose else None,
             memory=_STATES.get(status.state, "failed") if there else "absent",
             waiting_for=status.waiting_for or status.last_error if there else "",
             updates=status.num_updates,
@@ -184,6 +193,14 @@ class RosRobot:
 
     def _on_status(self, status: MemoryStatus) -> None:
         self._status, self._heard = status, self._seconds()
+
+    def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
+        """In whatever frame: how sure it is looks the same from the robot."""
+        covariance = messages.planar_covariance(message.pose)
+        self._certainty = None
+        if np.isfinite(covariance).all():
+            major, minor, direction = ellipse_90(covariance)
+            self._certainty = major, minor, direction - float(messages.planar_pose(message.pose.pose)[2])
 
     def _on_viewpoints(self, message: PoseArray) -> None:
         self._show(viewpoints=tuple(_pose(messages.planar_pose(pose)) for pose in message.poses))
