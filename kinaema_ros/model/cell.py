@@ -119,7 +119,7 @@ def correct(
     matches = match(view.descriptor, window.descriptor, config.tokens.min_similarity)
     robot_T_slot = between(memory.robot, memory.pose[slot]).float()
     stored = rays(window, matches.place, matches.token, robot_T_slot, memory.height[slot] - height)
-    deviations = pose_graph.step_variance(config.pose_graph, memory.graph)[0].sqrt() * memory.tilt.new_tensor([0.25, 1.0])
+    deviations = pose_graph.step_variance(config.pose_graph, memory.graph)[0].sqrt()
     tilt, pose = find_tilt(config, memory.tilt, stored, view.bearing[matches.view], deviations)
     if pose is not None:
         memory = turn(config, memory, pose)
@@ -133,14 +133,27 @@ def correct(
 def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenMemory:
     """The robot's heading by odometry and by what it sees of the window's tokens, ``pose`` (1,) where it was expected.
 
-    Its position stays the odometry's: it rests on distances, which rest on the odometry.
+    Its position stays the odometry's: it rests on distances, which rest on the odometry. How far the two headings differ
+    tells how noisy the odometry is.
     """
-    graph, yaw = memory.graph, pose.planar[0, 2].double()
+    graph = memory.graph
     expected = pose_graph.step_variance(config.pose_graph, graph)[0, 1]
-    if yaw**2 > config.tokens.max_deviations**2 * expected:
-        return memory
-    correction = torch.stack([torch.zeros_like(yaw), torch.zeros_like(yaw), yaw])
-    seen = pose.planar_covariance[0, 2, 2] * config.window.inflation
+    # The pose is a compromise between the two: what sight alone says, and how sure it is.
+    both = pose.planar_covariance[0, 2, 2]
+    share = (1.0 - both / expected).clamp(0.01, 0.99)
+    turned = pose.planar[0, 2].double() / share
+    seen = config.window.inflation * both / share
+    none = torch.zeros_like(turned)
+    graph = pose_graph.learn_noise(
+        config.pose_graph,
+        graph,
+        torch.stack([none, turned**2]),
+        torch.stack([none, expected]),
+        torch.stack([none + 1.0, seen]),
+    )
+    if turned**2 > config.tokens.max_deviations**2 * (expected + seen):
+        return replace(memory, graph=graph)
+    correction = torch.stack([none, none, turned * expected / (expected + seen)])
     variance = torch.stack([graph.variance[0, 0], torch.minimum(graph.variance[0, 1], seen)])
     return replace(
         memory,
