@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kinaema_ros.model import pose_graph
 from kinaema_ros.model.camera_pose import CameraPose, Rays, refine, tilt_rotation
-from kinaema_ros.model.config import KinaemaConfig, WindowConfig
+from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays, transfer
 from kinaema_ros.model.pose_graph import NONE, LoopClosure
 from kinaema_ros.model.revisit import find_revisit
@@ -119,9 +119,8 @@ def correct(
     matches = match(view.descriptor, window.descriptor, config.tokens.min_similarity)
     robot_T_slot = between(memory.robot, memory.pose[slot]).float()
     stored = rays(window, matches.place, matches.token, robot_T_slot, memory.height[slot] - height)
-    deviations = pose_graph.step_variance(config.pose_graph, memory.graph)[0].sqrt()
-    tilt, pose = find_tilt(config, memory.tilt, stored, view.bearing[matches.view], deviations)
-    if pose is not None:
+    tilt, pose = find_tilt(config, memory, stored, view.bearing[matches.view])
+    if pose is not None and config.window.heading_by_sight:
         memory = turn(config, memory, pose)
     view = replace(view, bearing=view.bearing @ tilt_rotation(tilt[:2]).mT)
     slot_T_robot = between(memory.pose[slot], memory.robot).float()
@@ -131,29 +130,16 @@ def correct(
 
 
 def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenMemory:
-    """The robot's heading by odometry and by what it sees of the window's tokens, ``pose`` (1,) where it was expected.
+    """The robot's heading as it sees it by the window's tokens, ``pose`` (1,) where odometry expects it to be at 0.
 
-    Its position stays the odometry's: it rests on distances, which rest on the odometry. How far the two headings differ
-    tells how noisy the odometry is.
+    Its position stays the odometry's: it rests on distances, which rest on the odometry.
     """
-    graph = memory.graph
+    graph, yaw = memory.graph, pose.planar[0, 2].double()
     expected = pose_graph.step_variance(config.pose_graph, graph)[0, 1]
-    # The pose is a compromise between the two: what sight alone says, and how sure it is.
-    both = pose.planar_covariance[0, 2, 2]
-    share = (1.0 - both / expected).clamp(0.01, 0.99)
-    turned = pose.planar[0, 2].double() / share
-    seen = config.window.inflation * both / share
-    none = torch.zeros_like(turned)
-    graph = pose_graph.learn_noise(
-        config.pose_graph,
-        graph,
-        torch.stack([none, turned**2]),
-        torch.stack([none, expected]),
-        torch.stack([none + 1.0, seen]),
-    )
-    if turned**2 > config.tokens.max_deviations**2 * (expected + seen):
-        return replace(memory, graph=graph)
-    correction = torch.stack([none, none, turned * expected / (expected + seen)])
+    if yaw**2 > config.tokens.max_deviations**2 * expected:
+        return memory
+    correction = F.pad(yaw[None], (2, 0))
+    seen = pose.planar_covariance[0, 2, 2] * config.window.inflation
     variance = torch.stack([graph.variance[0, 0], torch.minimum(graph.variance[0, 1], seen)])
     return replace(
         memory,
@@ -167,15 +153,15 @@ def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenM
 
 
 def find_tilt(
-    config: KinaemaConfig, last: Tensor, stored: Rays, seen: Tensor, deviations: Tensor
+    config: KinaemaConfig, memory: TokenMemory, stored: Rays, seen: Tensor
 ) -> tuple[Tensor, CameraPose | None]:
     """Roll, pitch and height (3,) of the view's camera, by what it sees (J, 3) of the window's tokens ``stored`` (J,).
 
     On a level robot all three are 0, and noise must not make them wander; a camera on a head nods. So a tilt is
-    believed only where markedly more matches fit with it than without. deviations (2,): of position and heading by
-    odometry. Returns also the camera's pose (1,) where odometry expects it to be at 0; None: too little is seen.
+    believed only where markedly more matches fit with it than without. Returns also the camera's pose (1,), which
+    odometry expects to be 0; None: too little is seen.
     """
-    limits, noise = config.window, config.tokens.noise
+    limits, noise, last = config.window, config.tokens.noise, memory.tilt
     if len(seen) < limits.min_matches:
         return last, None
     tilt = torch.stack([torch.zeros_like(last), last])
@@ -187,7 +173,7 @@ def find_tilt(
         seen.expand(2, *seen.shape),
         torch.ones(2, len(seen), device=seen.device),
         noise,
-        _tilt_prior(limits, last, deviations),
+        _tilt_prior(config, memory),
         iterations=8,
     )
     level, free = (pose.chi2 < config.tokens.max_deviations**2).sum(-1).tolist()
@@ -196,10 +182,15 @@ def find_tilt(
     return (torch.zeros_like(last), pose[:1]) if level >= limits.min_level else (last, None)
 
 
-def _tilt_prior(limits: WindowConfig, like: Tensor, deviations: Tensor) -> Tensor:
+def _tilt_prior(config: KinaemaConfig, memory: TokenMemory) -> Tensor:
     """Information (2, 6, 6) about rotation and position of a level camera and of one that nods."""
-    position, yaw = deviations.tolist()
-    planar = [min(yaw, limits.yaw_std), *[min(position, limits.planar_std)] * 2]
+    limits, like = config.window, memory.tilt
+    position, yaw = limits.planar_std, limits.yaw_std
+    if limits.heading_by_sight:
+        step = pose_graph.step_variance(config.pose_graph, memory.graph)[0].sqrt().tolist()
+        # The position must not take up what the heading explains.
+        position, yaw = min(step[0] / 4.0, position), min(step[1], yaw)
+    planar = [yaw, position, position]
     level = [limits.level_std, limits.level_std, *planar, limits.rise_std]
     free = [limits.tilt_std, limits.tilt_std, *planar, limits.height_std]
     return torch.diag_embed(torch.tensor([level, free], dtype=like.dtype, device=like.device) ** -2)

@@ -91,8 +91,9 @@ class WindowConfig(Checked):
         1.2, "A tilt is believed where so many times more matches fit with it than without", 1.0, LARGE
     )
     min_fit: int = setting(8, "... and so many more", 0, 10**6)
-    planar_std: float = setting(0.02, "Metres, the most that odometry may err between two views", TINY, LARGE)
+    planar_std: float = setting(0.02, "Metres, of the odometry between views of the window", TINY, LARGE)
     yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
+    heading_by_sight: bool = False  # helps where odometry's heading drifts, harms where it is exact
     inflation: float = setting(
         4.0, "Of the variance of a motion by what is seen: matches of one view err alike", 1.0, LARGE
     )

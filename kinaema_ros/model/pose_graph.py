@@ -155,9 +155,8 @@ def relation_variance(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
 
 
 def step_variance(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
-    """What odometry may have erred (B, 2) since the anchor, as experience has taught how much it is worth."""
-    heading = relation_variance(config, graph)[:, 1:]
-    return torch.cat([graph.variance[:, :1], heading], dim=1) * graph.noise
+    """The same (B, 2), as the loops have taught how much odometry is worth."""
+    return relation_variance(config, graph) * graph.noise
 
 
 def add_loop(config: PoseGraphConfig, graph: PoseGraph, loop: LoopClosure, where: Tensor) -> PoseGraph:

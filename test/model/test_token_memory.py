@@ -135,7 +135,8 @@ def test_the_heading_is_corrected_by_what_is_seen_on_the_way(
 ) -> None:
     """No place is recognised: what the camera sees of the last few views is enough."""
     poses, odometry = rounds
-    no_loops = replace(CONFIG, revisit=RevisitConfig(enabled=False))
+    window = replace(CONFIG.window, heading_by_sight=True)
+    no_loops = replace(CONFIG, window=window, revisit=RevisitConfig(enabled=False))
     alone = off(poses, drive(room, poses, odometry, no_loops).robot.numpy())
     assert alone[1] < 0.2 * off(poses, geometry.between(odometry[0], odometry[-1]))[1]
 
