@@ -26,7 +26,12 @@ setup(
     maintainer_email="maintainers@kinaema-ros.org",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"], f"{NAME}.sim": ["textures/*"], f"{NAME}.sim.export": ["robot/*"]},
+    package_data={
+        NAME: ["py.typed"],
+        f"{NAME}.nodes.web": ["openapi.json", "static/*"],
+        f"{NAME}.sim": ["textures/*"],
+        f"{NAME}.sim.export": ["robot/*"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -48,7 +53,17 @@ setup(
     extras_require={
         "tools": ["argcomplete", "av", "matplotlib", "numba", "rosbags", "tqdm"],
         "train": ["tensorboard"],
-        "test": ["hypothesis", "import-linter", "mypy", "pytest", "pytest-xdist", "ruff"],
+        "web": ["aiohttp>=3.9", "segno"],
+        "test": [
+            "hypothesis",
+            "import-linter",
+            "mypy",
+            "playwright",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "schemathesis",
+        ],
     },
     entry_points={
         "console_scripts": [
@@ -57,6 +72,7 @@ setup(
             "navigator_node = kinaema_ros.nodes.start:navigator_node",
             "simulator_node = kinaema_ros.nodes.start:simulator_node",
             "truth_localization = kinaema_ros.nodes.start:truth_localization",
+            "web_node = kinaema_ros.nodes.start:web_node",
         ],
     },
 )

@@ -64,6 +64,10 @@ class Anchoring:
             if candidate.confidence >= MIN_CONFIDENCE:
                 self._try(candidate)
 
+    def agreeing(self, memory_T_odom: Array) -> int:
+        """How many of the views agree with another anchor."""
+        return int(self._judged(memory_T_odom)[0].sum())
+
     def _try(self, candidate: View) -> None:
         agree, expected = self._judged(_anchor(candidate))
         found = int(agree.sum())

@@ -22,13 +22,13 @@ from contextlib import contextmanager
 from logging import StreamHandler
 
 import kinaema_ros
-from kinaema_ros.commands import bench, demo, evaluate, goto, query, replay, train, world
+from kinaema_ros.commands import bench, demo, evaluate, goto, place, query, replay, train, web, world
 from kinaema_ros.commands.arguments import Parser
 from kinaema_ros.errors import KinaemaError, missing_package
 
 FAILED, INTERRUPTED = 1, 130
 
-COMMANDS = (demo, query, goto, replay, world, train, evaluate, bench)
+COMMANDS = (demo, query, goto, place, web, replay, world, train, evaluate, bench)
 
 
 def make_parser() -> Parser:

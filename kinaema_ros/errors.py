@@ -28,6 +28,18 @@ class BadInput(InputError):
         self.reason = reason
 
 
+class UnsurePlaceError(KinaemaError, RuntimeError):
+    """A place that cannot be added by a photo: it is not recognised, or not surely."""
+
+
+class NoSuchPlaceError(KinaemaError, LookupError):
+    """No place of the memory has this name."""
+
+
+class ForgottenPlaceError(KinaemaError, LookupError):
+    """The surroundings of a place are no longer in memory, so that where it lies is not known."""
+
+
 _DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kinaema_ros import geometry
 from kinaema_ros.geometry import Array
 
 Pose = tuple[float, float, float]
@@ -51,6 +52,32 @@ class Estimate:
             its_pose, its_covariance = to(np.array(other.pose), other.covariance)
             others.append(Alternative(as_pose(its_pose), its_covariance, other.confidence))
         return replace(self, pose=as_pose(pose), covariance=covariance, alternatives=tuple(others))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place of the memory that has a name."""
+
+    name: str
+    in_memory: bool  # False: its surroundings are forgotten
+    pose: (
+        Pose | None
+    )  # (x, y, yaw) of the robot there; `SpatialMemory`: in the odom frame. None where that is not known
+    frame_id: str = ""  # nodes' clients only: the frame of `pose`
+
+
+@dataclass(frozen=True)
+class Localization:
+    """Where the robot was at the memory's last update. Metres and radians."""
+
+    pose: Pose  # (x, y, yaw) of the robot in the memory's frame, whose origin is where its camera took the first image
+    covariance: Array  # (3, 3) of `pose`
+    odom_pose: Pose  # the same moment in the odom frame
+
+    @property
+    def memory_T_odom(self) -> Array:
+        """(3,) by which later odometry is brought into the memory's frame."""
+        return geometry.compose(self.pose, geometry.inverse(self.odom_pose))
 
 
 def as_pose(pose: ArrayLike) -> Pose:

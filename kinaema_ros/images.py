@@ -20,6 +20,7 @@ RGB = NDArray[np.uint8]  # (H, W, 3)
 # A few bytes may claim any size: what is larger than this is refused before anything is decoded.
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 100_000_000
+MIN_SIDE = 32  # pixels of an image that the memory can use
 
 # encoding: (bytes per channel, channels, OpenCV conversion to RGB or None where it is RGB already).
 # Untyped OpenCV encodings (8UC3 ...) carry no channel order; BGR is what cv_bridge makes of them.
@@ -172,3 +173,15 @@ def _decode_nv21(height: int, width: int, step: int, data: bytes | NDArray[np.ui
         raise InputError(f"encoding nv21 needs even sides, not {width}x{height}")
     planes = _rows("nv21", height * 3 // 2, width, step, data)  # luma, then half as many rows of V and U
     return cv2.cvtColor(np.ascontiguousarray(planes), cv2.COLOR_YUV2RGB_NV21).astype(np.uint8, copy=False)
+
+
+def checked_image(rgb: RGB) -> RGB:
+    """The image if the memory can use it. Raises InputError."""
+    rgb = np.asarray(rgb)
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise InputError(f"image of shape {rgb.shape} and type {rgb.dtype}: it must be (H, W, 3) uint8 RGB")
+    if min(rgb.shape[:2]) < MIN_SIDE:
+        raise InputError(
+            f"image of {rgb.shape[1]} x {rgb.shape[0]} pixels: it must be at least {MIN_SIDE} x {MIN_SIDE}"
+        )
+    return rgb

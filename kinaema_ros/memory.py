@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +13,26 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from kinaema_ros import geometry
-from kinaema_ros.anchoring import Anchoring, View
+from kinaema_ros import geometry, memory_file
+from kinaema_ros.baselines.network import load_network
 from kinaema_ros.camera import Intrinsics, Mount
-from kinaema_ros.errors import InputError, KinaemaError
-from kinaema_ros.estimate import Alternative, Estimate, as_pose
+from kinaema_ros.comparison import Comparison
+from kinaema_ros.errors import InputError, KinaemaError, NoSuchPlaceError
+from kinaema_ros.estimate import Estimate, Localization, Place, as_pose
 from kinaema_ros.geometry import Array
-from kinaema_ros.images import RGB
-from kinaema_ros.model.answer import Answer
-from kinaema_ros.model.cell import relocate
-from kinaema_ros.model.checkpoint import CheckpointError, load_network, read_tensors, write_tensors
-from kinaema_ros.model.network import Kinaema
+from kinaema_ros.images import RGB, checked_image
+from kinaema_ros.memory_file import SavedRobot
+from kinaema_ros.model import place_poses
+from kinaema_ros.model.answer import as_estimate, of_base
+from kinaema_ros.model.checkpoint import CheckpointError
+from kinaema_ros.model.kind import Memory, Network
+from kinaema_ros.model.places import checked_name
+from kinaema_ros.model.seeking import Seeking
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
+from kinaema_ros.odometry import OdomFrame, checked_odometry
 
-STATE_FORMAT = "kinaema-memory"
-STATE_VERSION = 5
 HFOV = math.radians(90.0)  # of a camera that nobody has described
-MIN_SIDE = 32  # pixels of an image
-MAX_ALTERNATIVES = 3
-PROVING = 40  # views after the first anchor that are still asked, to give it up if the world contradicts it
-MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
 
 
 class EmptyMemoryError(KinaemaError, RuntimeError):
@@ -42,14 +43,8 @@ class NotLocalizedError(KinaemaError, RuntimeError):
     """A question while a loaded memory does not know yet where the robot is."""
 
 
-class _Seeking:
-    """A loaded memory whose odometry is unknown, and what speaks for where it lies."""
-
-    def __init__(self, loaded: TokenMemory):
-        # Asked, and gone back to if an anchor turns out wrong: it holds nothing of this drive.
-        self.loaded = loaded
-        self.anchoring = Anchoring(loaded.pose[loaded.count > 0].cpu().numpy())
-        self.proving = PROVING
+class OdomFrameError(CheckpointError):
+    """A memory that was saved with odometry in another frame, and is to go on without localizing."""
 
 
 class SpatialMemory:
@@ -62,13 +57,13 @@ class SpatialMemory:
 
     def __init__(
         self,
-        network: Kinaema,
+        network: Network,
         checkpoint_hash: str = "",
         hfov: float | None = None,
         device: torch.device | str = "cpu",
     ):
         """``hfov``: the camera's horizontal field of view in radians until ``set_camera``; None: 90 degrees."""
-        self._network = network.to(device).eval()
+        self._network = network.to(device)
         self._device = torch.device(device)
         self._hash = checkpoint_hash
         self._hfov = HFOV if hfov is None else hfov
@@ -76,8 +71,9 @@ class SpatialMemory:
         self._camera: Intrinsics | None = None
         self._mount = Mount()
         self._writing = threading.Lock()
-        self._state = TokenMemory.empty(network.config, self._device)
-        self._seeking: _Seeking | None = None
+        self._state: Memory = network.empty()
+        self._seeking: Seeking | None = None
+        self.num_lifts = 0  # how often views have shown that the robot is elsewhere than its odometry said
 
     @classmethod
     def from_checkpoint(
@@ -103,12 +99,16 @@ class SpatialMemory:
         camera of ``set_camera``. After ``load(path, localize=True)`` nothing is written until the memory is ``localized``.
         """
         mount = self._mount  # once: another thread may set another one
-        odometry = torch.from_numpy(mount.camera_pose(_checked_pose(odom_pose))).to(self._device)
+        odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
         with torch.inference_mode(), self._writing:
             view = self._view(rgb, self._own_camera(rgb), mount)
             if self._seeking is not None and not self._seek(self._seeking, view, odometry, mount.z):
                 return
-            self._state = self._network.update(self._state, view, odometry, mount.z)
+            before = self._state
+            self._state = self._network.update(before, view, odometry, mount.z)
+            if self._seeking is None and not self._network.continues(before, self._state, view):
+                self._seeking = Seeking(_that_finds_itself(before), doubted=True)
+                self._seek(self._seeking, view, odometry, mount.z)
 
     def locate(self, query_rgb: RGB, hfov: float | None = None, camera: Intrinsics | None = None) -> Estimate:
         """Where was this photo taken?
@@ -119,38 +119,109 @@ class SpatialMemory:
         first update, ``NotLocalizedError`` until the memory is ``localized``, and ``ValueError`` for an image that is not usable, or that without either has another aspect than
         the camera of ``set_camera``.
         """
-        state, mount = (
-            self._state,
-            self._mount,
-        )  # a snapshot: an update replaces the state, it never changes it
-        if int(state.updates) == 0:
-            raise EmptyMemoryError("the memory is empty: drive the robot (update) before asking")
-        missing = self.missing
-        if missing:
-            raise NotLocalizedError(f"the memory does not know yet where the robot is: {missing}")
-        height, width = _checked_image(query_rgb).shape[:2]
-        if camera is None and hfov is not None:
-            camera = Intrinsics.from_hfov(width, height, hfov)
-        same = camera is None
+        state, mount = self._known()
         with torch.inference_mode():
-            photo = self._view(query_rgb, camera or self._own_camera(query_rgb), mount if same else None)
+            photo, same = self._photo(query_rgb, hfov, camera, mount)
             answers = self._network.locate(state, photo, mount.z if same else None)
-        best, *others = [_of_robot(answer, mount, same) for answer in answers[: 1 + MAX_ALTERNATIVES]]
+        return as_estimate(answers, state, mount, same)
+
+    def add_place(
+        self,
+        name: str,
+        photo: RGB | None = None,
+        hfov: float | None = None,
+        camera: Intrinsics | None = None,
+        odom_pose: ArrayLike | None = None,
+    ) -> bool:
+        """Give a place a name: where the robot was at the last update, where a photo was taken, or an ``odom_pose``.
+
+        name: 1 to 64 characters, none of them a control character; kept in composed form (NFC). photo, hfov, camera: as in
+        ``locate``. odom_pose: (x, y, yaw) of the robot in the odom frame. Returns whether another place had the name, which
+        is replaced. The place is kept with the memory and moves with it. Raises ``UnsurePlaceError`` for a photo that is not
+        recognised surely, ``ValueError`` for a name or an image that is not usable, a pose that the robot was never near, and
+        where there are 256 places, and else as ``locate``.
+        """
+        name = checked_name(name)
+        with torch.inference_mode(), self._writing:
+            state, mount = self._known()
+            network, memory = place_poses.with_places(self._network, state)
+            found = None if photo is None else self.locate(photo, hfov, camera)
+            odom_T_place = None if odom_pose is None else checked_odometry(odom_pose)
+            self._state = place_poses.add_for_robot(network, memory, mount, name, found, odom_T_place)
+            return name in memory.places.rows()
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """The places that have names, sorted by them."""
+        return place_poses.listed(self._state, self.localized)
+
+    def locate_place(self, name: str) -> Estimate:
+        """Where is the place of this name? ``seen`` is 1; ``confidence`` is less where the robot's odometry has drifted.
+
+        Raises ``NoSuchPlaceError``, ``ForgottenPlaceError`` where its surroundings are no longer in memory, and as ``locate``.
+        """
+        state, mount = self._known()
+        with torch.inference_mode():
+            answer = place_poses.locate(*place_poses.with_places(self._network, state), name)
+        return as_estimate([answer], state, mount, same_camera=False)
+
+    def remove_place(self, name: str) -> None:
+        """Forget the name of a place. Raises ``NoSuchPlaceError``."""
+        with torch.inference_mode(), self._writing:
+            _, memory = place_poses.with_places(self._network, self._state)
+            self._state = place_poses.remove(memory, name)
+            if self._seeking is not None:
+                with suppress(NoSuchPlaceError):  # one that was added since
+                    self._seeking.asked = place_poses.remove(self._seeking.asked, name)
+
+    def compare(
+        self,
+        photo_rgb: RGB,
+        view_rgb: RGB,
+        odom_pose: ArrayLike,
+        hfov: float | None = None,
+        camera: Intrinsics | None = None,
+    ) -> Comparison:
+        """Does the robot, that sees ``view_rgb``, stand where this photo was taken?
+
+        view_rgb and odom_pose are as in ``update``, but nothing is written; photo_rgb, hfov and camera are as in ``locate``,
+        but the photo is compared with the view and the newest updates alone, not with the memory. Raises as these do.
+        """
+        state, mount = self._state, self._mount  # a snapshot, as in ``locate``
+        if int(state.updates) == 0:
+            raise EmptyMemoryError("the memory is empty: drive the robot (update) before comparing")
+        odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
+        with torch.inference_mode():
+            view = self._view(view_rgb, self._own_camera(view_rgb), mount)
+            photo, same = self._photo(photo_rgb, hfov, camera, mount)
+            comparison = self._network.compare(
+                state, view, odometry, mount.z, photo, mount.z if same else None
+            )
+        if comparison.pose is None or comparison.covariance is None:
+            return comparison
+        pose, covariance = of_base(np.array(comparison.pose), comparison.covariance, mount, same)
+        return replace(comparison, pose=as_pose(pose), covariance=covariance)
+
+    def localization(self) -> Localization | None:
+        """Where the robot is, by the drift-corrected memory.
+
+        None before the first update, while not ``localized``, and of a kind of memory that does not correct its odometry.
+        """
+        state, mount = self._state, self._mount  # a snapshot, as in locate
+        if int(state.updates) == 0 or not self.localized:
+            return None
+        with torch.inference_mode():
+            of_camera = self._network.localization_covariance(state)
+        if of_camera is None:
+            return None
+        memory_T_robot, covariance = mount.base_pose(state.robot.cpu().numpy(), of_camera.cpu().numpy())
         odom_T_robot = geometry.compose(state.odometry.cpu().numpy(), geometry.inverse(mount.planar))
-        return Estimate(
-            pose=best.pose,
-            covariance=best.covariance,
-            seen=answers[0].seen,
-            confidence=best.confidence,
-            alternatives=tuple(others),
-            odom_pose=as_pose(geometry.compose(odom_T_robot, best.pose)),
-            num_updates=int(state.updates),
-        )
+        return Localization(as_pose(memory_T_robot), covariance, as_pose(odom_T_robot))
 
     def reset(self) -> None:
         """Forget everything."""
         with self._writing:
-            self._state = TokenMemory.empty(self._network.config, self._device)
+            self._state = self._network.empty()
             self._seeking = None
 
     def localize(self) -> None:
@@ -167,9 +238,7 @@ class SpatialMemory:
     def missing(self) -> str:
         """What is needed until the memory is ``localized``, in words; "" once it is."""
         seeking = self._seeking
-        if seeking is None or seeking.anchoring.memory_T_odom is not None:
-            return ""
-        return seeking.anchoring.missing
+        return "" if seeking is None else seeking.missing
 
     @property
     def state_bytes(self) -> int:
@@ -182,73 +251,93 @@ class SpatialMemory:
         return int(self._state.updates)
 
     @property
+    def camera(self) -> Intrinsics | None:
+        """Of ``set_camera``, or of the memory that was loaded; None: nobody has described it."""
+        return self._camera
+
+    @property
+    def mount(self) -> Mount:
+        """Where that camera is on the robot."""
+        return self._mount
+
+    @property
     def viewpoints(self) -> Array:
         """Poses (P, 3) of the camera at the places that the embeddings hold, in the robot's camera's frame at the last update."""
         state = self._state
-        return geometry.between(state.robot.cpu().numpy(), state.pose[state.count > 0].cpu().numpy())
+        return geometry.between(state.robot.cpu().numpy(), state.viewpoints.cpu().numpy())
+
+    @property
+    def odom_viewpoints(self) -> Array:
+        """The same in the odom frame: those poses (P, 3) of the camera, as they are known by the last update."""
+        state = self._state
+        camera_T_view = geometry.between(state.robot.cpu().numpy(), state.viewpoints.cpu().numpy())
+        return geometry.compose(state.odometry.cpu().numpy(), camera_T_view)
 
     @property
     def device(self) -> torch.device:
         """Where the network and the memory are."""
         return self._device
 
-    def save(self, path: str | Path) -> None:
-        """Write the latent memory (not the network) atomically, for the user's own eyes. Raises ``OSError``."""
-        state = self._state
-        metadata = {"format": STATE_FORMAT, "version": STATE_VERSION, "network": self._hash}
-        write_tensors(Path(path), state.tensors(), metadata, mode=0o600)
+    def save(self, path: str | Path, odom: OdomFrame | None = None) -> None:
+        """Write the latent memory (not the network) and its camera atomically, for the user's own eyes. Raises ``OSError``.
 
-    def load(self, path: str | Path, localize: bool = False) -> None:
+        odom: of ``update``'s poses, for ``load`` to compare with and to return.
+        """
+        robot = SavedRobot(self._camera, None if self._camera is None else self._mount, odom)
+        memory_file.write(Path(path), self._state, self._hash, robot)
+
+    def load(self, path: str | Path, localize: bool = False, odom_frame: str = "") -> OdomFrame | None:
         """Replace the latent memory by a saved one; on ``CheckpointError`` the present one stays.
 
         The odometry of later updates must be in the odom frame in which the memory was saved. Where it is not, because the
         robot was switched off, carried, or is another one, ``localize``: views are then asked of the memory, and not
         written, until enough of them agree where the robot is.
+
+        odom_frame: name of the frame of this robot's odometry, "" if it is not known. Raises ``OdomFrameError``, a
+        ``CheckpointError``, if the memory was saved with odometry in another one, unless it is to ``localize``. Returns
+        what was told ``save`` of the odometry. The memory's camera counts until ``set_camera``, where there was none.
         """
-        tensors, metadata = read_tensors(Path(path), STATE_FORMAT, STATE_VERSION, self._state.tensors())
-        if metadata.get("network") != self._hash:
-            raise CheckpointError(
-                f"{path}: saved with another network; load the checkpoint that it was made with"
+        state, robot = memory_file.read(Path(path), self._state, self._hash)
+        saved = robot.odom.name if robot.odom is not None else ""
+        if not localize and saved and odom_frame not in ("", saved):
+            raise OdomFrameError(
+                f"{path}: saved with odometry in the frame {saved!r}, and now it comes in {odom_frame!r}, so where the "
+                "robot is in it is not known: load it with localize, and the robot is looked for by what its camera sees"
             )
-        state = TokenMemory.from_tensors({n: t.to(self._device) for n, t in tensors.items()})
-        try:
-            state.check()
-        except InputError as error:
-            raise CheckpointError(f"{path}: not written by this program: {error}") from error
         with self._writing:
             self._seeking = None
             if localize:
                 self._seek_in(state)
             self._state = state
+            if self._camera is None and robot.camera is not None:
+                self.set_camera(robot.camera, robot.mount)
+        return robot.odom
 
-    def _seek_in(self, state: TokenMemory) -> None:
+    def _seek_in(self, state: Memory) -> None:
         """Where the robot is in ``state`` is not known; in an empty memory there is nothing to find."""
-        self._seeking = _Seeking(state) if int(state.updates) else None
+        self._seeking = Seeking(_that_finds_itself(state)) if int(state.updates) else None
 
-    def _seek(self, seeking: _Seeking, view: Tokens, odometry: Tensor, height: float) -> bool:
-        """Ask a view of the loaded memory; returns whether it is known where the view was taken, so that it may be written."""
-        anchoring, odom_T_view = seeking.anchoring, odometry.cpu().numpy()
-        if not anchoring.wants(odom_T_view):
-            return anchoring.memory_T_odom is not None
-        before, loaded = anchoring.memory_T_odom, seeking.loaded
-        answer = self._network.locate(loaded, view, height)[0]
-        memory_T_view = geometry.compose(loaded.robot.cpu().numpy(), answer.pose.cpu().numpy())
-        anchoring.add(View(odom_T_view, memory_T_view, answer.confidence))
-        found = anchoring.memory_T_odom
-        if found is None:
-            self._state, seeking.proving = loaded, PROVING
-        elif before is None:
-            memory_T_camera = torch.from_numpy(geometry.compose(found, odom_T_view)).to(self._device)
-            self._state = relocate(loaded, memory_T_camera, odometry)
-        else:
-            seeking.proving -= 1
-            if seeking.proving == 0:
-                self._seeking = None
-        return found is not None
+    def _seek(self, seeking: Seeking, view: Tokens, odometry: Tensor, height: float) -> bool:
+        """Ask a view where the robot is; returns whether that is known, so that the view may be written."""
+        doubted = seeking.doubted
+        self._state = seeking.look(self._network, _that_finds_itself(self._state), view, odometry, height)
+        self.num_lifts += doubted and not seeking.doubted
+        if seeking.left == 0:
+            self._seeking = None
+        return not seeking.missing
+
+    def _known(self) -> tuple[Memory, Mount]:
+        """A snapshot (an update replaces the state, it never changes it) in which it is known where the robot is."""
+        state, mount, missing = self._state, self._mount, self.missing
+        if int(state.updates) == 0:
+            raise EmptyMemoryError("the memory is empty: drive the robot (update) before asking")
+        if missing:
+            raise NotLocalizedError(f"the memory does not know yet where the robot is: {missing}")
+        return state, mount
 
     def _own_camera(self, rgb: RGB) -> Intrinsics:
         """The robot's camera at the image's resolution."""
-        height, width = _checked_image(rgb).shape[:2]
+        height, width = checked_image(rgb).shape[:2]
         camera = self._camera
         if camera is None:
             return Intrinsics.from_hfov(width, height, self._hfov)
@@ -260,36 +349,25 @@ class SpatialMemory:
             )
         return camera
 
+    def _photo(
+        self, rgb: RGB, hfov: float | None, camera: Intrinsics | None, mount: Mount
+    ) -> tuple[Tokens, bool]:
+        """A photo's tokens, and whether the robot's own camera took it."""
+        height, width = checked_image(rgb).shape[:2]
+        if camera is None and hfov is not None:
+            camera = Intrinsics.from_hfov(width, height, hfov)
+        same = camera is None
+        return self._view(rgb, camera or self._own_camera(rgb), mount if same else None), same
+
     def _view(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tokens:
-        tensor = torch.from_numpy(np.ascontiguousarray(_checked_image(rgb))).to(self._device)
+        tensor = torch.from_numpy(np.ascontiguousarray(checked_image(rgb))).to(self._device)
         return self._network.view(tensor, camera, mount)
 
 
-def _of_robot(answer: Answer, mount: Mount, same_camera: bool) -> Alternative:
-    """The answer for the robot's base instead of its camera, in the frame of the base."""
-    assert answer.covariance is not None
-    pose = geometry.compose(mount.planar, answer.pose.cpu().numpy())
-    covariance = geometry.rotate_covariance(answer.covariance.cpu().numpy(), mount.yaw)
-    if same_camera:
-        pose, covariance = mount.base_pose(pose, covariance)
-    return Alternative(as_pose(pose), covariance, answer.confidence)
-
-
-def _checked_pose(odom_pose: ArrayLike) -> Array:
-    pose = np.asarray(odom_pose, dtype=np.float64)
-    if pose.shape != (3,):
-        raise InputError(f"odometry pose of shape {pose.shape}: it must be (x, y, yaw)")
-    if not np.isfinite(pose).all() or np.abs(pose[:2]).max() > MAX_COORDINATE:
-        raise InputError(f"odometry pose {pose.tolist()} is not finite or beyond 10,000 km")
-    return pose
-
-
-def _checked_image(rgb: RGB) -> RGB:
-    rgb = np.asarray(rgb)
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-        raise InputError(f"image of shape {rgb.shape} and type {rgb.dtype}: it must be (H, W, 3) uint8 RGB")
-    if min(rgb.shape[:2]) < MIN_SIDE:
+def _that_finds_itself(state: object) -> TokenMemory:
+    if not isinstance(state, TokenMemory):
         raise InputError(
-            f"image of {rgb.shape[1]} x {rgb.shape[0]} pixels: it must be at least {MIN_SIDE} x {MIN_SIDE}"
+            "this kind of memory cannot find out where the robot is when its odometry begins anew; reset it, go on with the "
+            "odometry that it was saved with, or use a checkpoint of local tokens, such as the shipped one"
         )
-    return rgb
+    return state

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import math
 import threading
+import uuid
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kinaema_ros import geometry
-from kinaema_ros.errors import BadInput
+from kinaema_ros.errors import BadInput, InputError
+from kinaema_ros.estimate import Pose, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.settings import check, setting
 from kinaema_ros.stamps import NANOSECONDS, PoseHistory, neighbours
 
+MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
+_LONGEST_NAME = 255  # characters
 JUMP_POLICIES = ("localize", "hold", "continue", "reanchor", "reset")
 # A restarted odometry begins at its origin, up to what the robot moved before the first message.
 _ORIGIN_RADIUS = 0.5
@@ -73,6 +77,24 @@ class OdometryLimits:
 
 
 @dataclass(frozen=True)
+class OdomFrame:
+    """The frame of a robot's odometry, and where it lies in the odometry that the memory was given.
+
+    The two differ where the odometry's origin moved under a robot that stood still.
+    """
+
+    name: str
+    memory_T_odom: Pose = (0.0, 0.0, 0.0)
+    run: str = ""  # names the odometry that the memory was given, from one start of the robot to the next
+
+    def __post_init__(self) -> None:
+        if any(not isinstance(text, str) or len(text) > _LONGEST_NAME for text in (self.name, self.run)):
+            raise InputError(f"the odometry's frame must have a name of at most {_LONGEST_NAME} characters")
+        if not np.isfinite(self.memory_T_odom).all():
+            raise InputError(f"memory_T_odom {self.memory_T_odom} is not finite")
+
+
+@dataclass(frozen=True)
 class Discontinuity:
     """A jump of the odometry and what was done about it."""
 
@@ -95,6 +117,7 @@ class OdometryTracker:
         self._lock = threading.Lock()
         self._track = PoseHistory(history)  # in the memory frame
         self._anchor: Array = np.zeros(3)  # memory_T_odom
+        self._run = _new_run()
         self._last: tuple[int, Array] | None = None  # newest message, in the odom frame
         self._before_jump: Array | None = None  # odom frame; set while a jump is held
         self._late: list[tuple[int, Array]] = []  # messages in a row, the newest, that were older than _last
@@ -183,7 +206,7 @@ class OdometryTracker:
         elif policy in ("continue", "reset", "localize"):  # nothing between the two poses was driven
             self._track.clear()
             if policy != "continue":
-                self._anchor = np.zeros(3)
+                self._anchor, self._run = np.zeros(3), _new_run()
 
     def resolve(self, policy: str) -> bool:
         """Ends a held jump by another policy; returns whether there was one."""
@@ -193,17 +216,25 @@ class OdometryTracker:
             self._apply(policy, self._before_jump, self._last[1])
             return True
 
-    def adopt(self) -> None:
-        """The memory was replaced by one that was built in the odom frame as it is now."""
+    def adopt(self, saved: OdomFrame | None = None) -> None:
+        """The memory was replaced by one that was ``saved`` with this odometry; None: by one of the odom frame as it is now.
+
+        Where that was in this run, it is known how the origin has moved since then; else it is taken not to have.
+        """
         with self._lock:
             self._track.clear()
-            self._anchor, self._before_jump = np.zeros(3), None
+            self._before_jump = None
+            if saved is None:
+                self._anchor, self._run = np.zeros(3), _new_run()
+            elif saved.run != self._run:
+                self._anchor, self._run = np.array(saved.memory_T_odom), saved.run or _new_run()
 
     def restart(self) -> None:
         """Forgets all, as if no odometry had ever arrived."""
         with self._lock:
             self._track.clear()
             self._anchor, self._last, self._before_jump, self._late = np.zeros(3), None, None, []
+            self._run = _new_run()
 
     # -- output ----------------------------------------------------------------------------------------------
 
@@ -211,6 +242,11 @@ class OdometryTracker:
     def held(self) -> bool:
         """True while a jump waits for a decision: neither updates nor answers make sense."""
         return self._before_jump is not None
+
+    def frame(self, name: str) -> OdomFrame:
+        """The odom frame, which its messages call ``name``, for a memory that is saved."""
+        with self._lock:
+            return OdomFrame(name, as_pose(self._anchor), self._run)
 
     def now(self) -> tuple[int, Array, Array] | None:
         """Stamp, ``odom_T_base`` and ``memory_T_odom`` of the newest message; None before the first."""
@@ -270,5 +306,19 @@ class OdometryTracker:
         return self._track.at(stamp)
 
 
+def _new_run() -> str:
+    return uuid.uuid4().hex
+
+
 def _within(pose: Array, radius: float, angle: float) -> bool:
     return math.hypot(pose[0], pose[1]) < radius and abs(float(pose[2])) < angle
+
+
+def checked_odometry(odom_pose: ArrayLike) -> Array:
+    """A pose (x, y, yaw) if the memory can use it. Raises InputError."""
+    pose = np.asarray(odom_pose, dtype=np.float64)
+    if pose.shape != (3,):
+        raise InputError(f"odometry pose of shape {pose.shape}: it must be (x, y, yaw)")
+    if not np.isfinite(pose).all() or np.abs(pose[:2]).max() > MAX_COORDINATE:
+        raise InputError(f"odometry pose {pose.tolist()} is not finite or beyond 10,000 km")
+    return pose

@@ -59,6 +59,11 @@ def pose_record(pose: Iterable[float], frame_id: str) -> dict[str, Any]:
     return {**dict(zip(("x", "y", "yaw"), map(float, pose), strict=True)), "frame_id": frame_id}
 
 
+def goal_record(photo: Path | None, name: str) -> dict[str, Any]:
+    """What was asked for, a photo or a named place, for --json."""
+    return {"place": name} if photo is None else {"file": str(photo)}
+
+
 def alternative_record(other: Alternative) -> dict[str, Any]:
     """Another place that a photo may show, for --json."""
     x, y, yaw = other.pose

@@ -15,7 +15,12 @@ from pathlib import Path
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, NotSubstitution, PathJoinSubstitution
+from launch.substitutions import (
+    IfElseSubstitution,
+    LaunchConfiguration,
+    NotSubstitution,
+    PathJoinSubstitution,
+)
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -28,6 +33,10 @@ from kinaema_ros.sim.export.nav2 import export_nav2
 ARGUMENTS = {
     "world": ("7", "Seed of the building: the same seed, the same building; that of `kinaema demo`"),
     "nav2": ("false", "Start the real Nav2 in place of the simulator's own navigate_to_pose"),
+    "publish_tf": (
+        "false",
+        "The memory localises the robot, not the simulator; its map then begins where the robot does",
+    ),
     "rviz": ("true", "Show the robot in RViz"),
     "namespace": ("", "Namespace of all nodes, and of TF"),
     "image": ("image", "Camera topic"),
@@ -71,6 +80,7 @@ def generate_launch_description() -> LaunchDescription:
                         ),
                         "publish_map": ParameterValue(NotSubstitution(argument("nav2")), value_type=bool),
                         "publish_clock": ParameterValue(argument("use_sim_time"), value_type=bool),
+                        "localization": IfElseSubstitution(argument("publish_tf"), "tf", "ground_truth"),
                     },
                 ],
                 remappings=[
@@ -88,6 +98,11 @@ def generate_launch_description() -> LaunchDescription:
 
 def _nav2(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Nav2 on the building's map, with the parameters of config/nav2.yaml but for the lidar."""
+    if LaunchConfiguration("publish_tf").perform(context).lower() in ("true", "1"):
+        raise ValueError(
+            "nav2:=true and publish_tf:=true exclude each other: the building's map does not begin where the robot does. "
+            "gazebo.launch.py has localization:=memory"
+        )
     folder = Path(tempfile.mkdtemp(prefix="kinaema_demo_"))
     map_file = export_map(generate_scene(int(LaunchConfiguration("world").perform(context))), folder)
     given = PathJoinSubstitution([FindPackageShare("kinaema_ros"), "config", "nav2.yaml"]).perform(context)
@@ -96,7 +111,7 @@ def _nav2(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         "params_file": str(export_nav2(given, folder)),
         **{n: LaunchConfiguration(n) for n in ("namespace", "use_sim_time", "autostart", "log_level")},
     }
-    return [_include("nav2_on_map.launch.py", arguments)]
+    return [_include("nav2.launch.py", arguments)]
 
 
 def _include(name: str, arguments: dict[str, object]) -> GroupAction:

@@ -1,8 +1,13 @@
-"""Gazebo (gz sim Harmonic or later) with a world of `kinaema world`, Nav2 on its map, and the kinaema nodes."""
+"""Gazebo (gz sim Harmonic or later) with a world of `kinaema world`, Nav2, and the kinaema nodes.
+
+Nav2 has the world's map and a perfect localisation; with localization:=memory it has neither, and the memory localises the
+robot (docs/nav2-without-a-map.md).
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
@@ -12,6 +17,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from kinaema_ros.middleware import fast_dds_settings
+from kinaema_ros.sim.export.nav2 import export_overlaid
 
 ARGUMENTS = {
     "namespace": ("", "Namespace of all nodes, and of TF; Gazebo's own topics are not concerned"),
@@ -21,6 +27,10 @@ ARGUMENTS = {
         "Configure and activate the kinaema nodes and Nav2; false: a lifecycle manager does",
     ),
     "log_level": ("info", "Of the kinaema nodes and Nav2: debug, info, warn or error"),
+    "localization": (
+        "truth",
+        "truth: Nav2 on the world's map, localised by Gazebo; memory: Nav2 without a map, localised by the memory",
+    ),
     "headless": ("false", "Gazebo without its window"),
     "rviz": ("true", "Show robot, map and memory in RViz"),
 }
@@ -28,6 +38,10 @@ FILES = {
     "world": (("worlds", "example"), "Folder that `kinaema world` has written"),
     "params_file": (("config", "kinaema.yaml"), "Parameters of memory and navigator (YAML)"),
     "nav2_params_file": (("config", "nav2.yaml"), "Parameters of Nav2 (YAML)"),
+    "nav2_overlay_file": (
+        ("config", "nav2_without_map.yaml"),
+        "What is different of them where Nav2 has no map (YAML)",
+    ),
     "bridge_file": (("config", "ros_gz_bridge.yaml"), "Topics between Gazebo and ROS (YAML)"),
 }
 SIM_TIME = {"use_sim_time": True}
@@ -53,10 +67,14 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _everything(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    return [*_gazebo(), *_nav2(), _kinaema()]
+    said = LaunchConfiguration("localization").perform(context)
+    if said not in ("truth", "memory"):
+        raise ValueError(f"localization is '{said}': it must be truth or memory")
+    by_memory = said == "memory"
+    return [*_gazebo(), *(_nav2_without_map(context) if by_memory else _nav2_on_map()), _kinaema(by_memory)]
 
 
-def _kinaema() -> LaunchDescriptionEntity:
+def _kinaema(by_memory: bool) -> LaunchDescriptionEntity:
     return _include(
         "kinaema_ros",
         "kinaema.launch.py",
@@ -66,6 +84,7 @@ def _kinaema() -> LaunchDescriptionEntity:
         odom="odom",
         model=LaunchConfiguration("model"),
         params_file=LaunchConfiguration("params_file"),
+        publish_tf="true" if by_memory else "",
         use_sim_time="true",
         autostart=LaunchConfiguration("autostart"),
         rviz=LaunchConfiguration("rviz"),
@@ -101,7 +120,7 @@ def _gazebo() -> list[LaunchDescriptionEntity]:
     ]
 
 
-def _nav2() -> list[LaunchDescriptionEntity]:
+def _nav2_on_map() -> list[LaunchDescriptionEntity]:
     """Nav2 with the world's map, localised by what Gazebo knows."""
     return [
         _node(
@@ -110,17 +129,29 @@ def _nav2() -> list[LaunchDescriptionEntity]:
             "kinaema_truth_localization",
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         ),
-        _include(
-            "kinaema_ros",
-            "nav2_on_map.launch.py",
-            namespace=LaunchConfiguration("namespace"),
-            map=_in_world("map.yaml"),
-            params_file=LaunchConfiguration("nav2_params_file"),
-            use_sim_time="true",
-            autostart=LaunchConfiguration("autostart"),
-            log_level=LaunchConfiguration("log_level"),
-        ),
+        _nav2(_in_world("map.yaml"), LaunchConfiguration("nav2_params_file")),
     ]
+
+
+def _nav2_without_map(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Nav2 that knows what the robot has seen, localised by the memory."""
+    given, overlay = (
+        LaunchConfiguration(name).perform(context) for name in ("nav2_params_file", "nav2_overlay_file")
+    )
+    return [_nav2("", str(export_overlaid(given, overlay, tempfile.mkdtemp(prefix="kinaema_gazebo_"))))]
+
+
+def _nav2(map_file: object, params_file: object) -> LaunchDescriptionEntity:
+    return _include(
+        "kinaema_ros",
+        "nav2.launch.py",
+        namespace=LaunchConfiguration("namespace"),
+        map=map_file,
+        params_file=params_file,
+        use_sim_time="true",
+        autostart=LaunchConfiguration("autostart"),
+        log_level=LaunchConfiguration("log_level"),
+    )
 
 
 def _node(

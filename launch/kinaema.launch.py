@@ -24,6 +24,10 @@ ARGUMENTS = {
     "camera_info": ("camera_info", "Calibration of that camera"),
     "odom": ("odom", "Odometry, best the one that Nav2 uses"),
     "model": ("", "Network weights (.safetensors); empty: what the parameter file says"),
+    "publish_tf": (
+        "",
+        "true: the memory localises the robot, by TF from its frame to the odometry's; empty: what the parameter file says",
+    ),
     "use_sim_time": ("false", "Take the time from /clock"),
     "autostart": ("true", "Configure and activate both nodes; false: a lifecycle manager does"),
     "rviz": ("false", "Show robot, map and memory in RViz (rviz2)"),
@@ -61,12 +65,16 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     image = argument("image").perform(context)
     # Without a value the file's stays in force, which an empty string would replace.
     model = argument("model").perform(context)
+    localizes = argument("publish_tf").perform(context)
+    own = {"checkpoint": model} if model else {}
+    if localizes:
+        own["publish_tf"] = ParameterValue(argument("publish_tf"), value_type=bool)
     clock = {"use_sim_time": ParameterValue(argument("use_sim_time"), value_type=bool)}
     # Here the nodes are brought up by the events below, so that `ros2 launch` shows what becomes of them.
     common = {**clock, "autostart": False}
     memory = _node(
         "memory",
-        {**common, **({"checkpoint": model} if model else {})},
+        {**common, **own},
         [
             ("image", image),
             ("image/compressed", f"{image}/compressed"),

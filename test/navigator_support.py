@@ -24,8 +24,9 @@ from ros_support import DISCOVERY, NodeProcess, Ros, frame, image_msg, odometry_
 from tf2_msgs.msg import TFMessage
 
 from kinaema_interfaces.action import NavigateToImage
-from kinaema_interfaces.srv import QueryPose
+from kinaema_interfaces.srv import CompareView, QueryPose
 from kinaema_ros import geometry
+from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
 from kinaema_ros.nodes.support import messages
@@ -51,6 +52,7 @@ class World(Ros):
         self.memory = node.create_service(
             QueryPose, "kinaema_memory/query_pose", self.on_query, callback_group=group
         )
+        node.create_service(CompareView, "kinaema_memory/compare_view", self.on_compare, callback_group=group)
         self.nav2 = self.start_nav2(group)
         self.client = action_client(node, NavigateToImage, "navigate_to_image")
         self.send_goal = node.create_client(QueryPose, "kinaema_navigator/send_goal", callback_group=group)
@@ -66,6 +68,9 @@ class World(Ros):
         self.place, self.seen, self.sigma, self.refusal = PLACE.copy(), 0.9, 0.2, ""
         self.confidence = 0.8
         self.alternatives: list[Alternative] = []
+        # What the camera sees on each arrival, the last one for ever; None: the memory cannot compare
+        self.views: list[Comparison | None] = [Comparison(Verdict.RECOGNISED, "all of it")]
+        self.compared: list[CompareView.Request] = []
         self.queries: list[QueryPose.Request] = []
         self.accepts, self.talks, self.localised = True, True, False
         self.abort: tuple[int, str] | None = None  # code and text
@@ -116,6 +121,18 @@ class World(Ros):
             stamp_ns=self.node.get_clock().now().nanoseconds,
         )
         messages.fill_response(response, estimate)
+        return response
+
+    def on_compare(
+        self, request: CompareView.Request, response: CompareView.Response
+    ) -> CompareView.Response:
+        self.compared.append(request)
+        view = self.views.pop(0) if len(self.views) > 1 else self.views[0]
+        if view is None:
+            response.message = "query_without_view: no image has come with its odometry yet"
+            return response
+        seen = Comparison(view.verdict, view.why, as_pose(self.robot), 0.01 * np.eye(3))
+        messages.fill_comparison(response, seen, "odom", self.stamp)
         return response
 
     def on_offer(self, _: NavigateToPose.Goal) -> GoalResponse:

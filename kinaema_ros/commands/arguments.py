@@ -118,6 +118,15 @@ def one_or_more_of(*names: str) -> Callable[[str], tuple[str, ...]]:
     return listed(parse)
 
 
+def planar_pose(text: str) -> tuple[float, float, float]:
+    """X,Y,DEG as metres and radians."""
+    parts = text.split(",")
+    if len(parts) != 3:
+        raise argparse.ArgumentTypeError(f"{text} is not X,Y,DEG, such as 1.5,-2,90")
+    x, y = (between(-1e6, 1e6, "metres")(part) for part in parts[:2])
+    return x, y, math.radians(between(-360, 360, "degrees")(parts[2]))
+
+
 def odometry_noise(text: str) -> tuple[float, float]:
     """FRACTION,DEG."""
     parts = text.split(",")
@@ -198,6 +207,38 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         help="network weights (default: those that ship with the package)",
     )
     group.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
+
+
+def add_goal(parser: argparse.ArgumentParser) -> None:
+    """IMAGE or --place, and the photo's field of view."""
+    parser.add_argument(
+        "image", metavar="IMAGE", type=existing_file, nargs="?", help="the photo: JPEG, PNG, ..."
+    )
+    parser.add_argument(
+        "--place",
+        metavar="NAME",
+        default="",
+        help="instead of a photo: a place that `kinaema place add` named",
+    )
+    add_photo_hfov(parser)
+
+
+def check_goal(arguments: argparse.Namespace) -> None:
+    """Ends the program unless exactly one of IMAGE and --place is given."""
+    if (arguments.image is None) != bool(arguments.place):
+        arguments.parser.error("give either a photo or --place NAME")
+
+
+def add_photo_hfov(parser: argparse.ArgumentParser) -> None:
+    """--hfov-deg."""
+    parser.add_argument(
+        "--hfov-deg",
+        metavar="DEG",
+        type=between(20, 150, "degrees"),
+        default=0.0,
+        help="field of view across the longer side of a photo that another camera took, such as a phone (default:\n"
+        "what the photo's EXIF data says, or the robot's camera)",
+    )
 
 
 def add_robot(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,7 +36,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         "building for three minutes of its time, then show it photos and watch it go to where they were\n"
         "taken. Ends with status 0 if it came within a metre of at least four photos in five.",
     )
-    parser.epilog = "example:\n  kinaema demo --world 12 --goals 3 --out out/twelve"
+    parser.epilog = "examples:\n  kinaema demo --world 12 --goals 3 --out out/twelve\n  kinaema demo --web"
     parser.add_argument(
         "--world", metavar="SEED", type=whole_number(0), default=7, help="building (default: %(default)s)"
     )
@@ -48,6 +50,14 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         default=Path("out/demo"),
         help="folder of demo.png, demo.mp4, the photos and the nodes' logs (default: %(default)s)",
     )
+    parser.add_argument(
+        "--web",
+        action="store_true",
+        help="after exploring, wait for people: a page shows the robot, takes photos, and sends it; until Ctrl-C",
+    )
+    parser.add_argument(
+        "--port", metavar="N", type=whole_number(1), default=8765, help="of that page (default: %(default)s)"
+    )
     add_network(parser)
     add_results(parser)
 
@@ -55,10 +65,23 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Returns 0 if enough photos were reached; raises what `cli.main` tells the user."""
     if arguments.checkpoint or arguments.device != "cpu":  # refused now rather than by memory_node
-        from kinaema_ros.model.checkpoint import load_network
+        from kinaema_ros.baselines.network import load_network
 
         load_network(arguments.checkpoint or default_checkpoint(), arguments.device)
-    from kinaema_ros.demo.run import perform, write_pictures
+    from kinaema_ros.demo.run import perform, serve, write_pictures
+
+    if arguments.web:
+        with contextlib.suppress(KeyboardInterrupt):  # how it ends
+            serve(
+                arguments.world,
+                arguments.goals,
+                arguments.out,
+                arguments.device,
+                arguments.checkpoint,
+                arguments.port,
+                browse=sys.stdout.isatty(),
+            )
+        return 0
 
     started = time.monotonic()
     record = perform(

@@ -34,7 +34,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_rpe(kinds: argparse._SubParsersAction) -> None:
-    methods = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
+    methods = ("kinaema", "paper", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
     parser = add_command(
         kinds,
         "rpe",
@@ -80,7 +80,7 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
         "--baselines",
         metavar="DIR",
         type=existing_path,
-        help="folder of baseline-gru.safetensors and baseline-attention.safetensors (default: models/)",
+        help="folder of baseline-paper.safetensors, baseline-gru.safetensors and so on (default: models/)",
     )
     parser.add_argument(
         "--hfov-deg",
@@ -101,7 +101,7 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
 
 
 def _add_memnav(kinds: argparse._SubParsersAction) -> None:
-    methods = ("kinaema", "retrieval", "no_memory", "oracle")
+    methods = ("kinaema", "kinaema_localized", "retrieval", "no_memory", "oracle")
     parser = add_command(
         kinds,
         "memnav",
@@ -115,6 +115,7 @@ def _add_memnav(kinds: argparse._SubParsersAction) -> None:
     parser.epilog = (
         "methods:\n"
         "  kinaema    the memory, driven by the navigator's own logic\n"
+        "  kinaema_localized  the same, and the robot is localised by the memory instead of by odometry only\n"
         "  retrieval  the same with the pose of the most similar of all frames, kept with their odometry;\n"
         "             refuses the 5 % of the goals that it is least sure of\n"
         "  no_memory  tours the building, with true localisation, until its newest views show the photo's place; 60 m at\n"
@@ -124,10 +125,13 @@ def _add_memnav(kinds: argparse._SubParsersAction) -> None:
         "  spl                  success weighted by path length (arXiv 1807.06757), against the shortest path\n"
         "  refused              goals refused though their place had been seen\n"
         "  gave_up              goals without a path, not found, or not reached in time\n"
+        "  arrived_elsewhere    goals that the robot says it reached, more than 1 m away from where the photo was taken\n"
+        "  misjudged_arrivals   goals that the robot reached, and took for another place\n"
         "  collisions           times that a robot touched something\n"
         "  unseen_photos        photos of never-seen places, half of them of another building, or all where every\n"
         "                       place of this one was seen; unseen_refused: the share refused\n"
-        "  unseen_refused_at_5  the share refused if as many are refused as gives 5 % false refusals\n\n"
+        "  unseen_refused_at_5  the share refused if as many are refused as gives 5 % false refusals\n"
+        "  localized            restarts (--restart) after which the memory found the robot\n\n"
         "example:\n"
         "  kinaema evaluate memnav --method kinaema,oracle --episodes 40 --out out/memnav"
     )
@@ -148,6 +152,12 @@ def _add_memnav(kinds: argparse._SubParsersAction) -> None:
         action="store_true",
         help="drive by simulator_node, memory_node and navigator_node instead, five photos one after the other in a\n"
         "building; --method kinaema, and about a minute an episode",
+    )
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help="with --through-ros: end memory_node after the exploration, set the robot down elsewhere with its odometry\n"
+        "at zero, and start the node with what it had saved; drive on until it has found the robot",
     )
     add_network(parser)
     add_results(parser, "a picture of each method's episodes, and a table of them,")
@@ -217,14 +227,16 @@ def run_rpe(arguments: argparse.Namespace) -> int:
 
 def run_memnav(arguments: argparse.Namespace) -> int:
     """Returns the exit status; raises what `cli.main` tells the user."""
+    from kinaema_ros.baselines.network import load_network
     from kinaema_ros.evaluation.memnav.episodes import MemnavConfig
     from kinaema_ros.evaluation.memnav.evaluate import episodes_json, evaluate, record, records_table
-    from kinaema_ros.model.checkpoint import load_network
     from kinaema_ros.sim import OdometryNoise
 
     checkpoint = arguments.checkpoint or default_checkpoint()
     load_network(checkpoint, arguments.device)  # refused now rather than by a worker
     noise = OdometryNoise(*arguments.odom_noise)
+    if arguments.restart and not arguments.through_ros:
+        arguments.parser.error("--restart is of the nodes; add --through-ros --method kinaema")
     if arguments.through_ros:
         if arguments.method != ("kinaema",):
             arguments.parser.error("--through-ros drives by the nodes, which are --method kinaema alone")
@@ -232,7 +244,9 @@ def run_memnav(arguments: argparse.Namespace) -> int:
 
         config = MemnavConfig(arguments.seed, goals=GOALS)
         logs = arguments.out / "log" if arguments.out else Path(tempfile.mkdtemp(prefix="kinaema-memnav-"))
-        driven = drive_through_nodes(config, arguments.episodes, noise, checkpoint, arguments.device, logs)
+        driven = drive_through_nodes(
+            config, arguments.episodes, noise, checkpoint, arguments.device, logs, arguments.restart
+        )
         results = {"kinaema": driven}
     else:
         config = MemnavConfig(arguments.seed)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kinaema_ros.commands.arguments import add_command, add_results, add_robot, between, existing_file
+from kinaema_ros.commands.arguments import add_command, add_goal, add_results, add_robot, between, check_goal
 from kinaema_ros.errors import KinaemaError
-from kinaema_ros.reporting import place, pose_record, write_json
+from kinaema_ros.reporting import goal_record, place, pose_record, write_json
 
 if TYPE_CHECKING:
     from kinaema_ros.nodes.client.client import Feedback
@@ -21,10 +22,15 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         "goto",
         run,
         "send a running robot to where a photo was taken",
-        "Send the robot, by the running navigator_node and Nav2, to where a photo was taken. Ends when the\n"
-        "robot is there; Ctrl-C stops it.",
+        "Send the robot, by the running navigator_node and Nav2, to where a photo was taken, or to a named place.\n"
+        "Ends when the robot is there; Ctrl-C stops it.",
     )
-    parser.add_argument("image", metavar="IMAGE", type=existing_file, help="the photo: JPEG, PNG, ...")
+    add_goal(parser)
+    add_drive(parser)
+
+
+def add_drive(parser: argparse.ArgumentParser) -> None:
+    """What a drive asks for, whatever its goal."""
     parser.add_argument(
         "--min-seen",
         metavar="P",
@@ -38,14 +44,6 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         type=between(0, 1),
         default=0.0,
         help="... or if its pose is right with a lower probability (default: the navigator's parameter)",
-    )
-    parser.add_argument(
-        "--hfov-deg",
-        metavar="DEG",
-        type=between(20, 150, "degrees"),
-        default=0.0,
-        help="field of view across the longer side of a photo that another camera took (default: what the photo's EXIF\n"
-        "data says, or the robot's camera)",
     )
     parser.add_argument(
         "--position-tolerance",
@@ -67,6 +65,12 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns 0 only if the robot got there; raises what `cli.main` tells the user."""
+    check_goal(arguments)
+    return drive(arguments, arguments.image, arguments.place, arguments.hfov_deg)
+
+
+def drive(arguments: argparse.Namespace, photo: Path | None, name: str, hfov_deg: float = 0.0) -> int:
+    """As ``run``, to a photo or to the place of this name."""
     from tqdm import tqdm
 
     from kinaema_ros.nodes.client.client import KinaemaClient
@@ -83,23 +87,30 @@ def run(arguments: argparse.Namespace) -> int:
             line.set_description_str(f"{left}{place(feedback.goal)}, {100 * feedback.confidence:.0f} % sure")
 
         arrival = kinaema.go_to(
-            arguments.image,
+            photo,
             arguments.min_seen,
             arguments.position_tolerance,
             math.radians(arguments.yaw_tolerance),
             on_feedback=show,
             timeout=arguments.timeout,
             min_confidence=arguments.min_confidence,
-            hfov_deg=arguments.hfov_deg,
+            hfov_deg=hfov_deg,
+            place=name,
         )
     if arguments.json:
         goal: dict[str, Any] = dict.fromkeys(("x", "y", "yaw", "frame_id"))
         if arrival.frame_id:
             goal = pose_record(arrival.goal, arrival.frame_id)
         outcome = {"reached": arrival.reached, "error_code": arrival.error_code, "message": arrival.message}
-        record = {"file": str(arguments.image), **outcome, **goal, "num_queries": arrival.num_queries}
+        tried = [dict(zip(("x", "y", "yaw"), pose.tolist(), strict=True)) for pose in arrival.places_tried]
+        record = {**goal_record(photo, name), **outcome, **goal}
+        record |= {"num_queries": arrival.num_queries, "places_tried": tried}
         write_json(arguments.json, [record])
+    for pose in arrival.places_tried:
+        print(f"tried {place(pose)} in the odometry's frame: another place")
     if not arrival.reached:
         raise KinaemaError(f"not reached: {arrival.message} (error code {arrival.error_code})")
     print(f"reached {place(arrival.goal)} in {arrival.frame_id} after {arrival.num_queries} queries")
+    if arrival.message:
+        print(arrival.message)
     return 0

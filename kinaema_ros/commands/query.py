@@ -6,8 +6,8 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from kinaema_ros.commands.arguments import add_command, add_results, add_robot, between, existing_file
-from kinaema_ros.reporting import alternative_record, place, pose_record, write_json
+from kinaema_ros.commands.arguments import add_command, add_goal, add_results, add_robot, check_goal
+from kinaema_ros.reporting import alternative_record, goal_record, place, pose_record, write_json
 
 if TYPE_CHECKING:
     from kinaema_ros.geometry import Array
@@ -20,22 +20,14 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         "query",
         run,
         "ask a running robot where a photo was taken",
-        "Ask the running memory_node where the robot was when it would have seen a photo.",
+        "Ask the running memory_node where the robot was when it would have seen a photo, or where a named place lies.",
     )
-    parser.add_argument("image", metavar="IMAGE", type=existing_file, help="the photo: JPEG, PNG, ...")
+    add_goal(parser)
     parser.add_argument(
         "--frame",
         metavar="NAME",
         default="",
         help="frame of the answer: the odometry's, or any that TF reaches (default: the robot's base)",
-    )
-    parser.add_argument(
-        "--hfov-deg",
-        metavar="DEG",
-        type=between(20, 150, "degrees"),
-        default=0.0,
-        help="field of view across the longer side of a photo that another camera took, such as a phone (default:\n"
-        "what the photo's EXIF data says, or the robot's camera)",
     )
     add_robot(parser)
     add_results(parser)
@@ -43,10 +35,13 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit status; raises what `cli.main` tells the user."""
+    check_goal(arguments)
     from kinaema_ros.nodes.client.client import KinaemaClient
 
     with KinaemaClient(arguments.namespace) as kinaema:
-        estimate = kinaema.query(arguments.image, arguments.frame, arguments.timeout, arguments.hfov_deg)
+        estimate = kinaema.query(
+            arguments.image, arguments.frame, arguments.timeout, arguments.hfov_deg, arguments.place
+        )
     print(f"{place(estimate.pose)} in {estimate.frame_id}, {_uncertainty(estimate.covariance)}")
     print(
         f"seen with probability {estimate.seen:.2f}, pose right with {estimate.confidence:.2f}, "
@@ -56,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"or with {other.confidence:.2f} {place(other.pose)}, {_uncertainty(other.covariance)}")
     if arguments.json:
         record = {
-            "file": str(arguments.image),
+            **goal_record(arguments.image, arguments.place),
             **pose_record(estimate.pose, estimate.frame_id),
             "covariance": estimate.covariance.tolist(),
             "seen": estimate.seen,

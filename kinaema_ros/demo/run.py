@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import time
+import webbrowser
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from kinaema_ros.sim.tour import Tour, path_length
 
 log = logging.getLogger(__name__)
 
+WATCHED_SPEED = 3.0  # the robot's seconds a second, where people watch it on a page
 _BAR = "{desc}  [{elapsed}]"
 
 
@@ -36,24 +39,15 @@ def perform(world: int, goals: int, folder: Path, device: str, checkpoint: Path 
     The photos and the nodes' logs go into ``folder``. ``checkpoint``: of memory_node, None for the network that
     ships with the package. Raises KinaemaError if a node fails.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     log.info(
         "A robot is driven through a building it has never seen, for %g minutes of its time; "
         "it keeps no image and no map.\nThen it is shown %s, and drives to where each was taken.\n",
         EXPLORE_SECONDS / 60,
         _photos(goals),
     )
+    record, rng = _new_record(world, goals), np.random.default_rng(world)
     with ExitStack() as stack:
-        scene = generate_scene(world, SceneConfig(texture_seed=_texture_seed(world)))
-        record = DemoRecord(scene, goals)
-        rng = np.random.default_rng(world)
-        domain = stack.enter_context(own_domain())
-        log.info("starting simulator_node, memory_node and navigator_node (ROS_DOMAIN_ID=%d)", domain)
-        processes = stack.enter_context(NodeProcesses(folder / "log", _nodes(world, device, checkpoint)))
-        robot = stack.enter_context(
-            DemoRobot(lambda seconds, pose: record.track.append((seconds, pose)), processes.check)
-        )
-        robot.wait_until_ready()
+        robot, _ = _start(stack, record, folder, _nodes(world, device, checkpoint))
         kinaema = stack.enter_context(KinaemaClient())
         _explore(record, robot, rng)
         spots = PhotoSpots(record.scene, record.path(record.began, record.explored), rng)
@@ -63,18 +57,71 @@ def perform(world: int, goals: int, folder: Path, device: str, checkpoint: Path 
     return record
 
 
+def serve(
+    world: int, photos: int, folder: Path, device: str, checkpoint: Path | None, port: int, browse: bool
+) -> None:
+    """Let the robot explore the building ``world`` while ``kinaema web``'s page shows it; then it waits for people.
+
+    Photos of places to send it to go into ``folder``. browse: open the page in this machine's browser. Never returns;
+    Ctrl-C ends it. Raises KinaemaError if a node fails.
+    """
+    record, rng = _new_record(world, photos), np.random.default_rng(world)
+    nodes = _nodes(world, device, checkpoint, speed=WATCHED_SPEED)
+    nodes["web_node"] = ["use_sim_time:=true", f"port:={port}"]
+    with ExitStack() as stack:
+        robot, processes = _start(stack, record, folder, nodes)
+        page = f"http://127.0.0.1:{port}/"
+        log.info("the robot's page: %s", page)
+        if browse:
+            webbrowser.open(page)
+        _explore(record, robot, rng)
+        spots = PhotoSpots(record.scene, record.path(record.began, record.explored), rng)
+        taken: list[NDArray[np.float64]] = []
+        for number in range(1, photos + 1):
+            taken.append(spots.next(robot.pose.tolist(), taken))
+            _write_photo(folder / f"photo_{number}.png", render(record.scene, taken[-1][None], CAMERA)[0])
+        log.info("choose one of %s/photo_*.png on the page, or tap a place; Ctrl-C ends the robot", folder)
+        while True:
+            processes.check()
+            time.sleep(0.5)
+
+
+def _new_record(world: int, goals: int) -> DemoRecord:
+    return DemoRecord(generate_scene(world, SceneConfig(texture_seed=_texture_seed(world))), goals)
+
+
+def _start(
+    stack: ExitStack, record: DemoRecord, folder: Path, nodes: dict[str, list[str]]
+) -> tuple[DemoRobot, NodeProcesses]:
+    """The nodes in a ROS domain of their own, and who drives the robot; they end with the stack."""
+    folder.mkdir(parents=True, exist_ok=True)
+    domain = stack.enter_context(own_domain())
+    *first, last = nodes
+    log.info("starting %s and %s (ROS_DOMAIN_ID=%d)", ", ".join(first), last, domain)
+    processes = stack.enter_context(NodeProcesses(folder / "log", nodes))
+    robot = stack.enter_context(
+        DemoRobot(lambda seconds, pose: record.track.append((seconds, pose)), processes.check)
+    )
+    robot.wait_until_ready()
+    return robot, processes
+
+
+def _write_photo(path: Path, picture: NDArray[np.uint8]) -> None:
+    cv2.imwrite(str(path), picture[..., ::-1])
+
+
 def _texture_seed(world: int) -> int:
     """Training painted its buildings from pools below 2^31, whatever their seeds: these are new to the network."""
     return 2**31 + world % 2**31
 
 
-def _nodes(world: int, device: str, checkpoint: Path | None) -> dict[str, list[str]]:
+def _nodes(world: int, device: str, checkpoint: Path | None, speed: float = SPEED) -> dict[str, list[str]]:
     """Their parameters."""
     simulator = [
         f"world:={world}",
         f"texture_seed:={_texture_seed(world)}",
         "publish_clock:=true",
-        f"real_time_factor:={SPEED}",
+        f"real_time_factor:={speed}",
         "lockstep:=true",
         f"camera.width:={CAMERA.width}",
         f"camera.height:={CAMERA.height}",
@@ -107,7 +154,7 @@ def _visit(
 ) -> None:
     """Shows the robot a photo taken at ``true``, and watches it go there."""
     picture = render(record.scene, true[None], CAMERA)[0]
-    cv2.imwrite(str(photo), picture[..., ::-1])
+    _write_photo(photo, picture)
     visit = Visit(picture, true, robot.seconds)
     record.visits.append(visit)
     with tqdm(bar_format=_BAR, disable=None, leave=False) as line:

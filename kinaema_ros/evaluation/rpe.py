@@ -13,27 +13,29 @@ import numpy as np
 import torch
 
 from kinaema_ros import geometry, metrics
-from kinaema_ros.baselines.learned import KINDS, load_baseline
+from kinaema_ros.baselines.checkpoint import KINDS, load_baseline
 from kinaema_ros.baselines.methods import (
-    KinaemaMethod,
     Learned,
     Method,
+    NetworkEncoder,
+    NetworkMethod,
     OwnPose,
     Retrieval,
     RetrievalPair,
-    TokenEncoder,
     with_config,
 )
+from kinaema_ros.baselines.network import load_network
 from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, odometry_of, plan_episode
 from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups, heading_p90_deg
 from kinaema_ros.evaluation.timing import milliseconds
-from kinaema_ros.model.checkpoint import CheckpointError, load_network
+from kinaema_ros.model.checkpoint import CheckpointError
+from kinaema_ros.model.kind import Network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.reporting import number, percent, progress, table
 from kinaema_ros.sim import OdometryNoise
 from kinaema_ros.training.drives import intrinsics, mounted
 
-METHODS = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
+METHODS = ("kinaema", "paper", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
 TIMED = 5  # updates and queries of a drive that a cost is the median of
 
 
@@ -87,15 +89,19 @@ def load_methods(task: Task) -> dict[str, Method]:
     """The methods by name, with the network of the checkpoint. ``CheckpointError`` where a file is missing or wrong."""
     network, _ = load_network(task.checkpoint, task.device)
     if task.embeddings is not None:
+        if not isinstance(network, Kinaema):
+            raise CheckpointError(
+                f"{task.checkpoint}: its memory has no embeddings to count; leave --embeddings out"
+            )
         network = with_config(network, network.config.changed({"num_embeddings": task.embeddings}))
     return make_methods(task, network)
 
 
-def make_methods(task: Task, network: Kinaema) -> dict[str, Method]:
-    """The methods by name; those that read tokens share an encoder. ``CheckpointError`` where a baseline is missing."""
-    encoder = TokenEncoder(network)
-    with_tokens: dict[str, Callable[[Kinaema, TokenEncoder], Method]] = {
-        "kinaema": KinaemaMethod,
+def make_methods(task: Task, network: Network) -> dict[str, Method]:
+    """The methods by name; those of the checkpoint share an encoder. ``CheckpointError`` where a baseline is missing."""
+    encoder = NetworkEncoder(network)
+    of_checkpoint: dict[str, Callable[[Network, NetworkEncoder], Method]] = {
+        "kinaema": NetworkMethod,
         "retrieval": Retrieval,
         "retrieval_pair": RetrievalPair,
     }
@@ -106,8 +112,8 @@ def make_methods(task: Task, network: Kinaema) -> dict[str, Method]:
             if not path.is_file():
                 raise CheckpointError(f"{path}: no such file; train it: kinaema train --method {name}")
             methods[name] = Learned(load_baseline(path, name).to(task.device))
-        elif name in with_tokens:
-            methods[name] = with_tokens[name](network, encoder)
+        elif name in of_checkpoint:
+            methods[name] = of_checkpoint[name](network, encoder)
         else:
             methods[name] = OwnPose(encoder)
     return methods

@@ -21,7 +21,7 @@ from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays, transfer
 from kinaema_ros.model.pose_graph import NONE, LoopClosure
 from kinaema_ros.model.revisit import find_revisit
-from kinaema_ros.model.se2 import apart, between, compose, wrap_angle
+from kinaema_ros.model.se2 import apart, between, compose, inverse, wrap_angle
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import MIN_QUALITY, Tokens, pack, spread
 
@@ -99,8 +99,14 @@ def believe(config: KinaemaConfig, memory: TokenMemory, loop: LoopClosure) -> To
 
 
 def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
-    """Move all embeddings to where their relations agree, and the robot with the one it stands by."""
+    """Move all embeddings to where their relations agree, and the robot with the one it stands by.
+
+    Relations say nothing of where all of it lies: the oldest place stays where it is.
+    """
     pose = pose_graph.optimise(config.pose_graph, memory.graph, memory.pose[None])
+    oldest = pose_graph.root(memory.graph)[0]
+    before, after = (pose_graph.frames(memory.graph, p)[0, oldest] for p in (memory.pose[None], pose))
+    pose = compose(compose(before, inverse(after)), pose)
     return replace(memory, pose=pose[0], robot=pose_graph.robot(memory.graph, pose)[0])
 
 
@@ -307,20 +313,16 @@ def fold(config: KinaemaConfig, memory: TokenMemory, gone: int, kept: int, min_m
     together = Tokens(*(torch.cat([getattr(ours, f.name), getattr(others, f.name)]) for f in fields(Tokens)))
     slots = torch.tensor([kept, gone], device=device)
     yes = torch.ones(1, dtype=torch.bool, device=device)
-    graph = pose_graph.absorb(
-        config.pose_graph,
-        memory.graph,
-        slots[1:],
-        slots[:1],
-        between(memory.pose[kept], memory.pose[gone])[None],
-        yes,
-    )
+    kept_T_gone = between(memory.pose[kept], memory.pose[gone])
     return replace(
         memory,
         tokens=memory.tokens.put(slots[:1], pack(choose(config, _bounded(together)[None]))),
         count=memory.count.index_put((slots,), torch.stack([views, torch.zeros_like(views)])),
         written=memory.written.index_put((slots[:1],), memory.updates),
-        graph=graph,
+        graph=pose_graph.absorb(
+            config.pose_graph, memory.graph, slots[1:], slots[:1], kept_T_gone[None], yes
+        ),
+        places=memory.places.absorb(slots[1], slots[0], kept_T_gone),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.network import Kinaema
 
 FORMAT = "kinaema-network"
-VERSION = 5
+VERSION = 6
 # What safetensors calls the types of a memory
 DTYPES = {
     "F64": torch.float64,
@@ -38,7 +39,9 @@ class CheckpointError(InputError):
 def write_tensors(
     path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any], mode: int = 0o666
 ) -> None:
-    """Write atomically: a reader sees the old file or the whole new one. Adds ``sha256`` to the metadata.
+    """Write atomically: a reader sees the old file or the whole new one, also where this process is killed or the power fails.
+
+    Adds ``sha256`` to the metadata.
 
     mode: who may read the file, less what the umask forbids. Raises ``OSError``.
     """
@@ -48,13 +51,30 @@ def write_tensors(
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.unlink(missing_ok=True)
+        _remove_leftovers(path)
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
             stream.write(save(tensors, {key: json.dumps(value) for key, value in metadata.items()}))
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name, too
+        finally:
+            os.close(folder)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """What processes that were killed while they wrote have left."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        try:
+            os.kill(int(leftover.name.split(".")[-2]), 0)
+        except ProcessLookupError:
+            leftover.unlink(missing_ok=True)
+        except (PermissionError, OverflowError, ValueError):  # another user's process, or not ours
+            continue
 
 
 def read_tensors(
@@ -86,6 +106,15 @@ def read_tensors(
             f"{path}: damaged, its content does not match its hash; copy or download it again"
         )
     return tensors, {**metadata, "sha256": sha}
+
+
+def format_of(path: Path) -> str:
+    """What a file of ``write_tensors`` says it holds; "" for any other, about which ``read_tensors`` says more."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return str(_value((file.metadata() or {}).get("format", "")))
+    except (OSError, SafetensorError, ValueError):
+        return ""
 
 
 def _value(text: str) -> Any:

@@ -57,7 +57,7 @@ class PoseGraphConfig(Checked):
 class TokensConfig(Checked):
     """What an embedding keeps of its place, and what a view brings."""
 
-    tokens: int = setting(128, "M, tokens of an embedding", 8, 4096)
+    tokens: int = setting(64, "M, tokens of an embedding", 8, 4096)
     view_tokens: int = setting(400, "Tokens of a view, and of an embedding while it is new", 8, 4096)
     dim: int = setting(32, "D, of a token's descriptor; even", 2, 64)
     view_pixels: int = setting(384 * 288, "Area at which an image is read out", 4096, 10**7)
@@ -91,6 +91,9 @@ class WindowConfig(Checked):
         1.2, "A tilt is believed where so many times more matches fit with it than without", 1.0, LARGE
     )
     min_fit: int = setting(8, "... and so many more", 0, 10**6)
+    min_continued: int = setting(
+        8, "Tokens of a view that fit those before; with fewer the robot may have been lifted", 0, 10**6
+    )
     planar_std: float = setting(0.02, "Metres, of the odometry between views of the window", TINY, LARGE)
     yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
     heading_by_sight: bool = False  # helps where odometry's heading drifts, harms where it is exact
@@ -191,6 +194,27 @@ class SearchConfig(Checked):
 
 
 @dataclass(frozen=True)
+class ComparisonConfig(Checked):
+    """When the camera's view is that of a photo, and when it is another place's."""
+
+    min_tokens: int = setting(100, "Points of photo and view, with fewer of which nothing is said", 1, 4096)
+    min_found: int = setting(60, "Points of the photo that the camera sees, where it is recognised", 4, 10**6)
+    min_coverage: float = setting(0.35, "Share of the photo in which they lie, at least", 0.0, 1.0)
+    other_found: int = setting(50, "Points of the photo, with fewer of which it is another place", 0, 10**6)
+    other_coverage: float = setting(0.2, "... in a smaller share of the photo than this", 0.0, 1.0)
+    other_camera: float = setting(
+        0.4, "Of both, where another camera took the photo: from another height it shares less", 0.0, 1.0
+    )
+    min_known: int = setting(
+        40,
+        "Points of the view that the memory knows to be here, without which nothing is another place",
+        0,
+        10**6,
+    )
+    inflation: float = setting(4.0, "Of the pose's variance: matches of one photo err alike", 1.0, LARGE)
+
+
+@dataclass(frozen=True)
 class KinaemaConfig(Checked):
     """Validated on construction; ``ValueError`` names the field and its range.
 
@@ -203,6 +227,7 @@ class KinaemaConfig(Checked):
     fold: FoldConfig = field(default_factory=FoldConfig)
     revisit: RevisitConfig = field(default_factory=RevisitConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
     pose_graph: PoseGraphConfig = field(default_factory=lambda: PoseGraphConfig(optimise_every=4))
 
     @classmethod
@@ -211,7 +236,7 @@ class KinaemaConfig(Checked):
 
         Raises ``ValueError`` for an unknown name, a value of another type, or one out of range.
         """
-        return _from_dict(cls, values, "")
+        return from_dict(cls, values)
 
     def changed(self, changes: dict[str, Any]) -> KinaemaConfig:
         """A copy with the fields of a nested mapping, such as ``{"tokens": {"tokens": 64}}``, changed."""
@@ -225,7 +250,8 @@ class KinaemaConfig(Checked):
         return dataclasses.asdict(self)
 
 
-def _from_dict(cls: type, values: Any, prefix: str) -> Any:
+def from_dict(cls: type, values: Any, prefix: str = "") -> Any:
+    """The configuration ``cls`` of a nested mapping. ``InputError`` for an unknown name or a value of another type."""
     if not isinstance(values, dict):
         raise InputError(f"configuration '{prefix.rstrip('.')}' must be a mapping, not {values!r}")
     types = typing.get_type_hints(cls)
@@ -233,7 +259,7 @@ def _from_dict(cls: type, values: Any, prefix: str) -> Any:
     if unknown:
         raise InputError(f"unknown configuration fields: {', '.join(unknown)}")
     return cls(**{
-        name: _from_dict(types[name], value, f"{prefix}{name}.") if dataclasses.is_dataclass(types[name])
+        name: from_dict(types[name], value, f"{prefix}{name}.") if dataclasses.is_dataclass(types[name])
         else _checked(types[name], value, prefix + name)
         for name, value in values.items()
     })  # fmt: skip

@@ -50,8 +50,8 @@ def terms(evidence: Evidence, height: float | None) -> list[float]:
         math.log(evidence.best_share + 0.02),
         evidence.coverage,
         math.log(evidence.inliers + 1.0),
-        min(tilt, 0.5),
-        min(rise, 0.5),
+        math.log(min(tilt, 0.5) + 0.05),
+        math.log(min(rise, 0.5) + 0.05),
     ]
 
 
@@ -71,13 +71,16 @@ class Judge(nn.Module):
         self.spread = nn.Linear(TERMS + 2, 2)  # log of the factors on the deviations of position and yaw
         self.wander = nn.Parameter(torch.zeros(2))  # log of the factors on the drift's variances
         with torch.no_grad():
-            self.rank.weight.copy_(torch.tensor([[0.375, 2.66, 2.31, 7.29, 0.0, -7.26, 0.0]]))
+            self.rank.weight.copy_(torch.tensor([[0.375, 2.66, 2.31, 7.29, 0.0, -0.5, -0.8]]))
         self.requires_grad_(False)
 
     def score(self, candidates: Candidates) -> Tensor:
         """(..., K): the higher the likelier, NEVER for padding."""
-        score = self.rank(self._standard(candidates.terms))[..., 0]
-        return torch.where(candidates.there, score, NEVER)
+        return torch.where(candidates.there, self.rating(candidates.terms), NEVER)
+
+    def rating(self, terms: Tensor) -> Tensor:
+        """(...): the higher, the better hypotheses of these terms (..., TERMS) explain the photo."""
+        return self.rank(self._standard(terms))[..., 0]
 
     def seen(self, candidates: Candidates) -> Tensor:
         """(..., K) logit that the place was ever seen, if this hypothesis is the best."""

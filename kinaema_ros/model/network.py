@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.comparison import Comparison
 from kinaema_ros.model import cell, pose_graph
 from kinaema_ros.model.answer import Answer
 from kinaema_ros.model.camera_pose import planar_rotation, tilt_rotation
@@ -17,6 +18,7 @@ from kinaema_ros.model.judge import Candidates, Judge, rivals, terms
 from kinaema_ros.model.local_features import DESCRIPTOR_DIM, Keypoints, LocalFeatures
 from kinaema_ros.model.localise import Hypothesis, hypotheses, vote
 from kinaema_ros.model.se2 import between, compose
+from kinaema_ros.model.sight import sight, verdict
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -43,6 +45,10 @@ class Kinaema(nn.Module):
     def device(self) -> torch.device:
         """Where its weights are."""
         return self.projection.weight.device
+
+    def empty(self) -> TokenMemory:
+        """A memory that has seen nothing."""
+        return TokenMemory.empty(self.config, self.device)
 
     def view(self, rgb: Tensor, camera: Intrinsics, mount: Mount | None = None) -> Tokens:
         """The tokens (C,) of an image (H, W, 3) uint8 of ``camera``, as a level camera with the heading 0 has them."""
@@ -85,6 +91,38 @@ class Kinaema(nn.Module):
             return [self.lost(memory, photo)]
         return self.judged(candidates(self.config, memory, found, height))
 
+    def continues(self, before: TokenMemory, after: TokenMemory, view: Tokens) -> bool:
+        """Whether the view that made ``after`` of ``before`` shows what the newest views before it saw.
+
+        Of its tokens those gained worth that fit theirs, by the odometry between them.
+        """
+        if not len(before.viewed):
+            return True
+        newest = after.window.unpack(((after.updates - 1) % self.config.window.size)[None])[0]
+        fits = newest.quality > view.quality + 0.5 * self.config.tokens.evidence
+        return int(fits.sum()) >= self.config.window.min_continued
+
+    def compare(
+        self,
+        memory: TokenMemory,
+        view: Tokens,
+        odometry: Tensor,
+        height: float,
+        photo: Tokens,
+        photo_height: float | None,
+    ) -> Comparison:
+        """Whether the robot stands where the photo was taken, by what its camera sees from there; the memory stays as it is.
+
+        view, odometry and height as in ``update``, photo and photo_height as in ``locate``.
+        """
+        here = sight(self.config, memory, view, odometry, height)
+        found = hypotheses(self.config, here.memory, photo, photo_height)
+        best = None
+        if found:
+            evidence = torch.tensor([terms(one.evidence, photo_height) for one in found], device=self.device)
+            best = found[int(self.judge.rating(evidence).argmax())]
+        return verdict(self.config.comparison, here, photo, best, photo_height is not None)
+
     def judged(self, of: Candidates) -> list[Answer]:
         """The distinct ones (K,) of one photo's candidates, whose poses are in the robot's frame, as answers."""
         score = self.judge.score(of)
@@ -98,6 +136,12 @@ class Kinaema(nn.Module):
                 kept.append(index)
         seen = float(self.judge.seen(of)[kept[0]].sigmoid())
         return [Answer(of.pose[i], covariance[i], seen, min(confidence[i], seen)) for i in kept]
+
+    def localization_covariance(self, memory: TokenMemory) -> Tensor:
+        """(3, 3) of the robot's camera in the memory's frame, which the oldest place holds."""
+        oldest = pose_graph.root(memory.graph)
+        position, yaw = pose_graph.drift(self.config.pose_graph, memory.graph, memory.pose[None], oldest)[0]
+        return torch.diag(torch.stack([position, position, yaw])) + unmodelled(torch.zeros_like(memory.robot))
 
     def lost(self, memory: TokenMemory, photo: Tokens) -> Answer:
         """Nothing fits: the embedding that looks most like the photo, which is probably not the place."""

@@ -105,6 +105,18 @@ def propagate(config: PoseGraphConfig, graph: PoseGraph, motion: Tensor) -> Pose
     )
 
 
+def root(graph: PoseGraph) -> Tensor:
+    """The embedding (B,) that the tree begins at: the oldest place, which holds the memory's frame."""
+    n = graph.frame_T_pose.shape[1]
+    child = torch.zeros(len(graph.tail), n + 1, dtype=torch.bool, device=graph.tail.device)
+    parent = torch.zeros_like(child)
+    tail = graph.tail[:, :n]
+    child[:, :n] = tail != NONE
+    parent.scatter_(1, torch.where(tail == NONE, n, tail), True)
+    stands = torch.arange(n, device=tail.device) == graph.anchor[:, None]  # on its only embedding
+    return ((parent[:, :n] | stands) & ~child[:, :n]).to(torch.uint8).argmax(1)
+
+
 def frames(graph: PoseGraph, pose: Tensor) -> Tensor:
     """The embeddings' frames (B, N, 3), given their poses."""
     return compose(pose, inverse(graph.frame_T_pose))

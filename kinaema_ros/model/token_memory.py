@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kinaema_ros.errors import InputError
 from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.places import Places
 from kinaema_ros.model.pose_graph import NONE, PoseGraph
 from kinaema_ros.model.tokens import PackedTokens
 
@@ -35,6 +36,7 @@ class TokenMemory:
     odometry: Tensor  # (3,) float64, the same instant in the odom frame
     updates: Tensor  # () int64
     graph: PoseGraph  # how the embeddings' poses relate
+    places: Places  # those that have names
 
     @staticmethod
     def empty(config: KinaemaConfig, device: torch.device | str = "cpu") -> TokenMemory:
@@ -57,6 +59,7 @@ class TokenMemory:
             odometry=zeros(3, dtype=torch.float64),
             updates=zeros(dtype=torch.int64),
             graph=PoseGraph.empty(config.pose_graph, n, 1, device),
+            places=Places.empty(device),
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -73,7 +76,7 @@ class TokenMemory:
     @staticmethod
     def from_tensors(parts: dict[str, Tensor]) -> TokenMemory:
         """The reverse of ``tensors``."""
-        groups = {"tokens": PackedTokens, "window": PackedTokens, "graph": PoseGraph}
+        groups = {"tokens": PackedTokens, "window": PackedTokens, "graph": PoseGraph, "places": Places}
         values = {name: value for name, value in parts.items() if "." not in name}
         nested = {
             group: kind(**{n.partition(".")[2]: v for n, v in parts.items() if n.startswith(f"{group}.")})
@@ -98,12 +101,20 @@ class TokenMemory:
             "graph.noise": (1e-6, 1e6),
             "tokens.depth_std": (0, LARGEST),
             "window.depth_std": (0, LARGEST),
+            "places.embedding": (NONE, n - 1),
+            "places.confidence": (0, 1),
         }
         for name, tensor in self.tensors().items():
             least, most = ranges.get(name, (-LARGEST, LARGEST))
             values = tensor.double()  # a half's infinity is not above what overflows in it
             if not bool(((values >= least) & (values <= most)).all()):  # NaN is in no range
                 raise InputError(f"the tensor {name!r} holds values outside of {least} to {most}")
+        self.places.check()
+
+    @property
+    def viewpoints(self) -> Tensor:
+        """(P, 3) of the camera at the places that the embeddings hold, memory frame."""
+        return self.pose[self.count > 0]
 
     @property
     def num_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Driving to a photo: ask, send, ask again on the way, replace the goal, arrive. No ROS in here.
+"""Driving to a photo: ask, send, ask again on the way, replace the goal, arrive, look whether it is there. No ROS in here.
 
 The navigator drives a robot by it through Nav2, and `kinaema evaluate memnav` measures it in simulation.
 """
@@ -14,59 +14,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kinaema_ros import geometry
-from kinaema_ros.errors import KinaemaError
-from kinaema_ros.estimate import Estimate
+from kinaema_ros.comparison import Comparison, Verdict
+from kinaema_ros.estimate import Alternative, Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN
+from kinaema_ros.navigation.candidates import LEAST_CONFIDENCE, Candidates, named, near
+from kinaema_ros.navigation.errors import (
+    DriveTimeout,
+    NoAnswer,
+    NotReached,
+    NotSeen,
+    NotSure,
+    OtherPlace,
+)
 from kinaema_ros.navigation.goal_fusion import GoalFusion
 from kinaema_ros.settings import check, setting
 
 LOOK_PERIOD = 0.1  # seconds between two looks at whether the robot is there
 Check = Callable[[], None]  # raises NavigationError when the drive must end
-
-
-class NavigationError(KinaemaError):
-    """A drive ended other than by arrival.
-
-    ``code`` is an error code of kinaema_interfaces/action/NavigateToImage; without one it is the class's own.
-    """
-
-    code = 100  # UNKNOWN
-
-    def __init__(self, message: str, code: int | None = None):
-        super().__init__(message)
-        if code is not None:
-            self.code = code
-
-
-class NotSeen(NavigationError):
-    """The photo shows a place that is probably not in memory."""
-
-    code = 103  # NOT_SEEN
-
-
-class NotSure(NavigationError):
-    """The photo's place was seen, but where it is is not sure enough."""
-
-    code = 116  # NOT_SURE
-
-
-class NoAnswer(NavigationError):
-    """The memory cannot be asked right now; a robot that has a goal already drives on by it."""
-
-    code = 106  # QUERY_FAILED
-
-
-class DriveTimeout(NavigationError):
-    """The drive took too long."""
-
-    code = 115  # TIMEOUT
-
-
-class NotReached(NavigationError):
-    """The robot says that it arrived, but stands beside its goal."""
-
-    code = 117  # NOT_REACHED
 
 
 class GoalRobot(Protocol):
@@ -91,6 +56,9 @@ class GoalRobot(Protocol):
 
     def arrived(self) -> bool:
         """Whether the robot is at the goal sent last. Raises NavigationError if it gave up."""
+
+    def compare(self, check: Check) -> Comparison:
+        """Whether the camera sees what the photo shows, and from where in that frame. Raises NoAnswer where nobody can tell."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +115,7 @@ def refuse_unsure(answer: Estimate, limits: DriveLimits) -> None:
             f"{limits.min_seen:.2f} is asked for. Drive past it first, or lower min_seen"
         )
     if answer.confidence < limits.min_confidence:
-        places = [_place(answer.pose, answer.confidence)]
-        places += [_place(other.pose, other.confidence) for other in answer.alternatives]
+        places = [f"{_place(at.pose)} with probability {at.confidence:.2f}" for at in named(answer)]
         where = places[0] if len(places) == 1 else f"{places[0]}, or else {', '.join(places[1:])}"
         raise NotSure(
             f"where the photo was taken is not sure enough: probably {where}; at least {limits.min_confidence:.2f} is "
@@ -156,9 +123,9 @@ def refuse_unsure(answer: Estimate, limits: DriveLimits) -> None:
         )
 
 
-def _place(pose: ArrayLike, confidence: float) -> str:
+def _place(pose: ArrayLike) -> str:
     x, y, yaw = np.asarray(pose, dtype=np.float64).tolist()
-    return f"({x:.2f} m, {y:.2f} m, {math.degrees(yaw):.0f} deg) with probability {confidence:.2f}"
+    return f"({x:.2f} m, {y:.2f} m, {math.degrees(yaw):.0f} deg)"
 
 
 def beyond(step: ArrayLike, limits: DriveLimits) -> bool:
@@ -185,6 +152,8 @@ class PhotoDrive:
     ):
         self._robot, self._now, self._caller_check, self._warn = robot, now, check, warn
         self.queries, self.seen, self.confidence = 0, 0.0, 0.0
+        self._candidates = Candidates()
+        self.doubt = ""  # why the camera could not tell that the robot arrived at the photo's place
         self._fixed_T_sent: Array = np.zeros(3)
         self._travelled_before = 0.0  # at the last answer
         self._deadline = self._goal_timeout = math.inf
@@ -198,24 +167,29 @@ class PhotoDrive:
         first = self._robot.ask(self._check)
         refuse_unsure(first, limits)
         self._count(first)
-        self.goal = GoalFusion(first.pose, first.covariance)
-        self._send_goal()
+        self._head_for(self._candidates.likeliest(first) or named(first)[0])
         corrections, asked = 0, self._now()
         while True:
             self._check()
             if self._robot.arrived():
                 # The camera sees the photo's view now; no later answer will be more precise.
                 self._ask_again(limits)
+                comparison = self._compare()
                 moved, beside = self._moved(limits), self._beside(limits)
-                if not moved and not beside:
-                    return
-                if corrections == limits.max_corrections:
-                    if beside:
-                        raise NotReached(self._where_it_stands(limits))
-                    self._warn(f"arrived, though the estimate still moves after {corrections} corrections")
-                    return
-                corrections += 1
-                self._send_goal()
+                if (moved or beside) and corrections < limits.max_corrections:
+                    corrections += 1
+                    self._send_goal()
+                elif beside:
+                    raise NotReached(self._where_it_stands(limits))
+                else:
+                    if moved:
+                        self._warn(
+                            f"arrived, though the estimate still moves after {corrections} corrections"
+                        )
+                    if self._is_there(comparison):
+                        return
+                    self._go_elsewhere()
+                    corrections = 0
             elif not 0.0 <= self._now() - asked < limits.requery_period:  # negative: the clock was set back
                 self._ask_again(limits)
                 asked = self._now()
@@ -245,12 +219,67 @@ class PhotoDrive:
             return
         self._count(answer)
         self.goal.age(self._travelled_before - before)
-        if answer.seen < limits.min_seen or answer.confidence < limits.min_confidence:
+        place = self._candidates.likeliest(answer)
+        least = LEAST_CONFIDENCE if self.tried else limits.min_confidence
+        if place is None or answer.seen < limits.min_seen or place.confidence < least:
             self._warn(
                 f"an answer was not used: seen with probability {answer.seen:.2f}, sure with {answer.confidence:.2f} only"
             )
-        elif not self.goal.add(answer.pose, answer.covariance):
-            self._warn(f"an answer was set aside as an outlier: {np.round(answer.pose, 2).tolist()}")
+        elif not self.goal.add(place.pose, place.covariance):
+            self._warn(f"an answer was set aside as an outlier: {np.round(place.pose, 2).tolist()}")
+
+    @property
+    def tried(self) -> list[Array]:
+        """Goals (3,) at which the robot arrived and its camera saw another place."""
+        return self._candidates.tried
+
+    def _compare(self) -> Comparison:
+        """The photo against what the camera sees. One that is recognised from elsewhere tells where to go."""
+        try:
+            comparison = self._robot.compare(self._check)
+        except NoAnswer as error:
+            return Comparison(Verdict.UNDECIDED, str(error))
+        pose, covariance = comparison.pose, comparison.covariance
+        if pose is not None and covariance is not None and not near(self._robot.pose, pose):
+            self._candidates.reject(
+                self._fixed_T_sent
+            )  # or the memory's next answers would call the robot back
+            self.goal = GoalFusion(pose, covariance)
+        return comparison
+
+    def _is_there(self, comparison: Comparison) -> bool:
+        """Whether this is the photo's place: what the camera says, and where it cannot tell, the odometry.
+
+        A place to which the robot went because a likelier one was another must be recognised.
+        """
+        undecided, pose = comparison.verdict == Verdict.UNDECIDED, comparison.pose
+        recognised = comparison.verdict == Verdict.RECOGNISED and (
+            pose is None or near(self._robot.pose, pose)
+        )
+        there = recognised or (undecided and not self.tried)
+        self.doubt = f"not confirmed by the camera: {comparison.why}" if there and undecided else ""
+        if self.doubt:
+            self._warn(f"arrived, but {self.doubt}")
+        elif not there:
+            self._warn(
+                f"arrived at {_place(self._fixed_T_sent)}, but not at the photo's place: {comparison.why}"
+            )
+        return there
+
+    def _go_elsewhere(self) -> None:
+        """Sends the robot to the likeliest place at which it was not yet. Raises OtherPlace where there is none."""
+        place = self._candidates.reject(self._fixed_T_sent)
+        if place is not None:
+            self._head_for(place)
+            return
+        raise OtherPlace(
+            f"the robot was at {', '.join(map(_place, self.tried))}, where the camera sees another place than the photo's, "
+            "and the memory knows no other that looks like it: show another photo of the place, or drive past it first"
+        )
+
+    def _head_for(self, place: Alternative) -> None:
+        self.goal = GoalFusion(place.pose, place.covariance)
+        self._send_goal()
 
     def _moved(self, limits: DriveLimits) -> bool:
         """True if the estimate left the goal that was sent by more than is tolerated."""

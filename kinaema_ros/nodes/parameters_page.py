@@ -11,17 +11,19 @@ from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
 from kinaema_ros.nodes.simulator.parameters import SimulatorParameters
 from kinaema_ros.nodes.support.parameters import Declaration, declarations
+from kinaema_ros.nodes.web.parameters import WebParameters
 
 NODES = {
     "memory_node (kinaema_memory)": MemoryParameters,
     "navigator_node (kinaema_navigator)": NavigatorParameters,
+    "web_node (kinaema_web)": WebParameters,
     "simulator_node (kinaema_simulator)": SimulatorParameters,
 }
 _HEAD = """# Parameters
 
 This page is generated from the declarations in the code: `python -m kinaema_ros.nodes.parameters_page`. A
 test compares the two. [config/kinaema.yaml](../config/kinaema.yaml) says why and when to change the parameters of
-memory and navigator.
+memory, navigator and web page.
 
 A dot in a name is a level in YAML: `odometry.max_jump` is `max_jump` below `odometry`. Lengths are in metres,
 angles in radians, times in seconds, unless the name says otherwise. A name that is not known, a wrong type and

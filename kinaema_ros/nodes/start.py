@@ -28,6 +28,11 @@ def truth_localization() -> int:
     return _run("kinaema_ros.nodes.simulator.truth_localization")
 
 
+def web_node() -> int:
+    """Runs kinaema_web; returns the exit status."""
+    return _run("kinaema_ros.nodes.web.node")
+
+
 def _run(module: str) -> int:
     try:
         main = import_module(module).main

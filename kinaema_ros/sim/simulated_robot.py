@@ -19,9 +19,12 @@ from kinaema_ros.sim import (
     plan_path,
     step_robot,
 )
-from kinaema_ros.sim.driving import CLEARANCE
+from kinaema_ros.sim.driving import CLEARANCE, ROBOT_RADIUS
+from kinaema_ros.sim.space import nearest_distance
 
 STEP_HZ, IMAGE_HZ = 20, 5  # steps of motion and images a second, unless a simulator is told otherwise
+# What the odometry makes of it when the robot is lifted: nothing, the motion, or a new origin where it is set down.
+LIFT_ODOMETRY = ("unaware", "jump", "reset")
 # The noise is given per step of a walk, as in training: this far, or this much of a turn.
 _STEP, _STEP_YAW = 0.25, math.radians(25.0)
 
@@ -82,10 +85,30 @@ class SimulatedRobot:
         with self._lock:
             self._map_T_odom = geometry.compose(map_T_base, geometry.inverse(self._odometry))
 
+    def localise_odometry(self, map_T_odom: Array) -> None:
+        """As ``localise``, by where the odometry lies on the map."""
+        with self._lock:
+            self._map_T_odom = np.array(map_T_odom, dtype=np.float64)
+
     def map_T_odom(self) -> Array:
         """(3,) what its localisation publishes for goals given in the odom frame."""
         with self._lock:
             return geometry.compose(self._believed(), geometry.inverse(self._odometry))
+
+    def lift(self, map_T_base: Array, odometry: str) -> bool:
+        """Sets the robot down at a pose (3,); ``odometry`` is one of LIFT_ODOMETRY. False, and nothing happens, without room."""
+        x, y = map_T_base[:2]
+        if nearest_distance(self.scene.boxes, self.scene.obstacles, x, y, 2.0 * ROBOT_RADIUS) < ROBOT_RADIUS:
+            return False
+        with self._lock:
+            if odometry == "jump":
+                motion = geometry.between(self._true, map_T_base)
+                self._odometry = geometry.compose(self._odometry, motion)
+            elif odometry == "reset":
+                self._odometry = np.zeros(3)
+            self._true = np.array(map_T_base, dtype=np.float64)
+            self._follower, self._command_until = None, 0.0
+        return True
 
     def command(self, v: float, omega: float, seconds: float) -> None:
         """Drives at v m/s and omega rad/s for so long, unless a path is being followed."""

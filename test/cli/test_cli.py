@@ -207,6 +207,15 @@ def test_version(capsys):
         (["query", "nowhere.jpg"], "argument IMAGE: nowhere.jpg does not exist"),
         (["query", "CSV", "--namespace", "a b"], "'a b' is not a name in ROS"),
         (["goto", "CSV", "--namespace", "/1"], "'/1' is not a name in ROS"),
+        (["goto", "CSV", "--place", "desk"], "give either a photo or --place NAME"),
+        (["query"], "give either a photo or --place NAME"),
+        (["place"], "the following arguments are required: add|list|remove|go"),
+        (["place", "add"], "the following arguments are required: NAME"),
+        (["place", "add", "desk", "--photo", "CSV", "--pose", "0,0,0"], "not allowed with argument --photo"),
+        (["place", "add", "desk", "--pose", "0,0"], "0,0 is not X,Y,DEG, such as 1.5,-2,90"),
+        (["place", "add", "desk", "--pose", "0,nan,0"], "nan is not a number"),
+        (["place", "add", "desk", "--pose", "0,0,0"], "--pose and --frame belong together"),
+        (["place", "add", "desk", "--frame", "map"], "--pose and --frame belong together"),
         (["goto", "CSV", "--min-seen", "2"], "2 is not a number of 0 to 1"),
         (["goto", "CSV", "--timeout", "0"], "0 is not a number of 0.1 to 3600"),
     ],
@@ -216,7 +225,7 @@ def test_wrong_usage_is_told_in_one_line(capsys, recorded, arguments, words):
     status, message = refused(capsys, *(places.get(argument, argument) for argument in arguments))
     assert status == 2
     assert words in message
-    assert re.fullmatch(r"kinaema( \w+)?: error: [^\n]+ \(see kinaema( \w+)? --help\)\n", message)
+    assert re.fullmatch(r"kinaema( \w+)*: error: [^\n]+ \(see kinaema( \w+)* --help\)\n", message)
 
 
 # -- a job that fails: status 1 and what is the matter ------------------------------------------------------
@@ -280,7 +289,12 @@ def test_a_missing_package_is_named(capsys, recorded, monkeypatch):
 
 def test_the_shell_completes_commands_and_options(tmp_path):
     pytest.importorskip("argcomplete")
-    for typed, expected in (("kinaema re", "replay"), ("kinaema goto --name", "--namespace")):
+    typed_and_expected = (
+        ("kinaema re", "replay"),
+        ("kinaema goto --name", "--namespace"),
+        ("kinaema place re", "remove"),
+    )
+    for typed, expected in typed_and_expected:
         answer = tmp_path / "answer"
         environment = {
             "_ARGCOMPLETE": "1",

@@ -57,14 +57,14 @@ def pinned(*files: str) -> set[str]:
 def test_every_import_is_declared():
     ours = {"kinaema_ros", *sys.stdlib_module_names}
     used = top(imports_below(PACKAGE)) - ours - ros_packages()
-    declared = pinned("runtime", "tools", "train")
+    declared = pinned("runtime", "tools", "train", "web")
     assert {DISTRIBUTIONS.get(name, name) for name in used} <= declared
     used = top(imports_below(ROOT / "launch")) - ours
     assert used <= ros_packages()
 
 
 def test_everything_installed_has_its_version_pinned():
-    for name in ("runtime", "tools", "train", "test", "ros", "constraints"):
+    for name in ("runtime", "tools", "train", "web", "test", "ros", "constraints"):
         for line in (ROOT / f"requirements/{name}.txt").read_text().splitlines():
             assert not line or line.startswith("#") or re.match(r"[\w.-]+==[\w.]+(; .*)?$", line), line
 
@@ -79,7 +79,7 @@ def test_both_packages_have_one_version():
 
 def test_every_dependency_is_accounted_for_on_aarch64():
     table = (ROOT / "docs/small-machines.md").read_text().partition("\n## Threads")[0].lower()
-    for name in pinned("runtime", "tools", "train"):
+    for name in pinned("runtime", "tools", "train", "web"):
         assert {"torch": "pytorch", "av": "pyav"}.get(name, name.partition("-")[0].lower()) in table, name
 
 
@@ -99,6 +99,7 @@ def test_the_interfaces_are_those_of_the_contract():
     assert service.Request.get_fields_and_field_types() == {
         "image": "sensor_msgs/Image",
         "compressed_image": "sensor_msgs/CompressedImage",
+        "place": "string",
         "hfov_deg": "float",
         "frame_id": "string",
     }
@@ -116,9 +117,24 @@ def test_the_interfaces_are_those_of_the_contract():
         files = getattr(pytest.importorskip("kinaema_interfaces.srv"), name)
         assert files.Request.get_fields_and_field_types() == {"name": "string", **more}
         assert files.Response.get_fields_and_field_types() == {"success": "boolean", "message": "string"}
+    services = pytest.importorskip("kinaema_interfaces.srv")
+    assert services.AddPlace.Request.get_fields_and_field_types() == {
+        "name": "string",
+        "image": "sensor_msgs/Image",
+        "compressed_image": "sensor_msgs/CompressedImage",
+        "pose": "geometry_msgs/PoseStamped",
+        "hfov_deg": "float",
+    }
+    assert services.ListPlaces.Response.get_fields_and_field_types() == {
+        "success": "boolean",
+        "message": "string",
+        "header": "std_msgs/Header",
+        "places": "sequence<kinaema_interfaces/Place>",
+    }
     assert action.Goal.get_fields_and_field_types() == {
         "image": "sensor_msgs/Image",
         "compressed_image": "sensor_msgs/CompressedImage",
+        "place": "string",
         "hfov_deg": "float",
         "min_seen": "float",
         "min_confidence": "float",
@@ -131,6 +147,7 @@ def test_the_interfaces_are_those_of_the_contract():
         "error_msg": "string",
         "final_goal": "geometry_msgs/PoseStamped",
         "num_queries": "uint16",
+        "places_tried": "sequence<geometry_msgs/PoseStamped>",
     }
 
 
@@ -148,7 +165,7 @@ def test_what_the_tests_import_is_declared():
         "PIL": "pil",
         "cv2": "opencv",
     }  # of rosdep
-    pip_only = {"rosbags", "safetensors"}  # requirements/underlay.txt
+    pip_only = {"playwright", "rosbags", "safetensors", "schemathesis"}  # requirements/underlay.txt
     ours = {
         "kinaema_ros",
         *sys.stdlib_module_names,

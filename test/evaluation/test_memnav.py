@@ -14,7 +14,7 @@ import torch
 from evaluation_support import shipped_network, small_network
 
 from kinaema_ros import cli, geometry, metrics
-from kinaema_ros.baselines.methods import KinaemaMethod, LastViews, OwnPose, Retrieval, TokenEncoder
+from kinaema_ros.baselines.methods import KinaemaMethod, LastViews, NetworkEncoder, OwnPose, Retrieval
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.evaluation.memnav import evaluate as memnav
 from kinaema_ros.evaluation.memnav import rollout
@@ -43,7 +43,7 @@ def fast() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def ours() -> KinaemaMethod:
     network = shipped_network()
-    return KinaemaMethod(network, TokenEncoder(network))
+    return KinaemaMethod(network, NetworkEncoder(network))
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_a_memory_that_does_not_know_a_photo_refuses_it(explored):
 def test_without_a_memory_the_robot_looks_until_it_gives_up(explored, monkeypatch):
     monkeypatch.setattr(rollout, "TOUR_METRES", 3.0)
     network = small_network()
-    method = LastViews(network, TokenEncoder(network))
+    method = LastViews(network, NetworkEncoder(network))
     seen_by_it = rollout.explore(method, explored.building, explored.odometry, explored.seeds)
     strict = DriveLimits(min_seen=1.0, min_confidence=1.0)
     result = no_memory(method, seen_by_it, NOISE, strict)
@@ -221,7 +221,7 @@ def test_what_is_found_on_the_tour_is_driven_to(explored, monkeypatch):
 
 def test_retrieval_drives_on_its_own_word_and_is_judged_in_hindsight(explored):
     network = small_network()
-    method = Retrieval(network, TokenEncoder(network))
+    method = Retrieval(network, NetworkEncoder(network))
     few = replace(explored.building, walk=explored.building.walk[-20:], goals=explored.building.goals[:1])
     seen_by_it = rollout.explore(method, few, explored.odometry[-20:], explored.seeds)
     anything = DriveLimits(min_seen=0.0, min_confidence=0.0, goal_timeout=30.0)
@@ -344,6 +344,7 @@ def test_the_command_writes_records_and_pictures(tmp_path, monkeypatch, capsys):
         (["--odom-noise", "0.02"], "FRACTION,DEG"),
         (["--checkpoint", "nowhere.safetensors"], "does not exist"),
         (["--through-ros", "--method", "retrieval"], "--method kinaema"),
+        (["--restart", "--method", "kinaema"], "--through-ros"),
     ],
 )
 def test_wrong_usage_is_refused_before_anything_is_done(words, complaint, capsys):

@@ -8,20 +8,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.errors import KinaemaError
 from kinaema_ros.estimate import Alternative, Estimate
-from kinaema_ros.navigation.photo_drive import (
-    Check,
-    DriveLimits,
+from kinaema_ros.navigation.errors import (
     DriveTimeout,
     NavigationError,
     NoAnswer,
     NotReached,
     NotSeen,
     NotSure,
-    PhotoDrive,
-    refuse_unsure,
+    OtherPlace,
 )
+from kinaema_ros.navigation.photo_drive import Check, DriveLimits, PhotoDrive, refuse_unsure
+
+RECOGNISED = Comparison(Verdict.RECOGNISED, "a place that was named has no photo")
+ANOTHER = Comparison(Verdict.OTHER_PLACE, "2 points of 400")
+DARK = Comparison(Verdict.UNDECIDED, "too little to see")
 
 
 def said(x: float, metres: float = 0.1, seen: float = 0.9, confidence: float = 0.8) -> Estimate:
@@ -35,7 +38,7 @@ def with_look_alike(answer: Estimate, x: float, confidence: float) -> Estimate:
 
 class World:
     """A robot that is ``beside`` its goal ``seconds_to_goal`` after it was sent there, as its odometry has it after the
-    last of the metres and radians given; the clock ticks once a look."""
+    last of the metres and radians given; the clock ticks once a look. On each arrival its camera sees the next of ``views``."""
 
     travelled = 0.0
 
@@ -44,8 +47,10 @@ class World:
         *answers: Estimate | NoAnswer,
         seconds_to_goal: float = 5.0,
         beside: Sequence[tuple[float, float]] = ((0.0, 0.0),),
+        views: Sequence[Comparison | NoAnswer] = (RECOGNISED,),
     ):
         self.answers, self.seconds_to_goal, self.beside = list(answers), seconds_to_goal, list(beside)
+        self.views = list(views)
         self.seconds, self.sent_at, self.sent, self.warnings = 0.0, 0.0, [], []
         self.drive = PhotoDrive(self, lambda: self.seconds, warn=self.warnings.append)
 
@@ -60,6 +65,12 @@ class World:
         self.pose = pose + np.array([0.0, y, yaw])
         self.sent.append(float(pose[0]))
         self.sent_at = self.seconds
+
+    def compare(self, check: Check) -> Comparison:
+        view = self.views.pop(0) if len(self.views) > 1 else self.views[0]
+        if isinstance(view, NoAnswer):
+            raise view
+        return view
 
     def arrived(self) -> bool:
         return self.seconds >= self.sent_at + self.seconds_to_goal
@@ -150,6 +161,74 @@ def test_a_robot_that_always_arrives_beside_its_goal_has_not_arrived():
     assert World(said(4.0), beside=[(0.44, 0.1)]).run(position_tolerance=0.5).queries == 3
 
 
+def recognised(x: float) -> Comparison:
+    return replace(RECOGNISED, pose=(x, 0.0, 0.0), covariance=np.diag([0.01, 0.01, 0.001]))
+
+
+def test_a_robot_whose_camera_sees_another_place_goes_to_the_next_one_and_is_there():
+    answer = with_look_alike(said(4.0), -2.0, 0.1)
+    world = World(answer, views=[ANOTHER, RECOGNISED])
+    drive = world.run()
+    assert world.sent == [4.0, -2.0]
+    assert [tried[0] for tried in drive.tried] == [4.0]
+    assert not drive.doubt
+    assert any("(4.00 m, 0.00 m, 0 deg), but not at the photo's place: 2 points" in w for w in world.warnings)
+
+
+def test_answers_on_the_way_to_the_next_place_do_not_call_the_robot_back_to_where_it_was():
+    answer = with_look_alike(said(4.0), -2.0, 0.1)
+    world = World(answer, views=[ANOTHER, RECOGNISED], seconds_to_goal=10.0)
+    world.run(requery_period=1.0)
+    assert world.sent == [4.0, -2.0]
+
+
+def test_an_alternative_of_the_first_answer_is_tried_where_the_newest_names_none():
+    world = World(with_look_alike(said(4.0), -2.0, 0.1), said(4.0), views=[ANOTHER, RECOGNISED])
+    assert world.run().queries > 2
+    assert world.sent == [4.0, -2.0]
+
+
+def test_a_robot_that_saw_other_places_wherever_it_was_names_them():
+    answer = with_look_alike(with_look_alike(said(4.0), -2.0, 0.1), 7.0, 0.001)
+    world = World(answer, views=[ANOTHER])
+    with pytest.raises(OtherPlace) as ended:
+        world.run()
+    assert "(4.00 m, 0.00 m, 0 deg), (-2.00 m, 1.50 m, 90 deg)" in str(ended.value)
+    assert world.sent == [4.0, -2.0]  # what is hardly likely is not worth a drive
+    assert len(world.drive.tried) == 2
+
+
+@pytest.mark.parametrize("view", [DARK, NoAnswer("no image has come")])
+def test_where_the_camera_cannot_tell_the_odometry_counts_and_the_drive_says_so(view):
+    world = World(said(4.0), views=[view])
+    drive = world.run()
+    assert world.sent == [4.0]
+    assert drive.doubt.startswith("not confirmed by the camera: ")
+    assert str(view.why if isinstance(view, Comparison) else view) in drive.doubt
+
+
+def test_the_next_place_must_be_recognised():
+    world = World(with_look_alike(said(4.0), -2.0, 0.1), views=[ANOTHER, DARK])
+    with pytest.raises(OtherPlace):
+        world.run()
+    assert not world.drive.doubt
+
+
+def test_a_robot_that_recognises_the_photo_from_beside_it_goes_there():
+    world = World(said(4.0), views=[recognised(5.7), recognised(5.7)])
+    drive = world.run()
+    assert world.sent == [4.0, 5.7]  # whatever the memory says of the place where it was
+    assert [tried[0] for tried in drive.tried] == [4.0]
+
+
+def test_a_photo_recognised_from_ever_farther_on_is_not_reached():
+    world = World(said(4.0), views=[recognised(4.0 + 1.5 * k) for k in range(1, 9)])
+    with pytest.raises(OtherPlace):
+        world.run(max_corrections=2)
+    assert world.sent == [4.0, 5.5, 7.0]
+    assert [tried[0] for tried in world.drive.tried] == [4.0, 5.5, 7.0]
+
+
 def test_the_robot_drives_on_while_the_memory_is_silent_and_past_answers_that_do_not_know_the_photo():
     world = World(said(4.0), NoAnswer("restarting"), said(9.0, seen=0.1), said(4.0))
     drive = world.run(requery_period=1.0)
@@ -194,10 +273,11 @@ def test_the_codes_are_those_of_the_action():
     codes = pytest.importorskip("kinaema_interfaces.action").NavigateToImage.Result
     assert NavigationError("").code == codes.UNKNOWN
     assert issubclass(NavigationError, KinaemaError)
-    assert [end("").code for end in (NotSeen, NotSure, NotReached, NoAnswer, DriveTimeout)] == [
+    assert [end("").code for end in (NotSeen, NotSure, NotReached, OtherPlace, NoAnswer, DriveTimeout)] == [
         codes.NOT_SEEN,
         codes.NOT_SURE,
         codes.NOT_REACHED,
+        codes.OTHER_PLACE,
         codes.QUERY_FAILED,
         codes.TIMEOUT,
     ]

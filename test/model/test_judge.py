@@ -151,11 +151,13 @@ def test_the_robots_own_camera_is_held_to_its_mount_and_another_one_is_not():
     own, others = terms(STRONG, 0.5), terms(STRONG, None)
     assert len(own) == len(others) == TERMS
     assert own[:5] == others[:5]
-    assert own[5:] == pytest.approx([math.hypot(0.02, 0.1), 0.1])
-    assert others[5:] == pytest.approx([0.02, 0.0])  # whatever its pitch and height
+    assert own[5:] == pytest.approx([math.log(math.hypot(0.02, 0.1) + 0.05), math.log(0.1 + 0.05)])
+    assert others[5:] == pytest.approx(
+        [math.log(0.02 + 0.05), math.log(0.05)]
+    )  # whatever its pitch and height
 
 
 def test_terms_of_the_least_evidence_are_finite():
     nothing = Evidence(0.0, 0.0, 0.0, 0.0, 0, roll=3.0, pitch=-1.5, height=-9.0)
     assert all(math.isfinite(value) for value in terms(nothing, 0.5))
-    assert terms(nothing, 0.5)[5:] == [0.5, 0.5]
+    assert terms(nothing, 0.5)[5:] == [math.log(0.55)] * 2

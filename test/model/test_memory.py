@@ -17,9 +17,11 @@ import torch
 
 from kinaema_ros import Estimate, Intrinsics, SpatialMemory, geometry
 from kinaema_ros.camera import Mount
+from kinaema_ros.comparison import Verdict
 from kinaema_ros.errors import KinaemaError
 from kinaema_ros.images import decode_compressed, decode_image
-from kinaema_ros.memory import STATE_FORMAT, STATE_VERSION, EmptyMemoryError
+from kinaema_ros.memory import EmptyMemoryError
+from kinaema_ros.memory_file import FORMAT, VERSION
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.model.cell import follow
 from kinaema_ros.model.checkpoint import CheckpointError, read_tensors, write_tensors
@@ -27,6 +29,7 @@ from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.navigation.photo_drive import DriveLimits
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.sim import Camera, Scene, SceneConfig, explore, generate_scene, render, sample_viewpoints
+from kinaema_ros.training.drives import without
 
 FRAMES, QUERIES = 40, 10
 CAMERA = Camera()
@@ -113,6 +116,36 @@ def test_places_of_an_unseen_scene_are_found(drive: Drive, answers: list[Estimat
 def test_a_place_of_another_scene_is_not_taken_for_seen(strange_answers: list[Estimate]):
     assert np.median([answer.seen for answer in strange_answers]) < 0.2
     assert max(answer.confidence for answer in strange_answers) < 0.5
+
+
+def test_a_view_shows_whether_the_robot_stands_where_a_photo_was_taken(drive: Drive):
+    memory = new_memory()
+    remember(memory, drive, frames=FRAMES - 1)
+    step = np.array([0.15, 0.1, 0.1])
+    (beside,) = render(drive.scene, geometry.compose(drive.poses[-1], step)[None], CAMERA)
+    view, updates = drive.images[-1], memory.num_updates
+    seen = memory.compare(beside, view, drive.poses[-1])
+    assert seen.verdict == Verdict.RECOGNISED, seen.why
+    np.testing.assert_allclose(seen.pose, step, atol=0.1)
+    assert memory.compare(make_drive(7).photos[0], view, drive.poses[-1]).verdict == Verdict.OTHER_PLACE
+    assert memory.compare(np.zeros_like(view), view, drive.poses[-1]).verdict == Verdict.UNDECIDED
+    assert memory.compare(view, np.zeros_like(view), drive.poses[-1]).verdict == Verdict.UNDECIDED
+    by_another = memory.compare(beside, view, drive.poses[-1], hfov=CAMERA.hfov)
+    assert by_another.verdict == Verdict.RECOGNISED, by_another.why
+    assert memory.num_updates == updates
+    with pytest.raises(EmptyMemoryError):
+        new_memory().compare(beside, view, drive.poses[-1])
+
+
+def test_a_room_with_the_same_walls_is_another_place_and_one_with_a_chair_less_is_the_same(drive: Drive):
+    memory, here = new_memory(), drive.poses[15]
+    remember(memory, drive, frames=15)
+    verdicts = []
+    for gone in (0.1, 1.0):  # of the furniture
+        room = without(drive.scene, np.random.default_rng(1), gone)
+        (photo,) = render(room, geometry.compose(here, np.array([0.1, 0.05, 0.05]))[None], CAMERA)
+        verdicts.append(memory.compare(photo, drive.images[15], here).verdict)
+    assert verdicts == [Verdict.RECOGNISED, Verdict.OTHER_PLACE]
 
 
 def test_a_grey_photo_of_a_memory_in_colour_is_found_and_called_seen(drive: Drive, driven: SpatialMemory):
@@ -316,7 +349,7 @@ def test_a_damaged_memory_file_is_refused_and_the_present_memory_stays(
 
 def crafted(path, change) -> None:
     """The memory file with other content, and a hash that fits."""
-    tensors, metadata = read_tensors(path, STATE_FORMAT, STATE_VERSION)
+    tensors, metadata = read_tensors(path, FORMAT, VERSION)
     change(tensors, metadata)
     del metadata["sha256"]
     write_tensors(path, tensors, metadata)

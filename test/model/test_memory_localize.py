@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from kinaema_ros import SpatialMemory, geometry
+from kinaema_ros.camera import Mount
 from kinaema_ros.memory import NotLocalizedError
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.sim import SceneConfig, explore, generate_scene, render
+from kinaema_ros.sim import Camera, SceneConfig, explore, generate_scene, render
+from kinaema_ros.training.drives import intrinsics
 
 HOUSE, ELSEWHERE = 20261122, 7  # seeds of two buildings
 FIRST_DRIVE = 60  # frames
@@ -100,3 +102,91 @@ def test_an_empty_memory_has_nothing_to_find(tmp_path: Path, house: tuple[np.nda
     assert memory.localized
     memory.update(house[1][0], house[0][0])
     assert memory.num_updates == 1
+
+
+def drive_on(
+    memory: SpatialMemory,
+    house: tuple[np.ndarray, np.ndarray],
+    at: int,
+    frames: range,
+) -> int | None:
+    """The robot, lifted at frame ``at`` to the first of ``frames``, drives on; its odometry knows nothing of the lift.
+
+    Returns the frame at which the lift was noticed.
+    """
+    poses, images = house
+    for number in frames:
+        odometry = geometry.compose(poses[at], geometry.between(poses[frames[0]], poses[number]))
+        memory.update(images[number], odometry)
+        if memory.num_lifts:
+            return number
+    return None
+
+
+def test_a_lift_that_odometry_does_not_notice_is_noticed_and_nothing_wrong_is_kept(
+    house: tuple[np.ndarray, np.ndarray], saved: Path
+) -> None:
+    poses, images = house
+    at, there = FIRST_DRIVE - 1, 15
+    assert np.hypot(*(poses[at] - poses[there])[:2]) > 3.0
+    memory = new_memory()
+    memory.load(saved)
+    before = memory._state
+    noticed = drive_on(memory, house, at, range(there, there + 25))
+    assert noticed is not None
+    after = memory._state
+    assert int(after.updates) == int(before.updates) + 1  # the view by which it was noticed
+    there_before = before.count > 0
+    np.testing.assert_array_equal(after.pose[there_before], before.pose[there_before])
+    added = (after.count > 0) & ~there_before
+    assert int(added.sum()) == 1
+    true = geometry.between(poses[0], poses[noticed])
+    for pose in (after.robot.numpy(), after.pose[added].numpy()[0]):
+        error, turn = pose_errors(pose, true)
+        assert error < 0.3
+        assert turn < math.radians(5.0)
+    estimate = memory.locate(images[5])
+    error, _ = pose_errors(estimate.pose, geometry.between(poses[noticed], poses[5]))
+    assert error < 0.3
+
+
+def test_somebody_in_front_of_the_camera_makes_no_lift(
+    house: tuple[np.ndarray, np.ndarray],
+) -> None:
+    poses, images = house
+    memory = new_memory()
+    for number, (pose, rgb) in enumerate(zip(poses, images, strict=True)):
+        hidden = 30 <= number < 34
+        memory.update(np.full_like(rgb, 40) if hidden else rgb, pose)
+        assert memory.localized
+    assert memory.num_lifts == 0
+    assert memory.num_updates == FIRST_DRIVE
+
+
+@pytest.mark.parametrize("second_is_low", [True, False])
+def test_another_robot_finds_itself_in_the_memory_of_one_with_another_camera(
+    house: tuple[np.ndarray, np.ndarray], tmp_path: Path, second_is_low: bool
+) -> None:
+    poses, _ = house
+    scene = generate_scene(HOUSE, SceneConfig(size_min=8, size_max=10, texture_seed=4242))
+    low = Camera(320, 240, math.radians(90.0), z=0.3)
+    high = Camera(640, 360, math.radians(69.0), z=1.0)
+    first, second = (high, low) if second_is_low else (low, high)
+    memory = new_memory()
+    memory.set_camera(intrinsics(first), Mount(z=first.z))
+    for pose, rgb in zip(poses, render(scene, poses, first), strict=True):
+        memory.update(rgb, pose)
+    memory.save(tmp_path / "first.safetensors")
+
+    robot, begin = new_memory(), 20
+    robot.set_camera(intrinsics(second), Mount(z=second.z))
+    robot.load(tmp_path / "first.safetensors", localize=True)
+    for number in range(begin, FIRST_DRIVE):
+        rgb = render(scene, poses[number : number + 1], second)[0]
+        robot.update(rgb, geometry.between(poses[begin], poses[number]))
+        if robot.localized:
+            break
+    assert robot.localized
+    error, turn = pose_errors(robot._state.robot.numpy(), geometry.between(poses[0], poses[number]))
+    assert error < 0.3
+    assert turn < math.radians(5.0)

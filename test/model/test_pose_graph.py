@@ -153,6 +153,7 @@ def test_merging_keeps_every_relation_true_and_the_graph_in_one_piece(seed: int)
         torch.testing.assert_close(pose_graph.robot(graph, pose)[0], pose[0, n - 1], atol=1e-9, rtol=0)
         up = graph.tail[0, :n].tolist()
         (root,) = (i for i in alive if up[i] == NONE)
+        assert pose_graph.root(graph).item() == root
         for i in alive:
             for _ in range(n):
                 i = up[i] if i != root else root

@@ -10,7 +10,7 @@ import torch
 from landmark_support import CONFIG, Landmarks, as_pose, circle
 
 from kinaema_ros import geometry
-from kinaema_ros.model import cell
+from kinaema_ros.model import cell, pose_graph
 from kinaema_ros.model.config import KinaemaConfig, RevisitConfig
 from kinaema_ros.model.localise import Hypothesis, hypotheses
 from kinaema_ros.model.token_memory import NONE, TokenMemory
@@ -187,3 +187,21 @@ def test_a_memory_of_tensors_is_the_same_memory(known: TokenMemory) -> None:
     assert again.num_bytes == known.num_bytes
     torch.testing.assert_close(again.tokens.descriptor, known.tokens.descriptor)
     torch.testing.assert_close(again.graph.tail, known.graph.tail)
+
+
+def test_loops_move_all_but_the_oldest_place_which_holds_the_memorys_frame(room: Landmarks) -> None:
+    """Odometry that turns 2 % too far; in the second round loops correct the first one."""
+    poses = circle(rounds=2.0)
+    steps = geometry.between(poses[:-1], poses[1:]) * [1.0, 1.0, 1.02]
+    odometry = [poses[0]]
+    for step in steps:
+        odometry.append(geometry.compose(odometry[-1], step))
+    memory = drive(room, poses, np.array(odometry))
+    assert int(memory.graph.loops[0]) > 0
+    oldest = int(pose_graph.root(memory.graph)[0])
+    frame = pose_graph.frames(memory.graph, memory.pose[None])[0, oldest].numpy()
+    np.testing.assert_allclose(frame, 0.0, atol=1e-6)
+    memory_T_robot, expected = memory.robot.numpy(), geometry.between(poses[0], poses[-1])
+    drifted = geometry.between(poses[0], odometry[-1])
+    off, off_by_odometry = (np.hypot(*(pose - expected)[:2]) for pose in (memory_T_robot, drifted))
+    assert off < 0.5 * off_by_odometry

@@ -24,9 +24,10 @@ from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from ros_support import ROOT, NodeProcess, wait_until
 
 from kinaema_interfaces.action import NavigateToImage
-from kinaema_interfaces.srv import QueryPose
-from kinaema_ros.estimate import Alternative, Estimate
+from kinaema_interfaces.srv import AddPlace, ListPlaces, QueryPose, RemovePlace
+from kinaema_ros.estimate import Alternative, Estimate, Place
 from kinaema_ros.nodes.client import client
+from kinaema_ros.nodes.client.places import PlaceRefused
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.spinning import Spinner
 
@@ -103,6 +104,9 @@ class Memory:
         rclpy.init(args=[], context=self._context)
         self.node = rclpy.create_node("memory_double", context=self._context)
         self.node.create_service(QueryPose, "kinaema_memory/query_pose", self._on_query)
+        self.node.create_service(AddPlace, "kinaema_memory/add_place", self._on_add)
+        self.node.create_service(RemovePlace, "kinaema_memory/remove_place", self._on_remove)
+        self.node.create_service(ListPlaces, "kinaema_memory/list_places", self._on_list)
         self._spinner = Spinner(SingleThreadedExecutor(context=self._context), self.node)
 
     def _on_query(self, request, response):
@@ -110,10 +114,82 @@ class Memory:
         messages.fill_response(response, self.answer)
         return response
 
+    def _on_add(self, request, response):
+        self.asked.append(request)
+        response.success, response.replaced = True, len(self.asked) > 1
+        response.pose = messages.pose_stamped((1.0, 2.0, 0.5), "odom", messages.time_msg(1))
+        return response
+
+    def _on_remove(self, request, response):
+        response.success = request.name == "desk"
+        response.message = "" if response.success else "nothing was removed: there is no such place"
+        return response
+
+    def _on_list(self, request, response):
+        self.asked.append(request)
+        response.success, response.header.frame_id = True, request.frame_id or "odom"
+        places = Place("desk", True, (1.0, 2.0, 0.5)), Place("moon", False, None)
+        response.places = [messages.place_msg(place) for place in places]
+        return response
+
     def close(self):
         self._spinner.end()
         self.node.destroy_node()
         self._context.try_shutdown()
+
+
+@pytest.fixture
+def memory():
+    memory = Memory()
+    yield memory
+    memory.close()
+
+
+def test_places_are_added_here_by_a_photo_or_by_a_pose_and_a_replaced_one_is_told(recorded, tmp_path, memory):
+    photo, file = recorded / "queries" / "0.png", tmp_path / "added.json"
+    status, out, err = kinaema("place", "add", "desk", "--json", file)
+    assert (status, out) == (0, "added desk: x 1.00 m, y 2.00 m, yaw 29 deg in odom\n"), err
+    (record,) = json.loads(file.read_text())
+    assert (record["name"], record["in_memory"], record["replaced"]) == ("desk", True, False)
+    assert (record["x"], record["y"], record["yaw"], record["frame_id"]) == (
+        1.0,
+        2.0,
+        pytest.approx(0.5),
+        "odom",
+    )
+    with client.KinaemaClient() as asking:
+        _, replaced = asking.add_place("desk", photo, hfov_deg=69.0)
+        asking.add_place("desk", pose=(1.0, -2.0, 0.5), frame_id="map")
+        with pytest.raises(PlaceRefused, match="there is no such place"):
+            asking.remove_place("sofa")
+        asking.remove_place("desk")
+    here, by_photo, by_pose = memory.asked
+    assert replaced
+    assert (here.name, len(here.compressed_image.data), here.pose.header.frame_id) == ("desk", 0, "")
+    assert (bytes(by_photo.compressed_image.data), by_photo.hfov_deg) == (photo.read_bytes(), 69.0)
+    assert by_pose.pose.header.frame_id == "map"
+    np.testing.assert_allclose(messages.planar_pose(by_pose.pose.pose), (1.0, -2.0, 0.5), atol=1e-6)
+
+
+def test_places_are_listed_with_what_is_known_of_them(tmp_path, memory):
+    status, out, err = kinaema("place", "list", "--frame", "map", "--json", tmp_path / "places.json")
+    assert status == 0, err
+    assert out.splitlines() == [
+        "desk: x 1.00 m, y 2.00 m, yaw 29 deg in map",
+        "moon: its surroundings are no longer in memory",
+    ]
+    desk, moon = json.loads((tmp_path / "places.json").read_text())
+    assert (desk["in_memory"], desk["x"], desk["frame_id"]) == (True, 1.0, "map")
+    assert (moon["in_memory"], moon["x"], moon["frame_id"]) == (False, None, "")
+
+
+def test_a_query_may_name_a_place(tmp_path, memory):
+    status, out, err = kinaema("query", "--place", "desk", "--json", tmp_path / "answer.json")
+    assert status == 0, err
+    assert out.startswith("x 1.00 m, y 2.00 m")
+    assert [request.place for request in memory.asked] == ["desk"]
+    (record,) = json.loads((tmp_path / "answer.json").read_text())
+    assert (record["place"], "file" in record) == ("desk", False)
 
 
 def test_query_tells_how_sure_it_is_and_where_else_the_photo_may_be_from(recorded, tmp_path):
@@ -163,6 +239,7 @@ class Navigator:
 
     def __init__(self, error_code=None):
         self.error_code, self.goals, self.canceled = error_code, [], threading.Event()
+        self.places_tried = []
         self.error_when_canceled, self.answers = NavigateToImage.Result.CANCELED, threading.Event()
         self.answers.set()
         self.arrive = threading.Event()
@@ -209,6 +286,9 @@ class Navigator:
         if self.error_code:
             goal.abort()
             result.error_msg = "never seen: drive there once"
+            result.places_tried = [
+                messages.pose_stamped(place, "odom", messages.time_msg(1)) for place in self.places_tried
+            ]
         else:
             goal.succeed()
             result.final_goal = messages.pose_stamped([1.0, 2.0, 0.5], "odom", messages.time_msg(1))
@@ -251,6 +331,18 @@ def test_goto_is_done_when_the_robot_arrived(recorded, tmp_path, navigator):
     assert (record["frame_id"], record["num_queries"], record["error_code"]) == ("odom", 3, 0)
 
 
+@pytest.mark.parametrize("command", [("place", "go", "desk"), ("goto", "--place", "desk")])
+def test_the_robot_goes_to_a_place_by_its_name(tmp_path, navigator, command):
+    server = navigator(NavigateToImage.Result.NONE)
+    status, out, err = kinaema(*command, "--yaw-tolerance", "90", "--json", tmp_path / "result.json")
+    assert status == 0, err
+    assert "reached x 1.00 m, y 2.00 m, yaw 29 deg in odom" in out
+    (goal,) = server.goals
+    assert (goal.place, len(goal.compressed_image.data)) == ("desk", 0)
+    (record,) = json.loads((tmp_path / "result.json").read_text())
+    assert (record["place"], record["reached"]) == ("desk", True)
+
+
 def test_a_drive_s_feedback_tells_how_sure_the_memory_is(recorded, navigator):
     navigator(NavigateToImage.Result.NONE)
     heard = []
@@ -267,6 +359,18 @@ def test_goto_fails_with_the_navigator_s_reason(recorded, tmp_path, navigator):
     assert err == "kinaema goto: error: not reached: never seen: drive there once (error code 103)\n"
     (record,) = json.loads((tmp_path / "result.json").read_text())
     assert (record["reached"], record["error_code"], record["x"]) == (False, 103, None)
+
+
+def test_goto_tells_the_places_at_which_the_robot_saw_another(recorded, tmp_path, navigator):
+    navigator(NavigateToImage.Result.OTHER_PLACE).places_tried = [(1.0, 2.0, 0.5), (-4.0, 0.0, 0.0)]
+    photo = recorded / "queries" / "0.png"
+    status, out, err = kinaema("goto", photo, "--json", tmp_path / "result.json")
+    assert status == 1
+    assert "(error code 118)" in err
+    assert "tried x 1.00 m, y 2.00 m, yaw 29 deg in the odometry's frame: another place" in out
+    assert "tried x -4.00 m, y 0.00 m, yaw 0 deg" in out
+    (record,) = json.loads((tmp_path / "result.json").read_text())
+    assert [tried["x"] for tried in record["places_tried"]] == [1.0, -4.0]
 
 
 def test_ctrl_c_stops_the_robot(recorded, navigator):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,14 @@ def test_the_memory_remembers_a_recorded_drive(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "m to the left" in done.stdout
     assert "seen before with probability" in done.stdout
+
+
+def test_the_client_in_cpp_compiles_against_the_interfaces(tmp_path: Path) -> None:
+    prefixes = map(Path, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep))
+    if not any((prefix / "share/rclcpp_action/cmake").is_dir() for prefix in prefixes):
+        pytest.skip("rclcpp is not installed (the wheels of ROS are for Python alone)")
+    command = [sys.executable, "-m", "colcon", "build", "--base-paths", str(EXAMPLES / "cpp")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    program = tmp_path / "install/kinaema_example_client/lib/kinaema_example_client/go_to"
+    assert subprocess.run([program], capture_output=True, text=True).returncode == 2  # says how it is used

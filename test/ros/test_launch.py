@@ -62,7 +62,7 @@ def subscriptions(ros: Ros, name: str, namespace: str) -> set[str]:
 
 
 def test_there_are_launch_files() -> None:
-    assert FILES == ["demo.launch.py", "gazebo.launch.py", "kinaema.launch.py", "nav2_on_map.launch.py"]
+    assert FILES == ["demo.launch.py", "gazebo.launch.py", "kinaema.launch.py", "nav2.launch.py"]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -14,6 +14,7 @@ from launch_support import FOREIGN, FOREIGN_FILES, LAUNCH, LaunchProcess, StandI
 ROOT = LAUNCH.parent
 KINAEMA, DEMO, GAZEBO = "kinaema.launch.py", "demo.launch.py", "gazebo.launch.py"
 DEMO_NAV2 = f"{DEMO} nav2:=true"
+GAZEBO_WITHOUT_MAP = f"{GAZEBO} localization:=memory"
 OURS = ("memory_node", "navigator_node")
 NAV2 = {"map_server", "lifecycle_manager", "navigation_launch"}
 EVERY = {
@@ -29,8 +30,16 @@ EVERY = {
         "robot_state_publisher",
         *NAV2,
     },
+    GAZEBO_WITHOUT_MAP: {
+        *OURS,
+        "rviz2",
+        "gz_sim",
+        "parameter_bridge",
+        "robot_state_publisher",
+        "navigation_launch",
+    },
 }
-RVIZ = {KINAEMA: {"rviz": "true"}, DEMO: {}, DEMO_NAV2: {}, GAZEBO: {}}
+RVIZ = {KINAEMA: {"rviz": "true"}, DEMO: {}, DEMO_NAV2: {}, GAZEBO: {}, GAZEBO_WITHOUT_MAP: {}}
 TOPICS = {"image": "front/image_rect", "camera_info": "/front/info", "odom": "wheels/odom"}
 
 
@@ -66,10 +75,13 @@ def parameter_file(tmp_path: Path) -> str:
 def test_these_are_all_arguments() -> None:
     """A new argument needs a test here of whom it reaches."""
     common = {"namespace", "model", "params_file", "autostart", "rviz", "log_level"}
-    assert launch_stand_in.listed(LAUNCH / KINAEMA) == {*common, *TOPICS, "use_sim_time"}
-    assert launch_stand_in.listed(LAUNCH / DEMO) == {*common, *TOPICS, "use_sim_time", "world", "nav2"}
+    by_memory = {"publish_tf"}
+    assert launch_stand_in.listed(LAUNCH / KINAEMA) == {*common, *TOPICS, *by_memory, "use_sim_time"}
+    assert launch_stand_in.listed(LAUNCH / DEMO) == {
+        *common, *TOPICS, *by_memory, "use_sim_time", "world", "nav2",
+    }  # fmt: skip
     assert launch_stand_in.listed(LAUNCH / GAZEBO) == {
-        *common, "world", "headless", "nav2_params_file", "bridge_file",
+        *common, "world", "headless", "localization", "nav2_params_file", "nav2_overlay_file", "bridge_file",
     }  # fmt: skip
 
 
@@ -102,9 +114,11 @@ def test_a_namespace_holds_all_nodes_their_topics_and_tf(file: str) -> None:
     if "navigation_launch" in found:
         navigation = found["navigation_launch"]
         assert navigation.values["namespace"] == "/ant"
-        assert navigation.topic("/map") == "/ant/map" == found["map_server"].topic("map")
+        assert navigation.topic("/map") == "/ant/map"
         assert navigation.topic("/scan") == "/ant/scan"
-    if file == GAZEBO:
+    if "map_server" in found:
+        assert found["map_server"].topic("map") == "/ant/map"
+    if "parameter_bridge" in found:
         assert found["parameter_bridge"].topic("scan") == "/ant/scan"
 
 
@@ -175,7 +189,8 @@ def test_without_autostart_nothing_is_brought_up(file: str) -> None:
         assert found_without[name].parameters["autostart"] is False
     if "navigation_launch" in found:
         for value, result in ((True, found), (False, found_without)):
-            assert result["lifecycle_manager"].parameters["autostart"] is value
+            if "lifecycle_manager" in found:
+                assert result["lifecycle_manager"].parameters["autostart"] is value
             assert result["navigation_launch"].values["autostart"] == str(value).lower()
 
 
@@ -232,6 +247,45 @@ def test_nav2_drives_the_demo_in_place_of_the_simulators_own_on_the_building_s_m
     assert Path(found["map_server"].parameters["yaml_filename"]).is_file()
     nav2 = yaml.safe_load(Path(found["navigation_launch"].values["params_file"]).read_text())
     assert "obstacle_layer" not in nav2["local_costmap"]["local_costmap"]["ros__parameters"]
+
+
+@pytest.mark.parametrize("file", [KINAEMA, DEMO])
+def test_the_memory_localises_the_robot_where_it_is_asked_to_and_nobody_else_does(file: str) -> None:
+    found = started(file, publish_tf="true")
+    assert found["memory_node"].parameters["publish_tf"] is True
+    assert started(file)["memory_node"].parameters["publish_tf"] is False
+    if file == DEMO:
+        assert found["simulator_node"].parameters["localization"] == "tf"
+        assert started(file)["simulator_node"].parameters["localization"] == "ground_truth"
+
+
+def test_a_parameter_file_may_ask_for_it_too(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("/**/kinaema_memory: {ros__parameters: {publish_tf: true}}")
+    assert started(KINAEMA, params_file=str(mine))["memory_node"].parameters["publish_tf"] is True
+
+
+def test_a_real_nav2_on_the_building_s_map_is_not_localised_by_the_memory() -> None:
+    with pytest.raises(ValueError, match="exclude each other"):
+        run(DEMO_NAV2, publish_tf="true")
+
+
+def test_gazebo_s_nav2_has_no_map_where_the_memory_localises_the_robot(tmp_path: Path) -> None:
+    found = started(GAZEBO_WITHOUT_MAP)
+    assert found["memory_node"].parameters["publish_tf"] is True
+    assert started(GAZEBO)["memory_node"].parameters["publish_tf"] is False
+    nav2 = yaml.safe_load(Path(found["navigation_launch"].values["params_file"]).read_text())
+    costmap = nav2["global_costmap"]["global_costmap"]["ros__parameters"]
+    assert costmap["plugins"] == ["obstacle_layer", "inflation_layer"]
+    assert costmap["rolling_window"] is True
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("planner_server: {ros__parameters: {GridBased: {tolerance: 0.7}}}")
+    found = started(GAZEBO_WITHOUT_MAP, nav2_overlay_file=str(mine))
+    nav2 = yaml.safe_load(Path(found["navigation_launch"].values["params_file"]).read_text())
+    grid_based = nav2["planner_server"]["ros__parameters"]["GridBased"]
+    assert (grid_based["tolerance"], grid_based["allow_unknown"]) == (0.7, False)
+    with pytest.raises(ValueError, match="must be truth or memory"):
+        run(GAZEBO, localization="amcl")
 
 
 def test_gazebo_gets_files_that_exist() -> None:

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from kinaema_ros.navigation.photo_drive import DriveLimits
-from kinaema_ros.sim.export.nav2 import without_lidar
+from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.sim.export.nav2 import overlaid, without_lidar
 
 ROOT = Path(__file__).resolve().parents[2]
 ROBOT = ElementTree.parse(ROOT / "worlds" / "example" / "world.sdf").find(
@@ -123,6 +124,22 @@ def test_without_a_lidar_nav2_sees_the_map_in_both_costmaps_and_waits_for_no_sca
         assert costmap["plugins"] == ["static_layer", "inflation_layer"]
         assert costmap["static_layer"]["map_topic"] == "/map"
     assert [scan["enabled"] for scan in values_of(changed, "scan") if "topic" in scan] == [False]
+
+
+def test_without_a_map_nav2_plans_in_the_memorys_frame_through_what_the_robot_has_seen(nav2: dict) -> None:
+    overlay = yaml.safe_load((ROOT / "config" / "nav2_without_map.yaml").read_text())
+    changed = overlaid(nav2, overlay)
+    costmap = changed["global_costmap"]["global_costmap"]["ros__parameters"]
+    assert costmap["global_frame"] == MemoryParameters().memory_frame
+    assert "static_layer" not in costmap["plugins"]
+    assert all(costmap[layer]["plugin"] for layer in costmap["plugins"])
+    assert (
+        costmap["obstacle_layer"]
+        == nav2["global_costmap"]["global_costmap"]["ros__parameters"]["obstacle_layer"]
+    )
+    assert changed["planner_server"]["ros__parameters"]["GridBased"]["allow_unknown"] is True
+    assert set(changed) == set(nav2), "a section that Nav2 does not have"
+    assert changed["controller_server"] == nav2["controller_server"]
 
 
 def test_what_nav2_does_not_know_is_not_set(nav2: dict) -> None:

@@ -36,17 +36,24 @@ def test_the_walk_is_driven_as_it_was_planned(index):
     assert walk.command(pose, 0.05) == (0.0, 0.0)
 
 
-def test_one_episode_through_the_nodes(tmp_path):
+@pytest.mark.parametrize("restart", [False, True])
+def test_one_episode_through_the_nodes(tmp_path, restart):
     """Whether the place is reached is up to the network; that the result tells the truth about it is not."""
     before = dict(os.environ)
     results = memnav.drive_through_nodes(
-        CONFIG, 1, OdometryNoise(0.02, 0.2), default_checkpoint(), "cpu", tmp_path
+        CONFIG, 1, OdometryNoise(0.02, 0.2), default_checkpoint(), "cpu", tmp_path, restart
     )
     assert dict(os.environ) == before
     (result,) = results
     (episode,) = result.episodes
     building = plan_building(CONFIG, 0)
-    np.testing.assert_allclose(episode.path[0][:2], building.walk[-1, :2], atol=0.2)
+    if restart:
+        assert result.restart is not None
+        assert (tmp_path / "00" / "building.safetensors").is_file()
+        assert result.restart.metres > 0.3  # it was lost, and drove until it was found
+        assert record("kinaema", results, CONFIG.seed, OdometryNoise())["localized"] == 1
+    else:
+        np.testing.assert_allclose(episode.path[0][:2], building.walk[-1, :2], atol=0.2)
     assert episode.shortest >= 3.9
     assert len(result.unseen) == 1
     assert 0.0 <= result.unseen[0] <= 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from unittest.mock import Mock
 
 import PIL.Image
 import pytest
@@ -161,3 +162,15 @@ def test_a_loaded_memory_knows_camera_and_mount_before_the_first_image(with_info
     told = inputs.memory.set_camera.call_count
     asked(inputs)
     assert inputs.memory.set_camera.call_count == told
+
+
+def test_until_an_image_or_camera_info_comes_photos_are_of_the_camera_that_a_loaded_memory_was_made_with() -> (
+    None
+):
+    inputs, path = listening(), Mock()
+    inputs.memory.camera, inputs.memory.load.return_value = RAW, None
+    inputs.replace(path, localize=False)
+    assert inputs.known_camera(inputs.memory, 640, 480) == RAW
+    assert not inputs.memory.set_camera.called  # nor its mount changed
+    inputs.camera.on_camera_info(info("plumb_bob", LENS[:4] + (0.5,)))
+    assert inputs.known_camera(inputs.memory, 640, 480).distortion[-1] == 0.5

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from chain_support import WORLD, SimulatedRobot, rviz_finds_its_topics, start_nodes, stop_nodes
+from chain_support import STOPS, WORLD, SimulatedRobot, rviz_finds_its_topics, start_nodes, stop_nodes
 from geometry_msgs.msg import Twist
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_support import DISCOVERY, NodeProcess, wait_until
@@ -20,7 +20,7 @@ from kinaema_ros.nodes.client.joystick import DemoRobot
 from kinaema_ros.nodes.support import messages
 
 
-def test_a_robot_returns_to_where_a_photo_was_taken(tmp_path: Path) -> None:
+def test_a_robot_returns_to_where_a_photo_was_taken_and_to_a_place_by_its_name(tmp_path: Path) -> None:
     nodes = start_nodes()
     robot = SimulatedRobot()
     try:
@@ -31,9 +31,14 @@ def test_a_robot_returns_to_where_a_photo_was_taken(tmp_path: Path) -> None:
         feedback: list[Feedback] = []
         with KinaemaClient() as kinaema:
             answer = kinaema.query(file, frame_id="odom", timeout=DISCOVERY)
+            desk, _ = kinaema.add_place("desk")  # at the last stop
+            sofa, _ = kinaema.add_place("sofa", file)
             arrival = kinaema.go_to(file, on_feedback=feedback.append, timeout=DISCOVERY)
+            error = geometry.between(place, robot.truth)
+            to_the_desk = kinaema.go_to(place="desk", timeout=DISCOVERY)
+            off_the_desk = geometry.between(STOPS[-1], robot.truth)
+            places = kinaema.places()
         rviz_finds_its_topics(robot)
-        error = geometry.between(place, robot.truth)
     finally:
         robot.close()
         stop_nodes(nodes)
@@ -44,6 +49,13 @@ def test_a_robot_returns_to_where_a_photo_was_taken(tmp_path: Path) -> None:
     assert answer.seen > 0.5
     assert np.hypot(error[0], error[1]) < 1.0
     assert abs(np.degrees(error[2])) < 30.0
+    assert to_the_desk.reached, to_the_desk.message
+    assert np.hypot(off_the_desk[0], off_the_desk[1]) < 1.0
+    assert abs(np.degrees(off_the_desk[2])) < 30.0
+    np.testing.assert_allclose(sofa.pose, answer.pose, atol=0.2)
+    assert list(places) == ["desk", "sofa"]
+    assert all(found.in_memory for found in places.values())
+    np.testing.assert_allclose(places["desk"].pose[:2], desk.pose[:2], atol=0.5)
 
 
 def test_the_simulator_counts_collisions_and_tells_whoever_asks_late() -> None:

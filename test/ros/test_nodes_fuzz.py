@@ -20,8 +20,8 @@ from PIL.ExifTags import IFD, Base
 from ros_support import NodeProcess, Robot, frame, image_msg, odometry_msg, wait_until
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
-from kinaema_ros.memory import STATE_FORMAT, STATE_VERSION
+from kinaema_interfaces.srv import AddPlace, ListPlaces, LoadMemory, QueryPose, RemovePlace, SaveMemory
+from kinaema_ros.memory_file import FORMAT, VERSION
 from kinaema_ros.model.checkpoint import read_tensors, write_tensors
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.waiting import wait_for
@@ -30,7 +30,7 @@ MUTATED = 2000
 AT_ONCE = 4  # images; the node's subscriptions keep five
 STEP = 0.02  # seconds from message to message
 LONGEST_LINE = 2000
-FAULTS = ("update_failed", "load_failed", "save_failed")
+FAULTS = ("update_failed", "load_failed", "save_failed", "place_failed")
 TINY = np.ascontiguousarray(frame(1)[::3, ::4])  # 40 x 40 pixels
 
 
@@ -193,6 +193,31 @@ def test_mutated_queries(robot: Robot) -> None:
             assert all(map(math.isfinite, messages.planar_pose(answer.pose.pose.pose)))
 
 
+def test_mutated_requests_about_places(robot: Robot) -> None:
+    """Here, at a pose, and now and then by a photo; what is added has a name that can be shown, and can be removed."""
+    rng = np.random.default_rng(7)
+    services = (AddPlace, "add_place"), (RemovePlace, "remove_place"), (ListPlaces, "list_places")
+    add, remove, show = (robot.node.create_client(kind, f"kinaema_memory/{name}") for kind, name in services)
+    robot.now += MUTATED * STEP + 20.0  # after the odometry that is ahead
+    robot.remember(1, 2)
+    for n in range(MUTATED // 2):
+        request = AddPlace.Request(name=str(rng.choice(["desk", "Küche", "台所"])))
+        if n % 2:
+            request.pose = messages.pose_stamped((robot.x, 0.5, 1.0), "odom", messages.time_msg(0))
+        elif n % 50 == 0:
+            request.image = image_msg(TINY)
+        client, request = (remove, RemovePlace.Request(name="desk")) if n % 4 == 3 else (add, request)
+        assert len(answered(client, mutated(rng, request)).message) < LONGEST_LINE
+        if n % 100 == 99:
+            listed = answered(show, ListPlaces.Request())
+            assert listed.success, listed.message
+            for place in listed.places:
+                assert 1 <= len(place.name) <= 64
+                assert math.isfinite(place.pose.position.x)
+                assert answered(remove, RemovePlace.Request(name=place.name)).success
+    assert listed.places, "some were taken"
+
+
 def test_mutated_memory_files(robot: Robot, memory_dir: Path) -> None:
     """Bytes at random, which the hash gives away, and values at random with a hash that fits."""
     rng, path = np.random.default_rng(6), memory_dir / "home.safetensors"
@@ -200,7 +225,7 @@ def test_mutated_memory_files(robot: Robot, memory_dir: Path) -> None:
     robot.remember(1, 2)
     assert robot.call(robot.save_client, SaveMemory.Request(name="home")).success
     whole = path.read_bytes()
-    tensors, metadata = read_tensors(path, STATE_FORMAT, STATE_VERSION)
+    tensors, metadata = read_tensors(path, FORMAT, VERSION)
     del metadata["sha256"]
     accepted = 0
     for n in range(MUTATED):

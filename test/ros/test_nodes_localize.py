@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ros_support import NodeProcess, Robot, counts, image_msg, odometry_msg
+from ros_support import NodeProcess, Robot, counts, image_msg, odometry_msg, wait_until
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
@@ -122,3 +122,31 @@ def test_a_robot_whose_odometry_jumps_is_found_again(
     reason = "odometry_reset" if jump is None else "odometry_jump"
     assert counts(robot.statuses[-1])[reason] == 1
     assert robot.statuses[-1].num_updates == before + 2
+
+
+def test_a_memory_of_another_odometry_is_refused_and_if_that_comes_later_the_robot_is_looked_for(
+    robot: Robot, house: Drive, saved: str
+) -> None:
+    robot.reset()
+    robot.connected(robot.odom)
+    robot.odom.publish(odometry_msg(house[0][20], robot.now + 1.0, "wheel_odom"))
+    robot.now += 2.0
+
+    def load_it() -> LoadMemory.Response:
+        return robot.call(robot.load_client, LoadMemory.Request(name=saved))
+
+    wait_until(lambda: not load_it().success, what="the odometry's frame to be known")
+    refused = load_it()
+    assert "in the frame 'odom', and now it comes in 'wheel_odom'" in refused.message
+    assert "load it with localize" in refused.message
+    robot.reset()  # from here on no odometry has come yet
+    assert load_it().success
+    robot.odom.publish(odometry_msg(house[0][20], robot.now, "wheel_odom"))
+    status = robot.status(lambda s: "odometry_frame" in s.reasons, what="the other frame to be told")
+    assert "saved with odometry in frame 'odom', and now it comes in 'wheel_odom'" in status.last_error
+    see_in = [odometry_msg(house[0][20], robot.now + 0.5 + offset, "wheel_odom") for offset in (-0.05, 0.05)]
+    for message in see_in:
+        robot.odom.publish(message)
+    robot.now += 0.5
+    robot.show(image_msg(house[1][20], robot.now))
+    robot.status(lambda s: s.state == MemoryStatus.LOCALIZING, what="LOCALIZING")

@@ -22,7 +22,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from visualization_msgs.msg import Marker, MarkerArray
 
 from kinaema_interfaces.msg import MemoryStatus
-from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
+from kinaema_interfaces.srv import CompareView, LoadMemory, QueryPose, SaveMemory
 from kinaema_ros import SpatialMemory, geometry
 from kinaema_ros.camera import Intrinsics
 from kinaema_ros.estimate import Estimate
@@ -103,6 +103,26 @@ def test_the_node_answers_what_the_library_answers(robot: Robot) -> None:
     same_answer(robot.where(1, "odom"), twice)
     narrower = QueryPose.Request(image=image_msg(frame(2)), frame_id="odom", hfov_deg=80.0)
     same_answer(robot.ask(narrower), memory.locate(frame(2), hfov=math.radians(80)))
+
+
+def test_the_node_compares_as_the_library_does(robot: Robot) -> None:
+    memory = SpatialMemory.from_checkpoint(default_checkpoint())
+    client = robot.node.create_client(CompareView, "kinaema_memory/compare_view")
+    early = robot.call(client, CompareView.Request(image=image_msg(frame(3))))
+    assert not early.success
+    assert early.message.startswith("query_before_update")
+    for rgb, pose in look_at(robot, 1, 2, 3):
+        memory.update(rgb, pose)
+    for seed in (3, 9):
+        expected = memory.compare(frame(seed), rgb, pose).seen_from(np.array(pose))
+        response = robot.call(client, CompareView.Request(image=image_msg(frame(seed))))
+        assert response.success, response.message
+        seen = messages.response_to_comparison(response)
+        assert (seen.verdict, seen.why) == (expected.verdict, expected.why)
+        assert (seen.pose is None) == (seed == 9)
+        if seen.pose is not None:
+            np.testing.assert_allclose(seen.pose, expected.pose, atol=1e-4)
+            assert response.pose.header.frame_id == "odom"
 
 
 def test_of_many_questions_at_once_every_one_is_answered_or_refused_as_busy(robot: Robot) -> None:

@@ -14,7 +14,7 @@ from kinaema_ros.nodes.memory import files
 
 
 def a_memory() -> Mock:
-    return Mock(save=lambda path: path.write_text("remembered"))
+    return Mock(save=lambda path, odom: path.write_text("remembered"))
 
 
 @pytest.mark.parametrize("name", ["home", "home.safetensors"])

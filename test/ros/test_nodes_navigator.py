@@ -14,9 +14,11 @@ from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
 from navigator_support import PHOTO, PLACE, Code, World, navigator, second_navigator
 from ros_support import tf2_where_it_is_missing, wait_until
+from sensor_msgs.msg import Image
 
 from kinaema_interfaces.srv import QueryPose
-from kinaema_ros.estimate import Alternative
+from kinaema_ros.comparison import Comparison, Verdict
+from kinaema_ros.estimate import Alternative, as_pose
 from kinaema_ros.nodes.support import messages
 
 
@@ -91,6 +93,87 @@ def test_a_robot_that_arrived_is_sent_on_where_the_memory_now_knows_better(world
     status, result = world.end_of(handle)
     assert status == GoalStatus.STATUS_SUCCEEDED
     assert messages.planar_pose(result.final_goal.pose)[0] == pytest.approx(PLACE[0] + 0.5, abs=0.1)
+
+
+def test_a_place_by_its_name_is_driven_to_and_has_no_photo_to_compare_with(world: World) -> None:
+    world.confidence = 0.3  # by drift, of which nobody need be asked: the name says which place is meant
+    world.arrive.set()
+    status, result = world.end_of(world.go(image=Image(), place="Küche"))
+    assert (status, result.error_code, result.error_msg) == (GoalStatus.STATUS_SUCCEEDED, Code.NONE, "")
+    np.testing.assert_allclose(world.goals, [PLACE], atol=1e-6)
+    assert {request.place for request in world.queries} == {"Küche"}
+    assert not world.compared
+    response = world.call(world.send_goal, QueryPose.Request(place="Küche"))
+    assert response.success, response.message
+    assert len(world.goals) == 2
+    status, result = world.end_of(world.go(image=Image(), place="Küche", min_confidence=0.5))
+    assert result.error_code == Code.NOT_SURE
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        ("no_such_place: there is no place 'moon'", Code.NO_SUCH_PLACE),
+        ("place_forgotten: no longer in memory", Code.NOT_SEEN),
+    ],
+)
+def test_a_place_that_the_memory_does_not_know_ends_with_its_code(
+    world: World, refusal: str, code: int
+) -> None:
+    world.refusal = refusal
+    status, result = world.end_of(world.go(image=Image(), place="moon"))
+    assert (status, result.error_code, result.error_msg) == (GoalStatus.STATUS_ABORTED, code, refusal)
+    assert not world.goals
+
+
+ANOTHER = Comparison(Verdict.OTHER_PLACE, "2 of the photo's points")
+OTHER = np.array([-6.0, 2.0, -1.5])
+
+
+def test_a_robot_that_sees_another_place_goes_to_the_next_one(world: World) -> None:
+    world.alternatives = [Alternative(as_pose(OTHER), 0.04 * np.eye(3), 0.1)]
+    world.views = [ANOTHER, Comparison(Verdict.RECOGNISED, "all of it")]
+    world.arrive.set()
+    status, result = world.end_of(world.go(hfov_deg=70.0))
+    assert (status, result.error_code, result.error_msg) == (GoalStatus.STATUS_SUCCEEDED, Code.NONE, "")
+    np.testing.assert_allclose(world.goals, [PLACE, OTHER], atol=1e-6)
+    (tried,) = result.places_tried
+    assert tried.header.frame_id == "odom"
+    np.testing.assert_allclose(messages.planar_pose(tried.pose), PLACE, atol=1e-6)
+    np.testing.assert_allclose(messages.planar_pose(result.final_goal.pose), OTHER, atol=1e-6)
+    assert {compared.hfov_deg for compared in world.compared} == {70.0}
+    assert world.compared[0].image == PHOTO
+
+
+def test_a_robot_that_saw_other_places_everywhere_ends_with_their_list(world: World) -> None:
+    world.alternatives = [Alternative(as_pose(OTHER), 0.04 * np.eye(3), 0.1)]
+    world.views = [ANOTHER]
+    world.arrive.set()
+    status, result = world.end_of(world.go())
+    assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Code.OTHER_PLACE)
+    assert Code.OTHER_PLACE == 118
+    assert "(3.00 m, -1.00 m, 29 deg), (-6.00 m, 2.00 m, -86 deg)" in result.error_msg
+    places = [messages.planar_pose(tried.pose) for tried in result.places_tried]
+    np.testing.assert_allclose(places, [PLACE, OTHER], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        (Comparison(Verdict.UNDECIDED, "too little to see"), "too little to see"),
+        (None, "no image has come"),
+    ],
+)
+def test_an_arrival_that_the_camera_cannot_confirm_says_so(
+    world: World, view: Comparison | None, words: str
+) -> None:
+    world.views = [view]
+    world.arrive.set()
+    status, result = world.end_of(world.go())
+    assert (status, result.error_code) == (GoalStatus.STATUS_SUCCEEDED, Code.NONE)
+    assert result.error_msg.startswith("not confirmed by the camera: ")
+    assert words in result.error_msg
+    assert not result.places_tried
 
 
 def test_a_place_never_seen_is_refused_without_moving(world: World) -> None:

@@ -216,3 +216,37 @@ def test_a_driver_that_starts_over_while_the_clock_is_set_back_has_jumped() -> N
     said = driven(odometry, 0.0, 1.0, ahead=109.0)  # from its origin again
     assert said == 2 * ["odometry_stamp_backwards"] + ["odometry_reset"]
     assert odometry.held
+
+
+@pytest.mark.parametrize("reboots", [False, True])
+@pytest.mark.parametrize("saves_first", [False, True])
+def test_a_memory_that_is_saved_and_loaded_around_a_moved_origin_moves_no_robot(
+    reboots: bool, saves_first: bool
+) -> None:
+    """Policy "reanchor". After a reboot of the node the odometry goes on, but only the file knows what was before."""
+    odometry = tracker(on_jump="reanchor", on_reset="reanchor")
+    odometry.add(1 * SECOND, np.array([5.0, 1.0, 0.5]))
+    saved = odometry.frame("odom")
+    odometry.add(2 * SECOND, np.zeros(3))  # the driver starts anew under a robot that stands still
+    if not saves_first:
+        saved = odometry.frame("odom")
+    if reboots:
+        odometry = tracker()
+    odometry.adopt(saved)
+    odometry.add(3 * SECOND, np.array([0.25, 0.0, 0.0]))
+    if reboots and saves_first:  # nobody can know; by the file, the origin is as it was
+        assert_same_pose(odometry.pose_at(3 * SECOND), np.array([0.25, 0.0, 0.0]))
+        return
+    assert_same_pose(
+        odometry.pose_at(3 * SECOND), geometry.compose((5.0, 1.0, 0.5), np.array([0.25, 0.0, 0.0]))
+    )
+
+
+def test_a_memory_of_another_start_of_the_robot_brings_its_own_origin() -> None:
+    odometry = tracker(on_jump="localize", on_reset="localize")
+    odometry.add(1 * SECOND, np.array([5.0, 0.0, 0.0]))
+    before = odometry.frame("odom")
+    odometry.add(2 * SECOND, np.array([50.0, 0.0, 0.0]))  # carried
+    assert odometry.frame("odom").run != before.run
+    odometry.adopt(None)
+    assert odometry.frame("odom").memory_T_odom == (0.0, 0.0, 0.0)

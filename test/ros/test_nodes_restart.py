@@ -14,6 +14,7 @@ from ros_support import DISCOVERY, NodeProcess, Robot, counts, frame, image_msg,
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros import SpatialMemory
 from kinaema_ros.errors import KinaemaError
+from kinaema_ros.estimate import Place
 from kinaema_ros.nodes.memory.keeping import MemoryKeeper
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.paths import default_checkpoint
@@ -21,7 +22,7 @@ from kinaema_ros.paths import default_checkpoint
 
 def keeper_of(folder: Path, period: float = 100.0, name: str = "home") -> tuple[MemoryKeeper, Mock]:
     memory = a_memory()
-    memory.save = lambda path: path.write_text(f"{memory.num_updates} updates")
+    memory.save = lambda path, odom: path.write_text(f"{memory.num_updates} updates")
     parameters = MemoryParameters(memory_dir=str(folder), load_at_start=name, autosave_period=period)
     inputs = inputs_of(memory, parameters=parameters)
     return MemoryKeeper(inputs, inputs._monitor), memory
@@ -35,6 +36,12 @@ def test_what_is_new_is_saved_to_the_memory_that_is_loaded_at_start(tmp_path: Pa
     keeper.save()  # nothing is new
     assert (tmp_path / "home.safetensors").read_text() == "another's"
     memory.num_updates = 7
+    keeper.save()
+    assert (tmp_path / "home.safetensors").read_text() == "7 updates"
+    (tmp_path / "home.safetensors").write_text("another's")
+    memory.places = {
+        "desk": Place("desk", True, (1.0, 0.0, 0.0))
+    }  # a name that was given while the robot stood
     keeper.save()
     assert (tmp_path / "home.safetensors").read_text() == "7 updates"
 

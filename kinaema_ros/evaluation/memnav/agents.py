@@ -11,19 +11,16 @@ import torch
 from numpy.typing import ArrayLike
 
 from kinaema_ros import geometry
-from kinaema_ros.baselines.methods import Method
-from kinaema_ros.estimate import Estimate, as_pose
+from kinaema_ros.baselines.methods import KinaemaMethod, Method
+from kinaema_ros.comparison import Comparison, Verdict
+from kinaema_ros.correction import CorrectionLimits, SmoothCorrection
+from kinaema_ros.estimate import Alternative, Estimate, Pose, as_pose
 from kinaema_ros.evaluation.memnav.episodes import Episode
 from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
-from kinaema_ros.navigation.photo_drive import (
-    LOOK_PERIOD,
-    Check,
-    DriveLimits,
-    NavigationError,
-    NotSeen,
-    PhotoDrive,
-)
+from kinaema_ros.model.answer import MAX_ALTERNATIVES, Answer
+from kinaema_ros.navigation.errors import NavigationError, NoAnswer, NotSeen
+from kinaema_ros.navigation.photo_drive import LOOK_PERIOD, Check, DriveLimits, PhotoDrive
 from kinaema_ros.sim import PathFollower
 from kinaema_ros.sim.simulated_robot import IMAGE_HZ, STEP_HZ, SimulatedRobot
 
@@ -37,6 +34,8 @@ class Agent:
     """One robot on its way to one photo, the GoalRobot of its PhotoDrive; time passes in ``advance``.
 
     Its odometry goes on from ``odom_T_start`` (3,), and goals are sent in that frame. ask: the answer about the photo.
+    compare: the photo against what the camera sees from a pose (3,) on the map, given that by odometry too.
+    memory_T_odom: (3,) what localises it from the start on, where it is known where it is on the map; None: odometry alone.
     """
 
     def __init__(
@@ -46,6 +45,8 @@ class Agent:
         odom_T_start: Array,
         ask: Callable[[], Estimate],
         limits: DriveLimits,
+        compare: Callable[[Array, Array], Comparison] | None = None,
+        memory_T_odom: Callable[[], Array] | None = None,
     ):
         self.episode, self.robot = episode, robot
         self._odom_T_start = odom_T_start
@@ -55,8 +56,12 @@ class Agent:
         self.travelled, self._steps = 0.0, 0  # metres by odometry, steps of the simulation
         self.map_T_base = robot.snapshot().map_T_base
         self.odom_T_base = odom_T_start
+        self._memory_T_odom, self._correction = memory_T_odom, SmoothCorrection()
+        if memory_T_odom is not None:
+            memory_T_base = geometry.compose(memory_T_odom(), odom_T_start)
+            self._map_T_memory = geometry.compose(self.map_T_base, geometry.inverse(memory_T_base))
         episode.path.append(self.map_T_base)
-        self._ask_memory = ask
+        self._ask_memory, self._compare = ask, compare
         self._looks = PhotoDrive(self, now=lambda: robot.snapshot().seconds).run(limits)
 
     def advance(self) -> bool:
@@ -86,12 +91,22 @@ class Agent:
         return False
 
     def _step(self) -> None:
+        if self._memory_T_odom is not None:
+            self._localise(self._memory_T_odom())
         now = self.robot.step(1.0 / STEP_HZ)
         self.episode.length += math.hypot(*(now.map_T_base[:2] - self.map_T_base[:2]))
         odom_T_base = geometry.compose(self._odom_T_start, now.odom_T_base)
         self.travelled += math.hypot(*(odom_T_base[:2] - self.odom_T_base[:2]))
         self.map_T_base, self.odom_T_base = now.map_T_base, odom_T_base
         self._steps += 1
+
+    def _localise(self, memory_T_odom: Array) -> None:
+        """Brings the robot's localisation nearer to what the memory says, as memory_node's TF does."""
+        memory_T_odom = self._correction.follow(
+            CorrectionLimits(), memory_T_odom, self.odom_T_base, 1.0 / STEP_HZ
+        )
+        memory_T_base = geometry.compose(memory_T_odom, self.odom_T_base)
+        self.robot.localise(geometry.compose(self._map_T_memory, memory_T_base))
 
     def _finish(self) -> None:
         self.episode.path.append(self.map_T_base)
@@ -109,6 +124,15 @@ class Agent:
             self.episode.seen = answer.seen
         self.episode.queries += 1
         return answer
+
+    def compare(self, check: Check) -> Comparison:
+        """The photo against the view from here."""
+        if self._compare is None:
+            raise NoAnswer("nobody compares")
+        comparison = self._compare(self.map_T_base, self.odom_T_base)
+        metres = math.hypot(*(self.map_T_base[:2] - self.episode.goal[:2]))
+        self.episode.verdicts.append((comparison.verdict, metres))
+        return comparison
 
     def send(self, pose: ArrayLike, check: Check) -> None:
         """Plans a path to a pose (3,) in the odometry's frame and follows it. Raises NavigationError without one."""
@@ -136,7 +160,25 @@ class RobotMemory:
 
     def ask(self) -> Estimate:
         """What the memory says of the photo, in the odometry's frame."""
-        answer = self._method.query(self._state, self._photo, same_camera=True)
+        best, *others = self._answers()
+        alternatives = tuple(Alternative(*self._place(other)) for other in others[:MAX_ALTERNATIVES])
+        pose, covariance, confidence = self._place(best)
+        return Estimate(pose, covariance, best.seen, confidence, alternatives)
+
+    def compare(self, observation: Any, odometry: Array) -> Comparison:
+        """The photo against a view from ``odometry`` (3,)."""
+        return Comparison(Verdict.UNDECIDED, "this method does not compare views")
+
+    def update(self, observation: Any, odometry: Array) -> None:
+        """Fold a frame into the memory."""
+        self._state = self._method.update(self._state, observation, torch.from_numpy(odometry))
+        self._odometry = odometry
+
+    def _answers(self) -> list[Answer]:
+        return [self._method.query(self._state, self._photo, same_camera=True)]
+
+    def _place(self, answer: Answer) -> tuple[Pose, Array, float]:
+        """Pose and covariance in the odometry's frame, and confidence."""
         robot_T_photo = answer.pose.cpu().numpy()
         position, yaw = TYPICAL_STD
         covariance = (
@@ -144,14 +186,28 @@ class RobotMemory:
             if answer.covariance is None
             else answer.covariance.cpu().numpy()
         )
-        return Estimate(
+        return (
             as_pose(geometry.compose(self._odometry, robot_T_photo)),
             geometry.rotate_covariance(covariance, self._odometry[2]),
-            answer.seen,
             answer.confidence,
         )
 
-    def update(self, observation: Any, odometry: Array) -> None:
-        """Fold a frame into the memory."""
-        self._state = self._method.update(self._state, observation, torch.from_numpy(odometry))
-        self._odometry = odometry
+    def memory_T_odom(self) -> Array:
+        """(3,) where the odometry lies in the memory's frame."""
+        return geometry.compose(
+            self._state.robot.cpu().numpy(), geometry.inverse(self._state.odometry.cpu().numpy())
+        )
+
+
+class ComparingMemory(RobotMemory):
+    """The shipped memory, that also names alternatives, and says on arrival whether the camera sees the photo's place."""
+
+    _method: KinaemaMethod
+
+    def compare(self, observation: Any, odometry: Array) -> Comparison:
+        """As ``SpatialMemory.compare``, in the odometry's frame."""
+        seen = self._method.compare(self._state, observation, torch.from_numpy(odometry), self._photo)
+        return seen.seen_from(odometry)
+
+    def _answers(self) -> list[Answer]:
+        return self._method.answers(self._state, self._photo)

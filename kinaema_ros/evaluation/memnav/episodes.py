@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from kinaema_ros.comparison import Verdict
 from kinaema_ros.evaluation.episodes import (
     CAMERA_HEIGHT,
     FIRST_SEED,
@@ -93,11 +94,25 @@ class Episode:
     arrived: bool = False  # by the robot's own word
     refused: bool = False
     message: str = ""  # why the robot neither arrived nor refused
+    # What the camera said on each arrival, and how many metres from the goal that was
+    verdicts: list[tuple[Verdict, float]] = field(default_factory=list)
 
     @property
     def stop_distance(self) -> float:
         """Metres between goal and robot at the end."""
         return math.hypot(*(self.path[-1][:2] - self.goal[:2]))
+
+    @property
+    def elsewhere(self) -> bool:
+        """True if the robot says that it is there, and is not."""
+        return self.arrived and not self.success
+
+    @property
+    def misjudged(self) -> bool:
+        """True if the robot was at its goal, and took it for another place."""
+        return any(
+            verdict == Verdict.OTHER_PLACE and metres <= SUCCESS_DISTANCE for verdict, metres in self.verdicts
+        )
 
     @property
     def success(self) -> bool:
@@ -113,6 +128,14 @@ class Episode:
         return float(position), float(yaw)
 
 
+@dataclass(frozen=True)
+class Restart:
+    """What it took until a memory that was loaded had found the robot: of its driving. NaN: it never did."""
+
+    seconds: float = math.nan
+    metres: float = math.nan
+
+
 @dataclass
 class Result:
     """Of one method in one building: an episode for each goal, and the probability given to each never-seen place."""
@@ -120,6 +143,7 @@ class Result:
     building: Building
     episodes: list[Episode]
     unseen: list[float]  # empty where a method cannot say
+    restart: Restart | None = None  # between exploration and episodes
 
 
 def plan_building(config: MemnavConfig, index: int) -> Building:

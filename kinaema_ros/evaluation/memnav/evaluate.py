@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from kinaema_ros import metrics
-from kinaema_ros.baselines.methods import KinaemaMethod, LastViews, Retrieval, TokenEncoder
+from kinaema_ros.baselines.methods import LastViews, NetworkEncoder, NetworkMethod, Retrieval
+from kinaema_ros.baselines.network import load_network
 from kinaema_ros.evaluation.episodes import FIRST_SEED
+from kinaema_ros.evaluation.memnav.agents import ComparingMemory
 from kinaema_ros.evaluation.memnav.episodes import MemnavConfig, Result, cut_short, plan_building
 from kinaema_ros.evaluation.memnav.rollout import by_memory, explore, no_memory, oracle
-from kinaema_ros.model.checkpoint import load_network
-from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.kind import Network
 from kinaema_ros.navigation.photo_drive import DriveLimits
 from kinaema_ros.reporting import number, percent, progress, table
 from kinaema_ros.sim import OdometryNoise
@@ -84,7 +85,7 @@ def refuse_least_sure(results: Sequence[Result]) -> None:
 
 # -- in worker processes -----------------------------------------------------------------------------------
 
-_network: Kinaema
+_network: Network
 
 
 def _by_building(
@@ -102,7 +103,7 @@ def _start_worker(checkpoint: Path, device: str) -> None:
 
 
 @torch.inference_mode()
-def run_task(task: Task, network: Kinaema | None = None) -> dict[str, Result]:
+def run_task(task: Task, network: Network | None = None) -> dict[str, Result]:
     """The building's results by method."""
     network, config = network or _network, task.config
     building = cut_short(plan_building(config, task.index), task.episodes)
@@ -110,13 +111,15 @@ def run_task(task: Task, network: Kinaema | None = None) -> dict[str, Result]:
     seeds = np.random.default_rng([FIRST_SEED + 4, config.seed, task.index]).integers(
         2**31, size=config.goals
     )
-    encoder, limits = TokenEncoder(network), DriveLimits()
-    ours = KinaemaMethod(network, encoder)
+    encoder, limits = NetworkEncoder(network), DriveLimits()
+    ours = NetworkMethod(network, encoder)
     explored = explore(ours, building, odometry, seeds.tolist())  # all methods see by the same encoder
     results = {}
     for name in task.methods:
         if name == "kinaema":
-            results[name] = by_memory(ours, explored, task.noise, limits)
+            results[name] = by_memory(ours, explored, task.noise, limits, ComparingMemory)
+        elif name == "kinaema_localized":
+            results[name] = by_memory(ours, explored, task.noise, limits, ComparingMemory, localizes=True)
         elif name == "retrieval":  # what it refuses is decided once all its answers are known
             anything = replace(limits, min_seen=0.0, min_confidence=0.0)
             results[name] = by_memory(Retrieval(network, encoder), explored, task.noise, anything)
@@ -153,8 +156,28 @@ def record(name: str, results: Sequence[Result], seed: int, noise: OdometryNoise
         "success_rate_other_rooms": float(success[other].mean()) if other.any() else None,
         "median_stop_m": float(np.median(stops)) if stops else None,
         "gave_up": sum(bool(episode.message) for episode in episodes),
+        "arrived_elsewhere": sum(episode.elsewhere for episode in episodes),
+        "misjudged_arrivals": sum(episode.misjudged for episode in episodes),
+        **_restarts(results),
         **_refusals(name, [episode.seen for episode in episodes], unseen),
         "odom_noise": [noise.fraction, noise.degrees],
+    }
+
+
+def _restarts(results: Sequence[Result]) -> dict[str, Any]:
+    restarts = [result.restart for result in results if result.restart is not None]
+    found = [restart for restart in restarts if not math.isnan(restart.seconds)]
+    if not restarts:
+        return {}
+    return {
+        "restarts": len(restarts),
+        "localized": len(found),
+        "median_localized_after_s": float(np.median([restart.seconds for restart in found]))
+        if found
+        else None,
+        "median_localized_after_m": float(np.median([restart.metres for restart in found]))
+        if found
+        else None,
     }
 
 
@@ -191,6 +214,7 @@ def episodes_json(name: str, results: Sequence[Result]) -> list[dict[str, Any]]:
             "collisions": episode.collisions,
             "refused": episode.refused,
             "message": episode.message,
+            "verdicts": [[verdict.name.lower(), metres] for verdict, metres in episode.verdicts],
         }
         for index, result in enumerate(results)
         for episode in result.episodes
@@ -210,11 +234,23 @@ def records_table(records: Sequence[dict[str, Any]]) -> str:
             number(entry["median_stop_m"], 2, " m"),
             str(entry["refused"]),
             str(entry["gave_up"]),
+            str(entry["arrived_elsewhere"]),
             str(entry["collisions"]),
             percent(entry["unseen_refused"]),
             percent(entry["unseen_refused_at_5"]),
         )
         for entry in records
     ]
-    header = ("method", "episodes", "success", "other rooms", "SPL", "path", "stops at", "refused", "gave up")
+    header = (
+        "method",
+        "episodes",
+        "success",
+        "other rooms",
+        "SPL",
+        "path",
+        "stops at",
+        "refused",
+        "gave up",
+        "elsewhere",
+    )
     return table(rows, (*header, "collisions", "unseen refused", "at 5 % false"))

@@ -1,7 +1,8 @@
 """Mem-Nav episodes driven by each method: by a memory, by looking for the photo's view, by an oracle.
 
 All drive by the navigator's own logic (kinaema_ros.navigation.photo_drive) on the building's map, localised by odometry
-that is right at the start and drifts from there on. They differ in whom they ask where the photo was taken.
+that is right at the start and drifts from there on, one of them by the memory. They differ in whom they ask where the
+photo was taken.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 
 from kinaema_ros import geometry
 from kinaema_ros.baselines.methods import LastViews, Method
+from kinaema_ros.comparison import Comparison
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.evaluation.memnav.agents import STEPS_PER_IMAGE, Agent, RobotMemory
 from kinaema_ros.evaluation.memnav.episodes import Building, Episode, Result
@@ -77,8 +79,18 @@ def explore(method: Method, building: Building, odometry: Array, seeds: list[int
     )
 
 
-def by_memory(method: Method, e: Exploration, noise: OdometryNoise, limits: DriveLimits) -> Result:
-    """Phase 1 and 2 in a building. Each drive begins with the memory as it was after phase 1."""
+def by_memory(
+    method: Method,
+    e: Exploration,
+    noise: OdometryNoise,
+    limits: DriveLimits,
+    remember: type[RobotMemory] = RobotMemory,
+    localizes: bool = False,
+) -> Result:
+    """Phase 1 and 2 in a building. Each drive begins with the memory as it was after phase 1.
+
+    localizes: the memory tells the robot where it is on the map, too, once it was told so at the start.
+    """
     state = method.start(len(e.frames) + MAX_KEYFRAMES)
     for frame, where in zip(e.frames, e.odometry, strict=True):
         state = method.update(state, frame, torch.from_numpy(where))
@@ -87,9 +99,14 @@ def by_memory(method: Method, e: Exploration, noise: OdometryNoise, limits: Driv
         e.building, [e.episode(n) for n in range(len(e.photos))], [answer.seen for answer in unseen]
     )
     for n, episode in enumerate(result.episodes):
-        memory = RobotMemory(method, state, e.photos[n], e.odometry[-1])
-        agent = Agent(episode, e.robot(n, noise), e.odometry[-1], memory.ask, limits)
-        drive(agent, memory, partial(observe, method, e.building))
+        memory, look = (
+            remember(method, state, e.photos[n], e.odometry[-1]),
+            partial(observe, method, e.building),
+        )
+        compare = partial(arrival, memory, look)
+        where = memory.memory_T_odom if localizes else None
+        agent = Agent(episode, e.robot(n, noise), e.odometry[-1], memory.ask, limits, compare, where)
+        drive(agent, memory, look)
     return result
 
 
@@ -146,6 +163,13 @@ def drive(agent: Agent, memory: RobotMemory, look: Callable[[Array], Any]) -> No
     """Drive to the end; each keyframe on the way goes into the memory. ``look``: the observation from a pose (3,)."""
     while agent.advance():
         memory.update(look(agent.map_T_base), agent.odom_T_base)
+
+
+def arrival(
+    memory: RobotMemory, look: Callable[[Array], Any], map_T_base: Array, odom_T_base: Array
+) -> Comparison:
+    """The photo against what the camera sees from a pose (3,) on the map, which odometry takes for ``odom_T_base`` (3,)."""
+    return memory.compare(look(map_T_base), odom_T_base)
 
 
 @dataclass

@@ -1,7 +1,10 @@
 """Mem-Nav through the real nodes: simulator_node, memory_node and navigator_node do what is measured.
 
 The walk is that of the evaluation without ROS, driven by cmd_vel. The photos come one after the other: each drive
-begins where the one before ended, and is told the robot's true pose as RViz would tell AMCL.
+begins where the one before ended, and is told the robot's true pose as RViz would tell AMCL. With ``restart`` the
+memory's node ends after the walk, saves, and starts anew with a robot that was set down elsewhere, whose odometry is zero
+there. It drives a part of the walk once more until the memory has found it, and is localised by the memory on its way to
+the photos (publish_tf).
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ from kinaema_ros import geometry
 from kinaema_ros.errors import KinaemaError
 from kinaema_ros.evaluation.episodes import FIRST_SEED
 from kinaema_ros.evaluation.memnav.episodes import (
+    MIN_WAY,
     START_SEED,
     Building,
     Episode,
     MemnavConfig,
+    Restart,
     Result,
     choose_goals,
     cut_short,
@@ -39,11 +44,18 @@ from kinaema_ros.sim import Lighting, OdometryNoise, render
 from kinaema_ros.sim.tour import path_length, room_of
 
 GOALS = 5  # in a building
+SAVING = ["load_at_start:=building", "autosave_period:=3600.0"]  # it saves at its end
 _REACHED, _REACHED_YAW = 0.06, 0.1  # metres, radians from a pose of the walk
 
 
 def drive_through_nodes(
-    config: MemnavConfig, episodes: int, noise: OdometryNoise, checkpoint: Path, device: str, logs: Path
+    config: MemnavConfig,
+    episodes: int,
+    noise: OdometryNoise,
+    checkpoint: Path,
+    device: str,
+    logs: Path,
+    restart: bool = False,
 ) -> list[Result]:
     """Results, one a building; the nodes log into ``logs``. Raises KinaemaError if a node fails.
 
@@ -56,12 +68,15 @@ def drive_through_nodes(
         building = replace(planned, lighting=Lighting())  # the simulator's light stays
         folder = logs / f"{index:02}"
         rng = np.random.default_rng([FIRST_SEED + 5, config.seed, index])
-        results.append(_drive_in(building, _nodes(building, noise, checkpoint, device), folder, rng))
+        nodes = _nodes(building, noise, checkpoint, device, folder if restart else None)
+        results.append(_drive_in(building, nodes, folder, rng, restart))
     return results
 
 
-def _nodes(building: Building, noise: OdometryNoise, checkpoint: Path, device: str) -> dict[str, list[str]]:
-    """Their parameters."""
+def _nodes(
+    building: Building, noise: OdometryNoise, checkpoint: Path, device: str, memory_dir: Path | None
+) -> dict[str, list[str]]:
+    """Their parameters; with a ``memory_dir`` the memory outlives its node, and is the robot's localisation."""
     scene, camera = building.scene, building.camera
     simulator = [
         f"world:={scene.seed}",
@@ -72,39 +87,78 @@ def _nodes(building: Building, noise: OdometryNoise, checkpoint: Path, device: s
         f"camera.height:={camera.height}",
         f"odometry_noise.fraction:={noise.fraction}",
         f"odometry_noise.degrees:={noise.degrees}",
-        "localization:=odometry",
+        f"localization:={'odometry' if memory_dir is None else 'tf'}",
+        "lift_odometry:=reset",
         "publish_clock:=true",
         f"real_time_factor:={SPEED}",
         "lockstep:=true",
     ]
     memory = [f"device:={device}", f"checkpoint:={checkpoint.resolve()}"]
+    if memory_dir is not None:
+        memory += [f"memory_dir:={memory_dir.resolve()}", *SAVING, "publish_tf:=true"]
     nodes = {"simulator_node": simulator, "memory_node": memory, "navigator_node": []}
     return {name: [*parameters, "use_sim_time:=true"] for name, parameters in nodes.items()}
 
 
 def _drive_in(
-    building: Building, nodes: dict[str, list[str]], logs: Path, rng: np.random.Generator
+    building: Building, nodes: dict[str, list[str]], logs: Path, rng: np.random.Generator, restart: bool
 ) -> Result:
     track: list[Array] = []
     result = Result(building, [], [])
     with ExitStack() as stack:
         stack.enter_context(own_domain())
         processes = stack.enter_context(NodeProcesses(logs, nodes))
-        robot = stack.enter_context(DemoRobot(lambda _, pose: track.append(pose), processes.check))
+        # The map of a robot that is localised by its memory begins where the robot did.
+        scene_T_map = building.walk[0] if restart else np.zeros(3)
+        robot = stack.enter_context(
+            DemoRobot(lambda _, pose: track.append(pose), processes.check, scene_T_map)
+        )
         robot.wait_until_ready()
         kinaema = stack.enter_context(KinaemaClient())
         walk = Walk(building.walk)
         while not walk.done:
             robot.drive(walk.command, 1.0, lambda: None)
+        if restart:
+            result.restart = _restart(building, processes, robot, track, rng)
+            if math.isnan(result.restart.seconds):
+                result.episodes = [_not_found(building, goal, robot.pose) for goal in building.goals]
+                return result
         for view, outside in zip(building.unseen, building.outside, strict=True):
             result.unseen.append(kinaema.query(_photo(building, view, bool(outside))).seen)
         for _ in building.goals:
             goals = choose_goals(building.scene, building.walk, robot.pose, 1, rng)
             if len(goals) == 0:
                 raise KinaemaError(f"no place of building {building.scene.seed} is far enough from the robot")
+            robot.localise()
             result.episodes.append(_visit(building, goals[0], robot, kinaema, track))
         result.episodes[-1].collisions = robot.collisions
     return result
+
+
+def _restart(
+    building: Building,
+    processes: NodeProcesses,
+    robot: DemoRobot,
+    track: Sequence[Array],
+    rng: np.random.Generator,
+) -> Restart:
+    """Ends the memory's node, lifts the robot to a pose of the walk's first half, and drives on from there until it is found."""
+    walk = building.walk
+    far = np.hypot(*(walk[: len(walk) // 2] - robot.pose)[:, :2].T) >= MIN_WAY
+    place = int(rng.choice(np.nonzero(far)[0]))
+    processes.restart("memory_node", lambda: robot.lift(walk[place]))
+    robot.wait_for_restart()
+    began, seconds, way = len(track), robot.seconds, Walk(walk[place:])
+    while robot.lost:
+        if way.done:
+            return Restart()
+        robot.drive(way.command, 0.5, lambda: None)
+    return Restart(robot.seconds - seconds, path_length(np.array(track[began:])))
+
+
+def _not_found(building: Building, goal: Array, pose: Array) -> Episode:
+    message = "the memory did not find the robot after the restart"
+    return Episode(goal, shortest_way(building.scene, pose, goal), False, path=[pose], message=message)
 
 
 def _photo(building: Building, view: Array, outside: bool = False) -> NDArray[np.uint8]:
@@ -119,7 +173,6 @@ def _visit(
     episode = Episode(goal, shortest_way(scene, start, goal), room_of(scene, goal) != room_of(scene, start))
     photo = _photo(building, goal)
     episode.seen = kinaema.query(photo).seen
-    robot.localise()
 
     def on_feedback(feedback: Feedback) -> None:
         if feedback.num_queries != episode.queries:

@@ -3,6 +3,8 @@
 with KinaemaClient() as kinaema:
     print(kinaema.query("sofa.jpg").pose)
     print(kinaema.go_to("sofa.jpg", on_feedback=print).message)
+    kinaema.add_place("kitchen")  # here
+    print(kinaema.go_to(place="kitchen").message)
 """
 
 from __future__ import annotations
@@ -15,14 +17,15 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from kinaema_interfaces.action import NavigateToImage
-from kinaema_interfaces.srv import QueryPose
+from kinaema_interfaces.srv import AddPlace, QueryPose
 from kinaema_ros.errors import InputError, KinaemaError
-from kinaema_ros.estimate import Estimate
+from kinaema_ros.estimate import Estimate, Place
 from kinaema_ros.geometry import Array
+from kinaema_ros.nodes.client.places import PlacesClient
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.memory_client import MemoryClient
 from kinaema_ros.nodes.support.spinning import SpinningNode, action_client
@@ -51,13 +54,18 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Arrival:
-    """How a drive to a photo ended. ``error_code`` is one of NavigateToImage's; 0 is success."""
+    """How a drive to a photo ended. ``error_code`` is one of NavigateToImage's; 0 is success.
+
+    Of a success, ``message`` says why the camera could not confirm it; it is "" where it did.
+    """
 
     error_code: int
     message: str
     goal: Array  # (3,) x, y, yaw in frame_id: the last goal Nav2 was given
     frame_id: str  # "" where Nav2 was given none
     num_queries: int
+    # (3,) each, in the odometry's frame: where the robot arrived and saw another place than the photo's
+    places_tried: tuple[Array, ...] = ()
 
     @property
     def reached(self) -> bool:
@@ -74,6 +82,7 @@ class KinaemaClient:
     def __init__(self, namespace: str = ""):
         self._ros = SpinningNode("kinaema_client", namespace)
         self._query = MemoryClient(self._ros.node)
+        self._places = PlacesClient(self._ros.node)
         self._drive = action_client(self._ros.node, NavigateToImage, "navigate_to_image")
         self._action_name = self._ros.node.resolve_service_name("navigate_to_image")
         self._goals = 0  # that were sent
@@ -99,9 +108,14 @@ class KinaemaClient:
             self._ros.close()
 
     def query(
-        self, photo: Photo, frame_id: str = "", timeout: float = 15.0, hfov_deg: float = 0.0
+        self,
+        photo: Photo | None = None,
+        frame_id: str = "",
+        timeout: float = 15.0,
+        hfov_deg: float = 0.0,
+        place: str = "",
     ) -> Estimate:
-        """Where was this photo taken?
+        """Where was this photo taken? Or, where is the ``place`` of this name?
 
         photo: an image file, or an array (H, W, 3) uint8 RGB. hfov_deg: across the longer side of a photo by another
         camera than the robot's; 0: what the file's EXIF data says. frame_id: "" for the robot's base, its odometry's
@@ -110,12 +124,38 @@ class KinaemaClient:
         """
         image, compressed = _messages(photo)
         request = QueryPose.Request(image=image, compressed_image=compressed, frame_id=frame_id)
-        request.hfov_deg = hfov_deg
+        request.hfov_deg, request.place = hfov_deg, place
         return self._query.ask(request, timeout)
+
+    def add_place(
+        self,
+        name: str,
+        photo: Photo | None = None,
+        pose: ArrayLike | None = None,
+        frame_id: str = "",
+        hfov_deg: float = 0.0,
+        timeout: float = 15.0,
+    ) -> tuple[Place, bool]:
+        """Give a place a name: where the robot is, where a photo was taken, or a ``pose`` (x, y, yaw) of ``frame_id``.
+
+        photo, hfov_deg: as in ``query``. Returns the place, with its pose in the odometry's frame, and whether another one had
+        the name, which it replaces. Raises MemoryUnavailable, PlaceRefused, and as ``query`` for the photo.
+        """
+        image, compressed = _messages(photo)
+        request = AddPlace.Request(name=name, image=image, compressed_image=compressed, hfov_deg=hfov_deg)
+        return self._places.add(request, pose, frame_id, timeout)
+
+    def remove_place(self, name: str, timeout: float = 15.0) -> None:
+        """Forget the name of a place. Raises MemoryUnavailable, PlaceRefused."""
+        self._places.remove(name, timeout)
+
+    def places(self, frame_id: str = "", timeout: float = 15.0) -> dict[str, Place]:
+        """The named places, with their poses in this frame ("": the odometry's). Raises MemoryUnavailable, PlaceRefused."""
+        return self._places.list(frame_id, timeout)
 
     def go_to(
         self,
-        photo: Photo,
+        photo: Photo | None = None,
         min_seen: float = 0.0,
         position_tolerance: float = 0.0,
         yaw_tolerance: float = 0.0,
@@ -123,15 +163,24 @@ class KinaemaClient:
         timeout: float = 15.0,
         min_confidence: float = 0.0,
         hfov_deg: float = 0.0,
+        place: str = "",
     ) -> Arrival:
-        """Drives to where the photo was taken; returns when the drive has ended, however long it takes.
+        """Drives to where the photo was taken, or to the ``place`` of this name; returns when the drive has ended, however long it takes.
 
         Zeros stand for the navigator's defaults; ``timeout`` (seconds) is how long the navigator may take to
         accept; hfov_deg as in ``query``. An exception, KeyboardInterrupt included, cancels the drive. Raises NavigatorUnavailable, also
         instead of that exception where nobody confirms that the drive has ended.
         """
         self.send_goal(
-            photo, min_seen, position_tolerance, yaw_tolerance, on_feedback, timeout, min_confidence, hfov_deg
+            photo,
+            min_seen,
+            position_tolerance,
+            yaw_tolerance,
+            on_feedback,
+            timeout,
+            min_confidence,
+            hfov_deg,
+            place,
         )
         with self._cancelled_on_error():
             wait_for(self._result, float("inf"), self._check_alive)
@@ -139,7 +188,7 @@ class KinaemaClient:
 
     def send_goal(
         self,
-        photo: Photo,
+        photo: Photo | None = None,
         min_seen: float = 0.0,
         position_tolerance: float = 0.0,
         yaw_tolerance: float = 0.0,
@@ -147,6 +196,7 @@ class KinaemaClient:
         timeout: float = 15.0,
         min_confidence: float = 0.0,
         hfov_deg: float = 0.0,
+        place: str = "",
     ) -> None:
         """Begins a drive as ``go_to`` does, and returns once the navigator has accepted it.
 
@@ -156,7 +206,7 @@ class KinaemaClient:
         image, compressed = _messages(photo)
         goal = NavigateToImage.Goal(image=image, compressed_image=compressed, min_seen=min_seen)
         goal.position_tolerance, goal.yaw_tolerance = position_tolerance, yaw_tolerance
-        goal.min_confidence, goal.hfov_deg = min_confidence, hfov_deg
+        goal.min_confidence, goal.hfov_deg, goal.place = min_confidence, hfov_deg, place
         absent = NavigatorUnavailable(
             f"no answer from the action {self._action_name} within {timeout:g} s; start navigator_node"
         )
@@ -202,6 +252,7 @@ class KinaemaClient:
             messages.planar_pose(result.final_goal.pose),
             result.final_goal.header.frame_id,
             result.num_queries,
+            tuple(messages.planar_pose(tried.pose) for tried in result.places_tried),
         )
 
     def cancel(self) -> None:
@@ -261,8 +312,10 @@ def _unpacked(message: NavigateToImage.Feedback) -> Feedback:
     )
 
 
-def _messages(photo: Photo) -> tuple[Image, CompressedImage]:
+def _messages(photo: Photo | None) -> tuple[Image, CompressedImage]:
     """The two fields of a request; a file goes as it is, so that what it holds is decoded in one place."""
+    if photo is None:
+        return Image(), CompressedImage()
     if isinstance(photo, np.ndarray):
         return messages.rgb_msg(photo), CompressedImage()
     path = Path(photo)

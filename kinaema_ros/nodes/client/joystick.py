@@ -10,6 +10,7 @@ from types import TracebackType
 import numpy as np
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist
 from nav_msgs.msg import Odometry
+from numpy.typing import ArrayLike
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import UInt32
 
@@ -31,11 +32,17 @@ class DemoRobot:
     """Listens to the simulator's truth and odometry, and drives by cmd_vel while told to.
 
     on_pose: called with the robot's seconds and true pose (3,) at every step, in a thread of its own. check:
-    called while waiting; raises when the demo must end.
+    called while waiting; raises when the demo must end. scene_T_map: poses here are those of the scene, (3,).
     """
 
-    def __init__(self, on_pose: Callable[[float, Array], object], check: Callable[[], None]):
+    def __init__(
+        self,
+        on_pose: Callable[[float, Array], object],
+        check: Callable[[], None],
+        scene_T_map: ArrayLike = (0.0, 0.0, 0.0),
+    ):
         self._on_pose, self._check = on_pose, check
+        self._scene_T_map: Array = np.array(scene_T_map, dtype=np.float64)
         self._steer: Steer | None = None
         self._error: BaseException | None = None
         self._changed = threading.Condition()
@@ -48,6 +55,7 @@ class DemoRobot:
         self._ros = SpinningNode("kinaema_demo")
         node = self._ros.node
         self._cmd_vel = node.create_publisher(Twist, "cmd_vel", 1)
+        self._lift = node.create_publisher(PoseStamped, "kinaema_simulator/lift", 1)
         self._initial_pose = node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
         node.create_subscription(Odometry, "odom", self._on_odometry, 20)
         node.create_subscription(PoseStamped, "ground_truth/pose", self._on_truth, 20)
@@ -65,11 +73,8 @@ class DemoRobot:
 
     def wait_until_ready(self) -> None:
         """Returns when the simulator moves and the memory remembers; raises KinaemaError if they do not."""
-        deadline = time.monotonic() + _START_TIMEOUT
 
         def ready() -> bool:
-            if time.monotonic() > deadline:
-                raise KinaemaError(f"the nodes were not ready after {_START_TIMEOUT:g} s; see their logs")
             status = self._status
             return (
                 self._map_T_odom is not None
@@ -78,7 +83,7 @@ class DemoRobot:
                 and status.num_updates > 0
             )
 
-        self._wait_until(ready, lambda: None, _START_TIMEOUT)
+        self._wait_for_nodes(ready)
 
     def drive(self, steer: Steer, seconds: float, on_tick: Callable[[], object]) -> None:
         """Lets ``steer(pose, dt) -> (v, omega)`` drive for so many of the robot's seconds."""
@@ -90,10 +95,38 @@ class DemoRobot:
             self._steer = None
             self._cmd_vel.publish(Twist())
 
+    def lift(self, pose: Array) -> None:
+        """Somebody sets the robot down at a pose (3,). Raises KinaemaError where there is no room."""
+        map_pose = geometry.between(self._scene_T_map, pose)
+        for _ in range(50):
+            self._lift.publish(messages.pose_stamped(map_pose, "map", messages.time_msg(0)))
+            time.sleep(_TICK)
+            if np.hypot(*(self.pose - pose)[:2]) < 0.05:
+                return
+        raise KinaemaError(
+            f"the robot was not lifted to {pose.round(2).tolist()}; see the log of simulator_node"
+        )
+
+    def wait_for_restart(self) -> None:
+        """After a restart of memory_node: returns when it takes images."""
+        self._status = None
+        self._wait_for_nodes(
+            lambda: (
+                self._status is not None
+                and self._status.state in (MemoryStatus.LOCALIZING, MemoryStatus.RUNNING)
+            )
+        )
+
+    @property
+    def lost(self) -> bool:
+        """Whether the memory looks for the robot."""
+        return self._status is not None and self._status.state == MemoryStatus.LOCALIZING
+
     def localise(self) -> None:
         """Tells the simulator's localisation where the robot is, for one that goes by odometry."""
         message = PoseWithCovarianceStamped()
-        message.header.frame_id, message.pose.pose = "map", messages.pose_msg(self.pose)
+        pose = geometry.between(self._scene_T_map, self.pose)
+        message.header.frame_id, message.pose.pose = "map", messages.pose_msg(pose)
         self._initial_pose.publish(message)
 
     @property
@@ -106,6 +139,16 @@ class DemoRobot:
         assert self._map_T_odom is not None
         pose = geometry.compose(self._map_T_odom, odom_pose)
         return pose, geometry.rotate_covariance(odom_covariance, self._map_T_odom[2])
+
+    def _wait_for_nodes(self, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+
+        def in_time() -> bool:
+            if time.monotonic() > deadline:
+                raise KinaemaError(f"the nodes were not ready after {_START_TIMEOUT:g} s; see their logs")
+            return ready()
+
+        self._wait_until(in_time, lambda: None, _START_TIMEOUT)
 
     def _wait_until(
         self, condition: Callable[[], bool], on_tick: Callable[[], object], silence: float
@@ -129,7 +172,8 @@ class DemoRobot:
         self._odometry.add(messages.stamp_ns(message.header.stamp), messages.odometry_to_pose(message))
 
     def _on_truth(self, message: PoseStamped) -> None:
-        stamp, pose = messages.stamp_ns(message.header.stamp), messages.planar_pose(message.pose)
+        stamp = messages.stamp_ns(message.header.stamp)
+        pose = geometry.compose(self._scene_T_map, messages.planar_pose(message.pose))
         before, self.seconds, self.pose = self.seconds, stamp / NANOSECONDS, pose
         # The two topics may lose or delay different messages; only equal stamps belong together.
         odometry = self._odometry.at(stamp, max_gap=0)

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -63,6 +63,7 @@ NODE_MODULES = {
     "navigator_node": "kinaema_ros.nodes.navigator.node",
     "simulator_node": "kinaema_ros.nodes.simulator.node",
     "truth_localization": "kinaema_ros.nodes.simulator.truth_localization",
+    "web_node": "kinaema_ros.nodes.web.node",
 }
 
 
@@ -82,7 +83,7 @@ class NodeProcesses:
         try:
             for name, parameters in self._nodes.items():
                 with _interrupts_wait():
-                    self._processes[name] = self._start(name, parameters)
+                    self._processes[name] = self._start(name, parameters, "wb")
         except BaseException:
             self._stop()
             raise
@@ -105,9 +106,18 @@ class NodeProcesses:
         """The process of a node."""
         return self._processes[name].pid
 
-    def _start(self, name: str, parameters: Sequence[str]) -> subprocess.Popen[bytes]:
+    def restart(self, name: str, meanwhile: Callable[[], object]) -> None:
+        """Ends a node as a robot that is switched off does (SIGTERM), and starts it again after ``meanwhile``."""
+        process = self._processes[name]
+        process.terminate()
+        _end(process)
+        meanwhile()
+        with _interrupts_wait():
+            self._processes[name] = self._start(name, self._nodes[name], "ab")
+
+    def _start(self, name: str, parameters: Sequence[str], mode: str) -> subprocess.Popen[bytes]:
         arguments = [word for parameter in parameters for word in ("-p", parameter)]
-        with self._log(name).open("wb") as log:
+        with self._log(name).open(mode) as log:
             return subprocess.Popen(
                 [sys.executable, "-u", "-m", NODE_MODULES[name], "--ros-args", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -127,12 +137,16 @@ class NodeProcesses:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGINT)
         for process in self._processes.values():
-            try:
-                process.wait(_STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
         self._processes.clear()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @contextlib.contextmanager

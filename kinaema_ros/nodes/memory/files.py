@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinaema_ros.errors import InputError, KinaemaError
+from kinaema_ros.odometry import OdomFrame
 
 if TYPE_CHECKING:
     from kinaema_ros.memory import SpatialMemory
@@ -28,12 +29,12 @@ def folder(memory_dir: str) -> Path:
         ) from error
 
 
-def save(memory: SpatialMemory, memory_dir: str, name: str) -> Path:
-    """Writes a memory; returns its file. KinaemaError for a name that is none and where nothing can be written."""
+def save(memory: SpatialMemory, memory_dir: str, name: str, odom: OdomFrame | None = None) -> Path:
+    """Writes a memory, and of which odometry it is; returns its file. KinaemaError for a name that is none and where nothing can be written."""
     path = _file(folder(memory_dir), name)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        memory.save(path)
+        memory.save(path, odom)
     except OSError as error:
         raise KinaemaError(
             f"{path} cannot be written ({error.strerror}); make room or give access there, or set the parameter "

@@ -32,17 +32,18 @@ class ImageTopics:
         take: Callable[[AnyImage], None],
         problem: Callable[[str, str], None],
         group: MutuallyExclusiveCallbackGroup,
+        depth: int = DEPTH,
     ):
         self._take, self._problem = take, problem
         self._raw_came, self._raw_is_silent = time.monotonic(), False
         self._taken: Time | None = None  # stamp of the last compressed image
         self._raw = self._compressed = None
         if transport != "compressed":
-            self._raw = MatchedSubscription(node, Image, "image", self._on_raw, DEPTH, group)
+            self._raw = MatchedSubscription(node, Image, "image", self._on_raw, depth, group)
         if transport != "raw":
             topic = "image/compressed"
             self._compressed = MatchedSubscription(
-                node, CompressedImage, topic, self._on_compressed, DEPTH, group
+                node, CompressedImage, topic, self._on_compressed, depth, group
             )
 
     def refresh(self) -> None:

@@ -18,6 +18,8 @@ from sensor_msgs.msg import CameraInfo
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import BadInput, KinaemaError
+from kinaema_ros.estimate import Localization
+from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.nodes.memory.image_topics import AnyImage, ImageTopics
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
@@ -27,7 +29,7 @@ from kinaema_ros.nodes.memory.worker import PatientWorker
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.frames import Frames
 from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
-from kinaema_ros.odometry import OdometryTracker
+from kinaema_ros.odometry import OdometryTracker, OdomFrame
 from kinaema_ros.stamps import NANOSECONDS
 
 if TYPE_CHECKING:  # torch takes seconds to load; a node that refuses its parameters should not take that long
@@ -49,15 +51,21 @@ class MemoryInputs:
         self.frames = Frames(node)
         self.camera = RobotCamera(node, parameters, monitor, self.frames)
         self.odom_frame = ""
+        self._saved_frame = ""  # of the odometry of a memory that was loaded to go on with
         self.base_frame = parameters.base_frame
         self._selector = KeyframeSelector(parameters.keyframes)
         self.camera_in_use: Intrinsics | None = None
+        self._saved_camera: Intrinsics | None = None  # of a loaded memory, that had no image since
         self._mount_in_use: Mount | None = None
         self._last_stamp = 0
+        # The newest image whose odometry is there, keyframe or not, and memory_T_base (3,) when it was taken.
+        self.newest: tuple[AnyImage, Array] | None = None
         # Held while an image goes in and while the memory is emptied or replaced. An image is left out if the
         # generation changed since its pose was looked up: this pose belongs to the memory of before.
         self._lock = threading.Lock()
-        self._generation = 0
+        self.generation = 0
+        self._localization: Localization | None = None  # at the last update
+        self.map_T_odom: Array | None = None  # as published; None where it is not
         self._worker: PatientWorker[AnyImage] | None = None
         self._subscriptions: list[MatchedSubscription | ImageTopics] = []
         self._image_group, self._odometry_group = (
@@ -75,7 +83,8 @@ class MemoryInputs:
     def use(self, memory: SpatialMemory | None) -> None:
         """Takes a network with an empty memory, or lets it go (None)."""
         with self._lock:
-            self.memory, self.camera_in_use = memory, None
+            self.memory, self.camera_in_use, self._saved_camera = memory, None, None
+            self._localize()
 
     def configured_memory(self) -> SpatialMemory:
         """The memory. Raises ``KinaemaError`` before the node is configured."""
@@ -123,6 +132,7 @@ class MemoryInputs:
     def forget(self) -> None:
         """Empties the memory and keeps the odometry."""
         with self._another_memory():
+            self._saved_frame = ""
             if self.memory is not None:
                 self.memory.reset()
 
@@ -133,14 +143,23 @@ class MemoryInputs:
         elif policy == "localize":
             with self._another_memory():
                 if self.memory is not None:
-                    self.memory.localize()
+                    self._look_for_itself(self.memory)
+
+    def _look_for_itself(self, memory: SpatialMemory) -> None:
+        try:
+            memory.localize()
+        except KinaemaError as error:
+            memory.reset()  # this kind cannot, and what it holds means nothing in another odom frame
+            self._monitor.problem("localize", f"the odometry began anew and the memory was emptied: {error}")
 
     @contextmanager
     def _another_memory(self) -> Iterator[None]:
         """Inside, the memory is emptied or replaced: images on their way to the one of before do not reach it."""
         with self._lock:
             yield
-            self._generation += 1
+            self.generation += 1
+            self.newest = None
+            self._localize()
             self._selector.reset()
 
     def start_over(self) -> None:
@@ -152,8 +171,15 @@ class MemoryInputs:
     def replace(self, path: Path, localize: bool) -> None:
         """Loads a saved memory. Raises as ``configured_memory`` and the memory's ``load``; then nothing changes."""
         with self._another_memory():
-            self.configured_memory().load(path, localize)
-        self.tracker.adopt()
+            saved = self.configured_memory().load(path, localize, self.odom_frame)
+            saved = None if localize else saved
+            self._saved_frame = saved.name if saved is not None else ""
+            self._saved_camera = self.configured_memory().camera
+        self.tracker.adopt(saved)
+
+    def odom_to_save(self) -> OdomFrame:
+        """What a saved memory is to say of the odometry."""
+        return self.tracker.frame(self.odom_frame)
 
     def state(self) -> int:
         """One of MemoryStatus's, but for FAILED."""
@@ -175,6 +201,18 @@ class MemoryInputs:
         """What is needed until it is known where in the memory the robot is, in words; "" if nothing."""
         memory = self.memory  # once: a cleanup in another thread sets it to None
         return "" if memory is None else memory.missing
+
+    def localization(self) -> Localization | None:
+        """Where the robot was at the last update, where publish_tf asks for it; None while that is not known."""
+        memory = self.memory
+        known = memory is not None and memory.localized and self.active and not self.tracker.held
+        return self._localization if known else None
+
+    def _localize(self) -> None:
+        """Looks where the robot is, in the thread that has just changed the memory: others must not use the network."""
+        memory = self.memory
+        if self.parameters.publish_tf:
+            self._localization = None if memory is None else memory.localization()
 
     def _missing_topics(self) -> str:
         lacks = [
@@ -218,6 +256,7 @@ class MemoryInputs:
         before = self.odom_frame  # once: a reset in another thread empties it
         if not before:
             self.odom_frame = frame
+            self._check_saved_frame(frame)
         elif frame != before:
             raise BadInput(
                 "odometry_frame",
@@ -226,6 +265,20 @@ class MemoryInputs:
             )
         if not self.base_frame:
             self.base_frame = message.child_frame_id or "base_link"
+
+    def _check_saved_frame(self, frame: str) -> None:
+        """The first odometry since a memory was loaded tells whether it is the one that the memory was saved with."""
+        saved, self._saved_frame = self._saved_frame, ""
+        if saved in ("", frame):
+            return
+        self.tracker.adopt()
+        self._settle("localize")
+        self._monitor.problem(
+            "odometry_frame",
+            f"the memory was saved with odometry in frame '{saved}', and now it comes in '{frame}': where the robot is "
+            "in it is looked for by what the camera sees; turn or drive it where it has been. Load with localize: true "
+            "where that is meant, or remap odom to the odometry of before and load again",
+        )
 
     def _on_image(self, message: AnyImage) -> None:
         worker, now = self._worker, self._node.get_clock().now().nanoseconds
@@ -268,8 +321,11 @@ class MemoryInputs:
             self._monitor.dropped(error)
 
     def _update(self, message: AnyImage) -> None:
-        generation, stamp = self._generation, messages.stamp_ns(message.header.stamp)
+        generation, stamp = self.generation, messages.stamp_ns(message.header.stamp)
         memory_T_base = self.tracker.arrived_pose_at(stamp)
+        with self._lock:
+            if generation == self.generation:
+                self.newest = message, memory_T_base
         reason = self._selector.reason_to_skip(stamp, memory_T_base)
         if reason is not None:
             self._monitor.skipped(reason)
@@ -279,7 +335,7 @@ class MemoryInputs:
         mount = self.camera.mount(self.base_frame, message.header.frame_id)
         with self._lock:
             memory = self.memory
-            if generation != self._generation or memory is None:
+            if generation != self.generation or memory is None:
                 self._monitor.skipped("memory_replaced")
                 return
             started = time.perf_counter()
@@ -287,8 +343,13 @@ class MemoryInputs:
                 memory.set_camera(camera, mount)
                 self.camera_in_use, self._mount_in_use = camera, mount
                 self._monitor.camera(camera, source)
+            lifts = memory.num_lifts
             memory.update(rgb, memory_T_base)
             self._selector.used(stamp, memory_T_base)
+            self._localize()
+            if memory.num_lifts != lifts:
+                self.generation += 1  # its place is another one at once
+                self._monitor.lifted()
             if memory.localized:
                 self._monitor.used(time.perf_counter() - started)
             else:
@@ -300,6 +361,8 @@ class MemoryInputs:
         ``width`` and ``height`` of a photo count where nothing else says what images the camera takes.
         """
         camera = self.camera_in_use
+        if camera is None and not self.camera.informed:
+            camera = self._saved_camera
         if camera is not None:
             return camera
         camera, mount = self.camera.usual(width, height), self.camera.mount(self.base_frame)

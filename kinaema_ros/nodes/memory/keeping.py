@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from kinaema_ros.errors import KinaemaError
+from kinaema_ros.estimate import Place
 from kinaema_ros.nodes.memory import files
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
@@ -23,7 +24,7 @@ class MemoryKeeper:
     def __init__(self, inputs: MemoryInputs, monitor: MemoryMonitor):
         self._inputs, self._monitor = inputs, monitor
         self._lock = threading.Lock()
-        self._saved_updates = 0
+        self._saved: tuple[int, dict[str, Place]] = 0, {}  # updates and places
         self._saved_at = time.monotonic()
 
     def restore(self, memory: SpatialMemory) -> None:
@@ -33,7 +34,7 @@ class MemoryKeeper:
         it would be overwritten.
         """
         parameters = self._inputs.parameters
-        self._saved_updates, self._saved_at = 0, time.monotonic()
+        self._saved, self._saved_at = (0, {}), time.monotonic()
         name = parameters.load_at_start
         if not name:
             return
@@ -43,7 +44,7 @@ class MemoryKeeper:
             )
             return
         memory.load(files.saved(parameters.memory_dir, name), localize=True)
-        self._saved_updates = memory.num_updates
+        self._saved = memory.num_updates, memory.places
 
     def look(self) -> None:
         """Saves where ``autosave_period`` is over."""
@@ -57,11 +58,12 @@ class MemoryKeeper:
         if parameters.autosave_period == 0.0 or memory is None:
             return
         with self._lock:
-            self._saved_at, updates = time.monotonic(), memory.num_updates
-            if not memory.localized or updates in (0, self._saved_updates):
+            self._saved_at, updates, places = time.monotonic(), memory.num_updates, memory.places
+            if not memory.localized or updates == 0 or (updates, places) == self._saved:
                 return
             try:
-                files.save(memory, parameters.memory_dir, parameters.load_at_start or UNNAMED)
-                self._saved_updates = updates
+                name, odom = parameters.load_at_start or UNNAMED, self._inputs.odom_to_save()
+                files.save(memory, parameters.memory_dir, name, odom)
+                self._saved = updates, places
             except KinaemaError as error:
                 self._monitor.problem("autosave_failed", str(error))

@@ -111,6 +111,14 @@ class MemoryMonitor:
             f"degrees in one message. {_ACTIONS[event.action]}",
         )
 
+    def lifted(self) -> None:
+        """The camera has shown that the robot is elsewhere than its odometry says."""
+        self.problem(
+            "lift_noticed",
+            "by what the camera sees the robot is elsewhere than its odometry says: it was lifted, or its wheels slipped. "
+            "What was written since then is forgotten, and the memory goes on from where the robot is",
+        )
+
     def camera(self, camera: Intrinsics, source: str) -> None:
         """The memory works with this camera from now on; ``source`` is "camera_info" or "parameter"."""
         degrees = math.degrees(camera.hfov)

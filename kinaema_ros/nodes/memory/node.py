@@ -18,17 +18,21 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
-from kinaema_interfaces.srv import LoadMemory, QueryPose, SaveMemory
+from kinaema_interfaces.srv import CompareView, LoadMemory, QueryPose, SaveMemory
 from kinaema_ros.errors import KinaemaError, missing_package
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.nodes.memory import files
+from kinaema_ros.nodes.memory.comparing import compare
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.keeping import MemoryKeeper
+from kinaema_ros.nodes.memory.localization import MemoryLocalization
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.memory.places import PlaceServices
 from kinaema_ros.nodes.memory.reports import shown
 from kinaema_ros.nodes.memory.turns import Turns
+from kinaema_ros.nodes.memory.viewpoints import Viewpoints
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.bond import Bond
 from kinaema_ros.nodes.support.frames import require_tf
@@ -58,15 +62,22 @@ class MemoryNode(LifecycleNode):
         self._inputs = MemoryInputs(self, self._parameters_now, self._monitor)
         self._estimates = self.create_publisher(PoseWithCovarianceStamped, "~/estimate", LATCHED)
         self._markers = self.create_publisher(MarkerArray, "~/markers", LATCHED)
+        self._viewpoints = Viewpoints(self, self._inputs)
         self._keeper = MemoryKeeper(self._inputs, self._monitor)
         self._turns = Turns(MAX_QUERIES)
+        if self._parameters_now.publish_tf:
+            self._localization = MemoryLocalization(self, self._inputs, self._monitor)
         queries, commands = ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup()
         self.create_service(
             QueryPose, "~/query_pose", self._on_query, qos_profile=AT_ONCE, callback_group=queries
         )
+        self.create_service(
+            CompareView, "~/compare_view", self._on_compare, qos_profile=AT_ONCE, callback_group=queries
+        )
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=commands)
         self.create_service(SaveMemory, "~/save", self._on_save, callback_group=commands)
         self.create_service(LoadMemory, "~/load", self._on_load, callback_group=commands)
+        self._places = PlaceServices(self, self._inputs, self._monitor, self._turns, commands)
         # By the steady clock: with use_sim_time and no /clock the node must still say what is missing.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.2, self._inputs.refresh, clock=steady)
@@ -151,6 +162,7 @@ class MemoryNode(LifecycleNode):
     def _on_second(self) -> None:
         monitor, inputs = self._monitor, self._inputs
         self._keeper.look()
+        self._viewpoints.publish()
         odom_frame = monitor.odom_frame = inputs.odom_frame  # once: a reset in another thread empties it
         monitor.waiting_for = inputs.missing() if inputs.active else ""
         monitor.state = inputs.state()
@@ -161,7 +173,7 @@ class MemoryNode(LifecycleNode):
                 f", waiting for {status.waiting_for}" if status.waiting_for else ""
             )
             marker = status_marker(text, now[1], odom_frame, status.header.stamp)
-            self._markers.publish(MarkerArray(markers=[marker]))
+            self._markers.publish(MarkerArray(markers=[marker, *self._places.markers(status.header.stamp)]))
 
     # -- services --------------------------------------------------------------------------------------------
 
@@ -182,6 +194,18 @@ class MemoryNode(LifecycleNode):
         self._monitor.query_answered(time.perf_counter() - started)
         return estimate
 
+    def _on_compare(
+        self, request: CompareView.Request, response: CompareView.Response
+    ) -> CompareView.Response:
+        try:
+            comparison = self._turns.take(lambda: compare(self._inputs, request))
+        except Exception as error:  # one request must not end the node
+            response.message = self._monitor.query_failed(error)
+            return response
+        stamp = self.get_clock().now().to_msg()
+        messages.fill_comparison(response, comparison, self._inputs.odom_frame, stamp)
+        return response
+
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._inputs.start_over()
         response.success, response.message = True, "the memory is empty"
@@ -190,7 +214,8 @@ class MemoryNode(LifecycleNode):
     def _on_save(self, request: SaveMemory.Request, response: SaveMemory.Response) -> SaveMemory.Response:
         try:
             memory = self._inputs.configured_memory()
-            path = files.save(memory, self._inputs.parameters.memory_dir, request.name)
+            folder, odom = self._inputs.parameters.memory_dir, self._inputs.odom_to_save()
+            path = files.save(memory, folder, request.name, odom)
         except KinaemaError as error:
             response.message = shown(f"nothing was saved: {error}")
             return response

@@ -6,11 +6,27 @@ import math
 from dataclasses import dataclass
 
 from kinaema_ros.camera import MAX_HFOV_DEG, MIN_HFOV_DEG, Mount
+from kinaema_ros.correction import CorrectionLimits
 from kinaema_ros.errors import InputError
 from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.nodes.support.parameters import AT_CONFIGURE, READ_ONLY, group
 from kinaema_ros.odometry import OdometryLimits
 from kinaema_ros.settings import setting
+
+
+@dataclass(frozen=True)
+class TransformConfig(CorrectionLimits):
+    """How the memory's localisation is published, where ``publish_tf`` asks for it."""
+
+    rate_hz: float = setting(
+        20.0, "Transforms a second of the node's clock", low=1.0, high=100.0, when=READ_ONLY
+    )
+    tolerance: float = setting(
+        0.2,
+        "A transform is valid so long after the odometry that it was made with (s); AMCL's transform_tolerance",
+        low=0.0,
+        high=10.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,13 @@ class MemoryParameters:
     camera: Mount = group(Mount())
     keyframes: KeyframeConfig = group(KeyframeConfig())
     odometry: OdometryLimits = group(OdometryLimits())
+    publish_tf: bool = setting(
+        False,
+        "Localise the robot: publish the transform from memory_frame to the odometry's frame, and ~/pose",
+        when=READ_ONLY,
+    )
+    memory_frame: str = setting("map", "Name of the memory's frame, of publish_tf", when=READ_ONLY)
+    tf: TransformConfig = group(TransformConfig())
     stamp_tolerance: float = setting(
         5.0, "How far ahead of the node's clock a stamp may be (s)", low=0.0, high=3600.0
     )

@@ -21,6 +21,11 @@ class RobotCamera:
         self._info: Intrinsics | None = None
         self._tf_mount: Mount | None = None
 
+    @property
+    def informed(self) -> bool:
+        """Whether a camera_info of use has come."""
+        return self._info is not None
+
     def apply(self, parameters: MemoryParameters) -> None:
         """Takes changed parameters; a mount from TF is looked up anew."""
         self._parameters, self._tf_mount = parameters, None

@@ -9,17 +9,19 @@ from geometry_msgs.msg import PoseStamped
 from numpy.typing import ArrayLike
 
 from kinaema_interfaces.action import NavigateToImage
-from kinaema_interfaces.srv import QueryPose
+from kinaema_interfaces.srv import CompareView, QueryPose
 from kinaema_ros import geometry
+from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
-from kinaema_ros.navigation.photo_drive import Check, DriveLimits, NavigationError, NoAnswer, beyond
+from kinaema_ros.navigation.errors import NavigationError, NoAnswer
+from kinaema_ros.navigation.photo_drive import Check, DriveLimits, beyond
 from kinaema_ros.nodes.navigator.nav2_client import Nav2Client
 from kinaema_ros.nodes.navigator.robot_motion import RobotMotion
 from kinaema_ros.nodes.support.memory_client import MemoryClient, MemoryUnavailable, QueryRefused
 
 Code = NavigateToImage.Result
-# Why memory_node may refuse now and answer later; all its other reasons are about the photo.
+# Why memory_node may refuse now and answer later; all its other reasons are about the photo or place.
 _PASSING = {
     "query_before_update": Code.MEMORY_EMPTY,
     "query_busy": Code.QUERY_FAILED,
@@ -29,6 +31,12 @@ _PASSING = {
     "query_localizing": Code.QUERY_FAILED,
     "query_failed": Code.QUERY_FAILED,
     "frame_unknown": Code.TF_ERROR,
+}
+# Of its other reasons, those that have a code of their own.
+_REFUSALS = {
+    "query_hfov": Code.INVALID_GOAL,
+    "no_such_place": Code.NO_SUCH_PLACE,
+    "place_forgotten": Code.NOT_SEEN,
 }
 
 
@@ -76,8 +84,20 @@ class Nav2Robot:
         except QueryRefused as error:
             if error.reason in _PASSING:
                 raise NoAnswer(str(error), _PASSING[error.reason]) from error
-            code = Code.INVALID_GOAL if error.reason == "query_hfov" else Code.INVALID_IMAGE
-            raise NavigationError(str(error), code) from error
+            raise NavigationError(str(error), _REFUSALS.get(error.reason, Code.INVALID_IMAGE)) from error
+
+    def compare(self, check: Check) -> Comparison:
+        """What the memory says of the photo and the camera's view. Raises NoAnswer."""
+        asked = self._request
+        if asked.place:
+            return Comparison(Verdict.RECOGNISED, "a place that was named has no photo to compare with")
+        request = CompareView.Request(
+            image=asked.image, compressed_image=asked.compressed_image, hfov_deg=asked.hfov_deg
+        )
+        try:
+            return self._memory.compare(request, self._query_timeout, check)
+        except (MemoryUnavailable, QueryRefused) as error:
+            raise NoAnswer(str(error)) from error
 
     def send(self, pose: ArrayLike, check: Check) -> None:
         """Replaces Nav2's goal by the pose (3,) of the fixed frame; returns when Nav2 has accepted it."""

@@ -18,7 +18,8 @@ from rclpy.task import Future
 from unique_identifier_msgs.msg import UUID
 
 from kinaema_interfaces.action import NavigateToImage
-from kinaema_ros.navigation.photo_drive import Check, NavigationError
+from kinaema_ros.navigation.errors import NavigationError
+from kinaema_ros.navigation.photo_drive import Check
 from kinaema_ros.nodes.navigator.goal_guard import GoalGuard
 from kinaema_ros.nodes.support.spinning import RestingGroup
 from kinaema_ros.nodes.support.waiting import go_on, wait_for, wait_until

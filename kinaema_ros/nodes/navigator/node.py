@@ -26,14 +26,8 @@ from visualization_msgs.msg import Marker
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
-from kinaema_ros.navigation.photo_drive import (
-    LOOK_PERIOD,
-    Check,
-    DriveLimits,
-    NavigationError,
-    PhotoDrive,
-    refuse_unsure,
-)
+from kinaema_ros.navigation.errors import NavigationError
+from kinaema_ros.navigation.photo_drive import LOOK_PERIOD, Check, DriveLimits, PhotoDrive, refuse_unsure
 from kinaema_ros.nodes.navigator.drive import Code, Nav2Robot
 from kinaema_ros.nodes.navigator.nav2_client import Nav2Client
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
@@ -75,17 +69,22 @@ class NavigatorNode(LifecycleNode):
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=group,
         )
+        self._news_at = 0.0  # time.monotonic
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(0.5, self._motion.refresh, clock=steady)
-        # Also while a deactivation, in the default group, waits for Nav2.
-        self.create_timer(_NEWS_PERIOD, self._on_news, callback_group=group, clock=steady)
+        self.create_timer(1.0, self._motion.refresh, clock=steady)
+        # For what comes late when no drive waits for it; also while a deactivation, in the default group, waits for Nav2.
+        self.create_timer(1.0, self._nav2.group.wake, callback_group=group, clock=steady)
 
     def _apply(self, parameters: NavigatorParameters) -> None:
         self._parameters_now = parameters
 
-    def _on_news(self) -> None:
-        self._nav2.group.wake()
-        self._motion.group.wake()
+    def _take_news(self) -> None:
+        """Lets the newest odometry and feedback come, now and then: a drive calls this all the time, nobody else needs them."""
+        now = time.monotonic()
+        if now - self._news_at >= _NEWS_PERIOD:
+            self._news_at = now
+            self._nav2.group.wake()
+            self._motion.group.wake()
 
     # -- lifecycle -------------------------------------------------------------------------------------------
 
@@ -143,7 +142,9 @@ class NavigatorNode(LifecycleNode):
         """Returns when the robot is there. Raises NavigationError; the result says in either case how far it came."""
         goal: NavigateToImage.Goal = handle.request
         check = self._takes_over(handle, lambda: handle.is_cancel_requested)
-        limits = self._limits(goal.min_seen, goal.min_confidence, goal.position_tolerance, goal.yaw_tolerance)
+        limits = self._limits(
+            goal.place, goal.min_seen, goal.min_confidence, goal.position_tolerance, goal.yaw_tolerance
+        )
         with self._alone(check):
             robot = self._robot(self._request(goal, check), limits, goal.behavior_tree)
             drive = PhotoDrive(robot, self._now, check, self.get_logger().warning)
@@ -152,7 +153,9 @@ class NavigatorNode(LifecycleNode):
                     self._report(handle, drive)
                     time.sleep(LOOK_PERIOD)
             finally:
-                result.num_queries = drive.queries
+                result.num_queries, result.error_msg = drive.queries, drive.doubt
+                stamp, frame = self.get_clock().now().to_msg(), self._motion.fixed_frame
+                result.places_tried = [messages.pose_stamped(pose, frame, stamp) for pose in drive.tried]
                 if robot.sent is not None:
                     result.final_goal = robot.sent
 
@@ -175,7 +178,7 @@ class NavigatorNode(LifecycleNode):
         """Asks once and forwards once; the robot drives on after the response."""
         check = self._takes_over(object(), lambda: False)
         try:
-            limits = self._limits(0.0, 0.0, 0.0, 0.0)
+            limits = self._limits(request.place, 0.0, 0.0, 0.0, 0.0)
             with self._alone(check):
                 robot = self._robot(self._request(request, check), limits)
                 estimate = robot.ask(check)
@@ -195,6 +198,7 @@ class NavigatorNode(LifecycleNode):
         self._newest = token
 
         def check() -> None:
+            self._take_news()
             if not self._is_active:
                 raise NavigationError(
                     "the navigator is not active; activate it (ros2 lifecycle set, or autostart)",
@@ -233,8 +237,9 @@ class NavigatorNode(LifecycleNode):
             self.get_logger().error(str(unconfirmed))
 
     def _request(self, goal: NavigateToImage.Goal | QueryPose.Request, check: Check) -> QueryPose.Request:
-        """The question to the memory about a goal's photo, in the frame in which answers are fused."""
+        """The question to the memory about a goal's photo or place, in the frame in which answers are fused."""
         timeout = self._parameters_now.query_timeout
+        self._motion.look(check)  # what was heard before this drive is old
         try:
             wait_until(self._motion.known, timeout, check)
         except TimeoutError:
@@ -246,6 +251,7 @@ class NavigatorNode(LifecycleNode):
         return QueryPose.Request(
             image=goal.image,
             compressed_image=goal.compressed_image,
+            place=goal.place,
             hfov_deg=goal.hfov_deg,
             frame_id=self._motion.fixed_frame,
         )
@@ -257,10 +263,17 @@ class NavigatorNode(LifecycleNode):
         )
 
     def _limits(
-        self, min_seen: float, min_confidence: float, position_tolerance: float, yaw_tolerance: float
+        self,
+        place: str,
+        min_seen: float,
+        min_confidence: float,
+        position_tolerance: float,
+        yaw_tolerance: float,
     ) -> DriveLimits:
         """What a goal asks for, zeros replaced by the node's parameters. Raises NavigationError."""
         usual = self._parameters_now.drive
+        if place:  # which one is meant is sure; the drift that makes its pose less so goes on the way
+            usual = dataclasses.replace(usual, min_confidence=0.0)
         try:
             return dataclasses.replace(
                 usual,

@@ -16,7 +16,8 @@ from kinaema_interfaces.action import NavigateToImage
 from kinaema_ros import geometry
 from kinaema_ros.errors import BadInput
 from kinaema_ros.geometry import Array
-from kinaema_ros.navigation.photo_drive import Check, NavigationError
+from kinaema_ros.navigation.errors import NavigationError
+from kinaema_ros.navigation.photo_drive import Check
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.frames import Frames
 from kinaema_ros.nodes.support.spinning import RestingGroup

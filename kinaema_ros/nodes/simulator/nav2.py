@@ -37,10 +37,16 @@ class SimulatedNav2:
     """
 
     def __init__(
-        self, node: Node, robot: SimulatedRobot, frames: dict[str, str], stamp: Callable[[float], Time]
+        self,
+        node: Node,
+        robot: SimulatedRobot,
+        frames: dict[str, str],
+        stamp: Callable[[float], Time],
+        scene_T_map: Array,
     ):
         """``frames``: names of the frames "map", "odom" and "base"; ``stamp`` of a time in the simulation."""
         self._node, self._robot, self._frames, self._stamp = node, robot, frames, stamp
+        self._scene_T_map = scene_T_map
         self._lock = threading.Lock()
         self._newest: ServerGoalHandle | None = None
         self._closed = False
@@ -61,22 +67,22 @@ class SimulatedNav2:
         goal = handle.request.pose
         with self._lock:
             self._newest = handle
-            map_T_goal = self._in_map(goal)
-            follower = None if map_T_goal is None else self._robot.go_to(map_T_goal)
-        if map_T_goal is None:
+            scene_T_goal = self._in_scene(goal)
+            follower = None if scene_T_goal is None else self._robot.go_to(scene_T_goal)
+        if scene_T_goal is None:
             frames = f"with frame_id '{goal.header.frame_id}' to the global frame '{self._frames['map']}'"
             return self._fail(handle, _TF_ERROR, f"Failed to transform a goal pose provided {frames}.")
         if follower is None:
-            outside = self._robot.grid.cell(map_T_goal[:2].tolist()) is None
+            outside = self._robot.grid.cell(scene_T_goal[:2].tolist()) is None
             code, why = (
                 (_GOAL_OUTSIDE_MAP, "it is outside the map")
                 if outside
                 else (_NO_VALID_PATH, "no path leads there")
             )
             return self._fail(
-                handle, code, f"cannot plan to ({map_T_goal[0]:.2f}, {map_T_goal[1]:.2f}): {why}"
+                handle, code, f"cannot plan to ({scene_T_goal[0]:.2f}, {scene_T_goal[1]:.2f}): {why}"
             )
-        self._node.get_logger().info(f"goal at {np.round(map_T_goal, 2).tolist()} in the map")
+        self._node.get_logger().info(f"goal at {np.round(scene_T_goal, 2).tolist()} in the map")
         started, told = self._robot.snapshot().seconds, 0.0
         while not follower.done:
             if handle.is_cancel_requested:
@@ -105,11 +111,11 @@ class SimulatedNav2:
         handle.abort()
         return result
 
-    def _in_map(self, goal: messages.PoseStamped) -> Array | None:
-        """``map_T_goal`` (3,) as localised now; None for an unknown frame."""
+    def _in_scene(self, goal: messages.PoseStamped) -> Array | None:
+        """``scene_T_goal`` (3,) as localised now; None for an unknown frame."""
         pose, frame = messages.planar_pose(goal.pose), goal.header.frame_id
         if frame == self._frames["map"]:
-            return pose
+            return geometry.compose(self._scene_T_map, pose)
         if frame == self._frames["odom"]:
             return geometry.compose(self._robot.map_T_odom(), pose)
         if frame == self._frames["base"]:
@@ -118,7 +124,8 @@ class SimulatedNav2:
 
     def _feedback(self, follower: PathFollower, started: float) -> NavigateToPose.Feedback:
         """With the pose's own stamp, that of the odometry, as TF gives it to Nav2."""
-        now, map_T_odom = self._robot.snapshot(), self._robot.map_T_odom()
+        now, scene_T_odom = self._robot.snapshot(), self._robot.map_T_odom()
+        map_T_odom = geometry.between(self._scene_T_map, scene_T_odom)
         feedback = NavigateToPose.Feedback(distance_remaining=float(follower.distance_remaining))
         feedback.current_pose = messages.pose_stamped(
             geometry.compose(map_T_odom, now.odom_T_base), self._frames["map"], self._stamp(now.seconds)

@@ -11,7 +11,7 @@ import threading
 import time
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped, Twist
+from geometry_msgs.msg import Pose, PoseStamped, PoseWithCovarianceStamped, TransformStamped, Twist
 from nav_msgs.msg import OccupancyGrid, Odometry
 from numpy.typing import NDArray
 from rclpy.node import Node
@@ -22,7 +22,9 @@ from std_msgs.msg import UInt32
 from tf2_msgs.msg import TFMessage
 
 from kinaema_interfaces.msg import MemoryStatus
+from kinaema_ros import geometry
 from kinaema_ros.camera import optical_quaternion
+from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.simulator.cmd_vel import VelocityCommands
 from kinaema_ros.nodes.simulator.nav2 import SimulatedNav2
 from kinaema_ros.nodes.simulator.parameters import SimulatorParameters
@@ -44,7 +46,16 @@ class SimulatorNode(Node):
     def __init__(self) -> None:
         super().__init__("kinaema_simulator", automatically_declare_parameters_from_overrides=True)
         self._parameters_now = p = declare(self, SimulatorParameters, self._apply)
-        self._robot = SimulatedRobot(p.scene, p.start_seed, p.odometry_noise, p.localization)
+        by_tf = p.localization == "tf"
+        believes = "odometry" if by_tf else p.localization  # until a transform comes
+        self._robot = SimulatedRobot(p.scene, p.start_seed, p.odometry_noise, believes)
+        self._scene_T_map: Array = np.zeros(3)
+        self._map_T_odom: Array = np.zeros(3)  # of the newest transform
+        if by_tf:
+            start = self._robot.snapshot().map_T_base
+            self._scene_T_map = geometry.compose(start, (p.camera.x, p.camera.y, p.camera.yaw))
+            self.create_subscription(TFMessage, "/tf", self._on_tf, 100)
+        self._scene_T_tf = self._scene_T_map  # as it is believed to be
         self._image_publisher = self.create_publisher(Image, "image", 5)
         self._camera_info = self.create_publisher(CameraInfo, "camera_info", 5)
         self._odom = self.create_publisher(Odometry, "odom", 50)
@@ -55,13 +66,18 @@ class SimulatorNode(Node):
         self._tf = self.create_publisher(TFMessage, "/tf", 50)
         self._cmd_vel = VelocityCommands(self, self._on_cmd_vel)
         self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1)
+        self.create_subscription(PoseStamped, "~/lift", self._on_lift, 1)
         self._memory: MemoryStatus | None = None
         self._heard = threading.Condition()
         if p.lockstep:
             self.create_subscription(MemoryStatus, "kinaema_memory/status", self._on_memory, 50)
         self._started = _EPOCH if p.publish_clock else self.get_clock().now().nanoseconds * 1e-9
         frames = {"map": p.map_frame, "odom": p.odom_frame, "base": p.base_frame}
-        self._nav2 = SimulatedNav2(self, self._robot, frames, self._stamp) if p.navigate_to_pose else None
+        self._nav2 = (
+            SimulatedNav2(self, self._robot, frames, self._stamp, self._scene_T_map)
+            if p.navigate_to_pose
+            else None
+        )
         if p.publish_map:
             latched_map = self.create_publisher(OccupancyGrid, "map", LATCHED)
             latched_map.publish(self._map_msg())
@@ -85,14 +101,37 @@ class SimulatorNode(Node):
             self._robot.command(v, omega, self._parameters_now.cmd_timeout)
 
     def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
-        """As AMCL does; it matters where the robot is localised by its odometry only."""
-        if message.header.frame_id != self._parameters_now.map_frame:
-            self.get_logger().warning(
-                f"initial pose in frame '{message.header.frame_id}' ignored; it must be in "
-                f"'{self._parameters_now.map_frame}'"
-            )
+        """As AMCL does; from then on the robot is localised by its odometry, or by TF."""
+        if self._on_map(message.header.frame_id, "initial pose"):
+            scene_T_base = self._in_scene(message.pose.pose)
+            map_T_base = geometry.compose(self._map_T_odom, self._robot.snapshot().odom_T_base)
+            self._scene_T_tf = geometry.compose(scene_T_base, geometry.inverse(map_T_base))
+            self._robot.localise(scene_T_base)
+
+    def _on_lift(self, message: PoseStamped) -> None:
+        """Somebody takes the robot and sets it down elsewhere."""
+        if not self._on_map(message.header.frame_id, "lift"):
             return
-        self._robot.localise(messages.planar_pose(message.pose.pose))
+        pose = self._in_scene(message.pose)
+        if not self._robot.lift(pose, self._parameters_now.lift_odometry):
+            self.get_logger().warning(f"the robot stays: at ({pose[0]:.2f}, {pose[1]:.2f}) is no room for it")
+
+    def _in_scene(self, map_pose: Pose) -> Array:
+        return geometry.compose(self._scene_T_map, messages.planar_pose(map_pose))
+
+    def _on_map(self, frame: str, what: str) -> bool:
+        map_frame = self._parameters_now.map_frame
+        if frame != map_frame:
+            self.get_logger().warning(f"{what} in frame '{frame}' ignored; it must be in '{map_frame}'")
+        return frame == map_frame
+
+    def _on_tf(self, message: TFMessage) -> None:
+        p = self._parameters_now
+        for transform in message.transforms:
+            if (transform.header.frame_id, transform.child_frame_id) == (p.map_frame, p.odom_frame):
+                t, q = transform.transform.translation, transform.transform.rotation
+                self._map_T_odom = np.array([t.x, t.y, geometry.yaw_from_quaternion(q.x, q.y, q.z, q.w)])
+                self._robot.localise_odometry(geometry.compose(self._scene_T_tf, self._map_T_odom))
 
     def _on_memory(self, status: MemoryStatus) -> None:
         with self._heard:
@@ -123,7 +162,8 @@ class SimulatorNode(Node):
         if self._clock_publisher is not None:
             self._clock_publisher.publish(Clock(clock=stamp))
         self._odom.publish(self._odometry_msg(now, stamp))
-        self._truth.publish(messages.pose_stamped(now.map_T_base, self._parameters_now.map_frame, stamp))
+        map_T_base = geometry.between(self._scene_T_map, now.map_T_base)
+        self._truth.publish(messages.pose_stamped(map_T_base, self._parameters_now.map_frame, stamp))
         self._tf.publish(self._tf_msg(now, stamp))
         if self._robot.collisions != self._collisions_published:
             self._collisions_published = self._robot.collisions
@@ -185,17 +225,17 @@ class SimulatorNode(Node):
         message.header.stamp = self._stamp(0.0)
         message.info.resolution = grid.resolution
         message.info.height, message.info.width = grid.data.shape
-        message.info.origin = messages.pose_msg((*grid.origin, 0.0))
+        message.info.origin = messages.pose_msg(geometry.between(self._scene_T_map, (*grid.origin, 0.0)))
         message.data = (grid.data.astype(np.int8) * 100).ravel().tolist()
         return message
 
     def _tf_msg(self, now: Snapshot, stamp: messages.Time) -> TFMessage:
         p = self._parameters_now
+        poses = [(p.odom_frame, p.base_frame, now.odom_T_base)]
+        if p.localization != "tf":
+            poses.append((p.map_frame, p.odom_frame, self._robot.map_T_odom()))
         transforms = []
-        for parent, child, pose in (
-            (p.map_frame, p.odom_frame, self._robot.map_T_odom()),
-            (p.odom_frame, p.base_frame, now.odom_T_base),
-        ):
+        for parent, child, pose in poses:
             transform = TransformStamped(child_frame_id=child)
             transform.header.frame_id, transform.header.stamp = parent, stamp
             transform.transform.translation.x, transform.transform.translation.y = pose[0], pose[1]

@@ -8,7 +8,7 @@ from kinaema_ros.errors import InputError
 from kinaema_ros.nodes.support.parameters import READ_ONLY, group
 from kinaema_ros.settings import setting
 from kinaema_ros.sim import Camera, OdometryNoise, Scene, SceneConfig, generate_scene
-from kinaema_ros.sim.simulated_robot import IMAGE_HZ, STEP_HZ
+from kinaema_ros.sim.simulated_robot import IMAGE_HZ, LIFT_ODOMETRY, STEP_HZ
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,15 @@ class SimulatorParameters:
     odometry_noise: OdometryNoise = group(OdometryNoise(), when=READ_ONLY)
     localization: str = setting(
         "ground_truth",
-        "Where navigate_to_pose believes the robot to be: 'ground_truth', or by its drifting 'odometry'",
-        choices=("ground_truth", "odometry"),
+        "Where navigate_to_pose believes the robot to be: 'ground_truth', by its drifting 'odometry', or by the transform "
+        "from map_frame to odom_frame in 'tf', such as memory_node's; the map then begins where the camera does",
+        choices=("ground_truth", "odometry", "tf"),
         when=READ_ONLY,
+    )
+    lift_odometry: str = setting(
+        "unaware",
+        "What the odometry makes of a lift (~/lift): 'unaware', as wheels are, 'jump' by the motion, or 'reset' to its origin",
+        choices=LIFT_ODOMETRY,
     )
     cmd_timeout: float = setting(
         0.5, "The robot stops so long after the last cmd_vel (s)", low=0.05, high=10.0

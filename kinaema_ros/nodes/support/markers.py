@@ -9,7 +9,7 @@ from builtin_interfaces.msg import Time
 from numpy.typing import ArrayLike
 from visualization_msgs.msg import Marker, MarkerArray
 
-from kinaema_ros.estimate import Estimate
+from kinaema_ros.estimate import Estimate, Place
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support.messages import pose_msg, time_msg
 
@@ -42,11 +42,10 @@ def _place_markers(
     frame_id, stamp = estimate.frame_id, time_msg(estimate.stamp_ns)
     arrow = _marker("kinaema_estimate", first, Marker.ARROW, pose, frame_id, stamp)
     arrow.scale.x, arrow.scale.y, arrow.scale.z = 0.6, 0.1, 0.1
-    variances, axes = np.linalg.eigh(covariance[:2, :2])  # ascending
-    minor, major = 2.0 * _SCALE_90 * np.sqrt(np.maximum(variances, 1e-6))
-    along = np.array([pose[0], pose[1], math.atan2(axes[1, 1], axes[0, 1])])
+    major, minor, direction = ellipse_90(covariance)
+    along = np.array([pose[0], pose[1], direction])
     ellipse = _marker("kinaema_estimate", first + 1, Marker.CYLINDER, along, frame_id, stamp)
-    ellipse.scale.x, ellipse.scale.y, ellipse.scale.z = float(major), float(minor), 0.02
+    ellipse.scale.x, ellipse.scale.y, ellipse.scale.z = 2.0 * major, 2.0 * minor, 0.02
     text = _text("kinaema_estimate", first + 2, words, pose, frame_id, stamp)
     for marker in (arrow, ellipse, text):
         marker.color.r, marker.color.g, marker.color.b = 1.0 - confidence, confidence, 0.1
@@ -55,9 +54,30 @@ def _place_markers(
     return [arrow, ellipse, text]
 
 
+def ellipse_90(covariance: Array) -> tuple[float, float, float]:
+    """Half axes (m), the longer one first, and that one's direction (rad) of the ellipse that holds 90 % of a pose.
+
+    covariance: (3, 3) over x, y, yaw.
+    """
+    variances, axes = np.linalg.eigh(covariance[:2, :2])  # ascending
+    minor, major = _SCALE_90 * np.sqrt(np.maximum(variances, 1e-6))
+    return float(major), float(minor), math.atan2(axes[1, 1], axes[0, 1])
+
+
 def status_marker(text: str, robot: ArrayLike, frame_id: str, stamp: Time) -> Marker:
     """What the memory does, in words above the robot."""
     return _text("kinaema_status", 0, text, robot, frame_id, stamp)
+
+
+def place_markers(places: list[Place], frame_id: str, stamp: Time) -> list[Marker]:
+    """The names of the places whose poses are known; the first marker deletes those of before."""
+    wipe = Marker(action=Marker.DELETEALL, ns="kinaema_places")
+    wipe.header.frame_id, wipe.header.stamp = frame_id, stamp
+    known = [(place.name, place.pose) for place in places if place.pose is not None]
+    return [wipe] + [
+        _text("kinaema_places", number, name, pose, frame_id, stamp)
+        for number, (name, pose) in enumerate(known)
+    ]
 
 
 def goal_marker(pose: ArrayLike, frame_id: str, stamp: Time) -> Marker:

@@ -16,11 +16,13 @@ from nav_msgs.msg import Odometry
 from numpy.typing import ArrayLike, NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from kinaema_interfaces.srv import QueryPose
+from kinaema_interfaces.msg import Place as PlaceMessage
+from kinaema_interfaces.srv import CompareView, QueryPose
 from kinaema_ros import geometry, images
 from kinaema_ros.camera import Intrinsics
+from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.errors import BadInput, InputError
-from kinaema_ros.estimate import Alternative, Estimate, as_pose
+from kinaema_ros.estimate import Alternative, Estimate, Place, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import bridge
 from kinaema_ros.stamps import NANOSECONDS
@@ -126,14 +128,42 @@ def _check_layout(message: Image, kind: str) -> None:
         )
 
 
+def has_image(request: Any) -> bool:
+    """Whether a request carries ``image`` or ``compressed_image``."""
+    return _has_raw(request) or _has_compressed(request)
+
+
+def _has_raw(request: Any) -> bool:
+    return bool(len(request.image.data) or request.image.width or request.image.height)
+
+
+def _has_compressed(request: Any) -> bool:
+    return bool(len(request.compressed_image.data))
+
+
 def query_to_rgb(request: Any) -> NDArray[np.uint8]:
     """The photo of a request that carries ``image`` and ``compressed_image``, of which one is filled."""
-    raw = bool(len(request.image.data) or request.image.width or request.image.height)
-    compressed = bool(len(request.compressed_image.data))
-    if raw and compressed:
-        raise BadInput("query_two_images", "both image and compressed_image are filled; fill exactly one")
+    photo = photo_or_none(request)
+    assert photo is not None
+    return photo
+
+
+def photo_or_none(request: Any, *instead: bool) -> NDArray[np.uint8] | None:
+    """The photo of a request that carries ``image`` and ``compressed_image``, or None where it is without.
+
+    instead: whether each of the request's other fields is filled, of which, with the two images, exactly one may be.
+    """
+    raw, compressed = _has_raw(request), _has_compressed(request)
+    filled = sum((raw, compressed, *instead))
+    if filled > 1:
+        raise BadInput(
+            "query_two_images",
+            "more than one of image, compressed_image and place or pose is filled; fill exactly one",
+        )
+    if not filled:
+        raise BadInput("query_empty", "the query has no image; fill image, compressed_image or place")
     if not raw and not compressed:
-        raise BadInput("query_empty", "the query has no image; fill image or compressed_image")
+        return None
     return image_to_rgb(request.compressed_image if compressed else request.image, "query")
 
 
@@ -206,6 +236,19 @@ def _with_covariance(pose: ArrayLike, covariance: ArrayLike) -> PoseWithCovarian
     return message
 
 
+def checked_pose(message: Pose) -> Array:
+    """x, y, yaw (3,) of a pose message from outside, which lies in the plane or near it."""
+    p, q = message.position, message.orientation
+    if not np.isfinite([p.x, p.y, p.z, q.x, q.y, q.z, q.w]).all():
+        raise BadInput("pose_not_finite", "the pose holds NaN or infinity; give one that does not")
+    try:
+        return np.array([p.x, p.y, geometry.checked_yaw(q.x, q.y, q.z, q.w)])
+    except InputError as error:
+        raise BadInput(
+            "pose_quaternion", f"the pose's {error}; normalise it (one that was never set has length 0)"
+        ) from error
+
+
 def planar_pose(message: Pose) -> Array:
     """x, y, yaw (3,) of a pose message."""
     q = message.orientation
@@ -217,6 +260,14 @@ def planar_pose(message: Pose) -> Array:
 def planar_covariance(message: PoseWithCovariance) -> Array:
     """Covariance (3, 3) over x, y, yaw."""
     return np.array(message.covariance).reshape(6, 6)[np.ix_((0, 1, 5), (0, 1, 5))]
+
+
+def place_msg(place: Place) -> PlaceMessage:
+    """A named place; where its pose is not known, that is 0."""
+    message = PlaceMessage(name=place.name, in_memory=place.in_memory)
+    if place.pose is not None:
+        message.pose = pose_msg(place.pose)
+    return message
 
 
 def fill_response(response: QueryPose.Response, estimate: Estimate) -> None:
@@ -252,3 +303,20 @@ def response_to_estimate(response: QueryPose.Response) -> Estimate:
         frame_id=header.frame_id,
         stamp_ns=stamp_ns(header.stamp),
     )
+
+
+def fill_comparison(
+    response: CompareView.Response, comparison: Comparison, frame_id: str, stamp: Time
+) -> None:
+    """Puts a comparison, whose pose is in a frame, into the response."""
+    response.success, response.message, response.verdict = True, comparison.why, int(comparison.verdict)
+    if comparison.pose is not None and comparison.covariance is not None:
+        response.pose = pose_with_covariance(comparison.pose, comparison.covariance, frame_id, stamp)
+
+
+def response_to_comparison(response: CompareView.Response) -> Comparison:
+    """The inverse of `fill_comparison`."""
+    verdict, why, pose = Verdict(response.verdict), response.message, response.pose.pose
+    if verdict != Verdict.RECOGNISED:
+        return Comparison(verdict, why)
+    return Comparison(verdict, why, as_pose(planar_pose(pose.pose)), planar_covariance(pose))

@@ -71,7 +71,7 @@ def declarations(config: Any, prefix: str = "", when: str = "") -> Iterator[Decl
     """Every parameter of a dataclass of settings, in the order of its fields."""
     for field in dataclasses.fields(config):
         name, default = prefix + field.name, getattr(config, field.name)
-        allowed_when = when or field.metadata.get("when", ANY_TIME)
+        allowed_when = field.metadata.get("when", when or ANY_TIME)
         if dataclasses.is_dataclass(default):
             yield from declarations(default, f"{name}.", allowed_when)
         else:

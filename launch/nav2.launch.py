@@ -1,4 +1,4 @@
-"""Nav2 on a known map, without its localisation: the map's server and Nav2's own navigation_launch.py."""
+"""Nav2 without its localisation, on a map or without one: the map's server and Nav2's own navigation_launch.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from launch_ros.substitutions import FindPackageShare
 FILES = {
     "map": (
         ("worlds", "example", "map.yaml"),
-        "The map, as `kinaema world` or Nav2's map_saver has written it",
+        "The map, as `kinaema world` or Nav2's map_saver has written it; empty: none",
     ),
     "params_file": (("config", "nav2.yaml"), "Parameters of Nav2 (YAML)"),
 }
@@ -49,7 +49,7 @@ def _nav2(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     namespace = argument("namespace").perform(context).strip("/")
     prefix = f"/{namespace}" if namespace else ""
     autostart = {"autostart": ParameterValue(argument("autostart"), value_type=bool)}
-    return [
+    map_server = [
         _node("nav2_map_server", "map_server", "map_server", {"yaml_filename": argument("map")}),
         _node(
             "nav2_lifecycle_manager",
@@ -57,6 +57,9 @@ def _nav2(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "lifecycle_manager_map",
             {"node_names": ["map_server"], **autostart},
         ),
+    ]
+    return [
+        *(map_server if argument("map").perform(context) else ()),
         GroupAction(
             [
                 # Before Lyrical, Nav2's file only looks for its parameters in the namespace that it is given.
