@@ -140,8 +140,8 @@ class Kinaema(nn.Module):
     def localization_covariance(self, memory: TokenMemory) -> Tensor:
         """(3, 3) of the robot's camera in the memory's frame, which the oldest place holds."""
         oldest = pose_graph.root(memory.graph)
-        position, yaw = pose_graph.drift(self.config.pose_graph, memory.graph, memory.pose[None], oldest)[0]
-        return torch.diag(torch.stack([position, position, yaw])) + unmodelled(torch.zeros_like(memory.robot))
+        drift = pose_graph.drift(self.config.pose_graph, memory.graph, memory.pose[None], oldest)[0]
+        return self.judge.drift_covariance(drift) + unmodelled(torch.zeros_like(memory.robot))
 
     def lost(self, memory: TokenMemory, photo: Tokens) -> Answer:
         """Nothing fits: the embedding that looks most like the photo, which is probably not the place."""

@@ -273,15 +273,6 @@ def test_impossible_configurations_are_refused(wrong: dict) -> None:
         BaselineConfig(**wrong)
 
 
-def test_the_shipped_configuration_is_what_holds_without_one() -> None:
-    from kinaema_ros.training.config import read_config
-
-    assert (
-        read_config(BaselineConfig, Path(__file__).parents[2] / "config" / "train_baselines.yaml")
-        == BaselineConfig()
-    )
-
-
 def test_the_command_trains_baselines_and_goes_on_where_it_stopped(
     tmp_path: Path,
     pretrained: Path,
@@ -329,6 +320,15 @@ def test_a_rendered_trajectory_depends_on_seed_and_index_alone() -> None:
     assert int(one.source.max()) < 6
     another_seed = render_trajectory(dataclasses.replace(DATA, seed=1), 3)
     assert not np.array_equal(another_seed[1], one.poses)
+
+
+def test_some_see_through_a_narrow_lens() -> None:
+    """What it does not show is grey, in the frames of such a drive and in single photos."""
+    always = dataclasses.replace(DATA, narrow_fraction=1.0, hfov_deg=(60.0, 61.0))
+    narrow, _, _ = render_trajectory(always, 3)
+    wide, _, _ = render_trajectory(dataclasses.replace(DATA, narrow_fraction=0.0), 3)
+    assert np.ptp(narrow[:, :10].astype(int), axis=(1, 2, 3)).max() == 0
+    assert np.ptp(wide[:, :10].astype(int), axis=(1, 2, 3)).min() > 0
 
 
 def test_images_are_encoded_alike_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,7 +175,7 @@ class MemoryInputs:
             saved = None if localize else saved
             self._saved_frame = saved.name if saved is not None else ""
             self._saved_camera = self.configured_memory().camera
-        self.tracker.adopt(saved)
+            self.tracker.adopt(saved)
 
     def odom_to_save(self) -> OdomFrame:
         """What a saved memory is to say of the odometry."""
