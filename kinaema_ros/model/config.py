@@ -206,7 +206,7 @@ class ComparisonConfig(Checked):
         0.4, "Of both, where another camera took the photo: from another height it shares less", 0.0, 1.0
     )
     min_known: int = setting(
-        100,
+        70,
         "Points of the view that the memory knows to be here, without which nothing is another place",
         0,
         10**6,
