@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from kinaema_ros import metrics
-from kinaema_ros.baselines.methods import KinaemaMethod, TokenEncoder
+from kinaema_ros.baselines.methods import KinaemaMethod, NetworkEncoder
 from kinaema_ros.evaluation.episodes import EpisodeConfig, odometry_of, plan_episode
 from kinaema_ros.evaluation.rpe import drive, record
 from kinaema_ros.evaluation.rpe_answers import LabelledEstimates
@@ -53,6 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "N = 128": {"num_embeddings": 128},
     "N = 256": {"num_embeddings": 256},
     "N = 1024": {"num_embeddings": 1024},
+    "heading by sight": {"window": {"heading_by_sight": True}},
     "no drift correction": {"revisit": {"enabled": False}},
     "no triangulation: a window of 1 view": {"window": {"size": 1}},
     "triangulation by 4 views": {"window": {"size": 4}},
@@ -89,11 +90,11 @@ def on_drives(
 ) -> list[dict[str, Any]]:
     """A record for each variant and length."""
     config = EpisodeConfig(seed, lengths)
-    shared = TokenEncoder(network)
+    shared = NetworkEncoder(network)
     methods = {}
     for name in names:
         of_name = variant(network, name)
-        encoder = TokenEncoder(of_name) if name.startswith("D = ") else shared
+        encoder = NetworkEncoder(of_name) if name.startswith("D = ") else shared
         methods[name] = KinaemaMethod(of_name, encoder)
     outcomes = []
     for index in progress(range(scenes), total=scenes, desc="drives", unit="drive"):

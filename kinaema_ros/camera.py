@@ -179,6 +179,17 @@ class Intrinsics:
         ray = np.stack([np.ones_like(right), -right, -down], axis=-1)
         return ray / np.linalg.norm(ray, axis=-1, keepdims=True)
 
+    def pixels(self, rays: Array) -> Array:
+        """Pixels (K, 2), within the image or not, in which directions (K, 3) are seen; far outside for those behind the camera."""
+        ahead = rays[:, :1] > 1e-6
+        points = np.concatenate([-rays[:, 1:], np.ones_like(ahead)], axis=1)
+        points[:, :2] /= np.where(ahead, rays[:, :1], np.inf)
+        matrix = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
+        coefficients, still = np.array(self.distortion or (0.0,) * 4), np.zeros(3)
+        project = cv2.fisheye.projectPoints if self.distortion_model == "equidistant" else cv2.projectPoints
+        found, _ = project(points[:, None], still, still, matrix, coefficients)
+        return np.where(ahead, found[:, 0], -1e6)
+
 
 @dataclass(frozen=True)
 class Mount:

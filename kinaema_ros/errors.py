@@ -28,6 +28,10 @@ class BadInput(InputError):
         self.reason = reason
 
 
+class UnsurePlaceError(KinaemaError, RuntimeError):
+    """A place that cannot be added by a photo: it is not recognised, or not surely."""
+
+
 class NoSuchPlaceError(KinaemaError, LookupError):
     """No place of the memory has this name."""
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from kinaema_ros import geometry, memory_file
+from kinaema_ros.baselines.network import load_network
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.comparison import Comparison
 from kinaema_ros.errors import InputError, KinaemaError, NoSuchPlaceError
@@ -21,13 +22,12 @@ from kinaema_ros.estimate import Estimate, Localization, Place, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB, checked_image
 from kinaema_ros.memory_file import SavedRobot
-from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN
 from kinaema_ros.model import place_poses
-from kinaema_ros.model.answer import as_estimate, base_pose, of_base
-from kinaema_ros.model.checkpoint import CheckpointError, load_network
-from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.answer import as_estimate, of_base
+from kinaema_ros.model.checkpoint import CheckpointError
+from kinaema_ros.model.kind import Memory, Network
 from kinaema_ros.model.places import checked_name
-from kinaema_ros.model.seeking import Seeking, continues
+from kinaema_ros.model.seeking import Seeking
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 from kinaema_ros.odometry import OdomFrame, checked_odometry
@@ -41,10 +41,6 @@ class EmptyMemoryError(KinaemaError, RuntimeError):
 
 class NotLocalizedError(KinaemaError, RuntimeError):
     """A question while a loaded memory does not know yet where the robot is."""
-
-
-class UnsurePlaceError(KinaemaError, RuntimeError):
-    """A place that cannot be added by a photo: it is not recognised, or not surely."""
 
 
 class OdomFrameError(CheckpointError):
@@ -61,13 +57,13 @@ class SpatialMemory:
 
     def __init__(
         self,
-        network: Kinaema,
+        network: Network,
         checkpoint_hash: str = "",
         hfov: float | None = None,
         device: torch.device | str = "cpu",
     ):
         """``hfov``: the camera's horizontal field of view in radians until ``set_camera``; None: 90 degrees."""
-        self._network = network.to(device).eval()
+        self._network = network.to(device)
         self._device = torch.device(device)
         self._hash = checkpoint_hash
         self._hfov = HFOV if hfov is None else hfov
@@ -75,7 +71,7 @@ class SpatialMemory:
         self._camera: Intrinsics | None = None
         self._mount = Mount()
         self._writing = threading.Lock()
-        self._state = TokenMemory.empty(network.config, self._device)
+        self._state: Memory = network.empty()
         self._seeking: Seeking | None = None
         self.num_lifts = 0  # how often views have shown that the robot is elsewhere than its odometry said
 
@@ -110,8 +106,8 @@ class SpatialMemory:
                 return
             before = self._state
             self._state = self._network.update(before, view, odometry, mount.z)
-            if self._seeking is None and not continues(self._network.config, before, self._state, view):
-                self._seeking = Seeking(before, doubted=True)
+            if self._seeking is None and not self._network.continues(before, self._state, view):
+                self._seeking = Seeking(_that_finds_itself(before), doubted=True)
                 self._seek(self._seeking, view, odometry, mount.z)
 
     def locate(self, query_rgb: RGB, hfov: float | None = None, camera: Intrinsics | None = None) -> Estimate:
@@ -148,43 +144,16 @@ class SpatialMemory:
         name = checked_name(name)
         with torch.inference_mode(), self._writing:
             state, mount = self._known()
-            robot_T_place: Array = np.zeros(3)
-            covariance, confidence = None, 1.0
-            if photo is not None:
-                found = self.locate(photo, hfov, camera)
-                _refuse_unsure(found)
-                robot_T_place, confidence = np.array(found.pose), found.confidence
-                covariance = torch.from_numpy(geometry.rotate_covariance(found.covariance, -found.pose[2]))
-                covariance = covariance.to(self._device)
-            elif odom_pose is not None:
-                robot_T_place = geometry.between(
-                    base_pose(state.odometry, mount), checked_odometry(odom_pose)
-                )
-            memory_T_place = torch.from_numpy(geometry.compose(base_pose(state.robot, mount), robot_T_place))
-            self._state = place_poses.add(
-                self._network,
-                _with_places(state),
-                name,
-                memory_T_place.to(self._device),
-                covariance,
-                confidence,
-            )
-            return name in state.places.rows()
+            network, memory = place_poses.with_places(self._network, state)
+            found = None if photo is None else self.locate(photo, hfov, camera)
+            odom_T_place = None if odom_pose is None else checked_odometry(odom_pose)
+            self._state = place_poses.add_for_robot(network, memory, mount, name, found, odom_T_place)
+            return name in memory.places.rows()
 
     @property
     def places(self) -> dict[str, Place]:
         """The places that have names, sorted by them."""
-        state, known = self._state, self.localized
-        if not isinstance(state, TokenMemory):
-            return {}
-        there = place_poses.in_memory(state).tolist()
-        camera_T_place = geometry.between(state.robot.cpu().numpy(), place_poses.poses(state).cpu().numpy())
-        odom_T_place = geometry.compose(state.odometry.cpu().numpy(), camera_T_place)
-        rows = state.places.rows()
-        return {
-            name: Place(name, there[row], as_pose(odom_T_place[row]) if there[row] and known else None)
-            for name, row in sorted(rows.items())
-        }
+        return place_poses.listed(self._state, self.localized)
 
     def locate_place(self, name: str) -> Estimate:
         """Where is the place of this name? ``seen`` is 1; ``confidence`` is less where the robot's odometry has drifted.
@@ -193,16 +162,17 @@ class SpatialMemory:
         """
         state, mount = self._known()
         with torch.inference_mode():
-            answer = place_poses.locate(self._network, state, _with_places(state).places.row(name))
+            answer = place_poses.locate(*place_poses.with_places(self._network, state), name)
         return as_estimate([answer], state, mount, same_camera=False)
 
     def remove_place(self, name: str) -> None:
         """Forget the name of a place. Raises ``NoSuchPlaceError``."""
         with torch.inference_mode(), self._writing:
-            self._state = place_poses.remove(_with_places(self._state), name)
+            _, memory = place_poses.with_places(self._network, self._state)
+            self._state = place_poses.remove(memory, name)
             if self._seeking is not None:
                 with suppress(NoSuchPlaceError):  # one that was added since
-                    self._seeking.loaded = place_poses.remove(self._seeking.loaded, name)
+                    self._seeking.asked = place_poses.remove(self._seeking.asked, name)
 
     def compare(
         self,
@@ -233,20 +203,25 @@ class SpatialMemory:
         return replace(comparison, pose=as_pose(pose), covariance=covariance)
 
     def localization(self) -> Localization | None:
-        """Where the robot is, by the drift-corrected memory; None before the first update and while not ``localized``."""
+        """Where the robot is, by the drift-corrected memory.
+
+        None before the first update, while not ``localized``, and of a kind of memory that does not correct its odometry.
+        """
         state, mount = self._state, self._mount  # a snapshot, as in locate
         if int(state.updates) == 0 or not self.localized:
             return None
         with torch.inference_mode():
-            covariance = self._network.localization_covariance(state).cpu().numpy()
-        memory_T_robot, covariance = mount.base_pose(state.robot.cpu().numpy(), covariance)
+            of_camera = self._network.localization_covariance(state)
+        if of_camera is None:
+            return None
+        memory_T_robot, covariance = mount.base_pose(state.robot.cpu().numpy(), of_camera.cpu().numpy())
         odom_T_robot = geometry.compose(state.odometry.cpu().numpy(), geometry.inverse(mount.planar))
         return Localization(as_pose(memory_T_robot), covariance, as_pose(odom_T_robot))
 
     def reset(self) -> None:
         """Forget everything."""
         with self._writing:
-            self._state = TokenMemory.empty(self._network.config, self._device)
+            self._state = self._network.empty()
             self._seeking = None
 
     def localize(self) -> None:
@@ -289,13 +264,13 @@ class SpatialMemory:
     def viewpoints(self) -> Array:
         """Poses (P, 3) of the camera at the places that the embeddings hold, in the robot's camera's frame at the last update."""
         state = self._state
-        return geometry.between(state.robot.cpu().numpy(), state.pose[state.count > 0].cpu().numpy())
+        return geometry.between(state.robot.cpu().numpy(), state.viewpoints.cpu().numpy())
 
     @property
     def odom_viewpoints(self) -> Array:
         """The same in the odom frame: those poses (P, 3) of the camera, as they are known by the last update."""
         state = self._state
-        camera_T_view = geometry.between(state.robot.cpu().numpy(), state.pose[state.count > 0].cpu().numpy())
+        camera_T_view = geometry.between(state.robot.cpu().numpy(), state.viewpoints.cpu().numpy())
         return geometry.compose(state.odometry.cpu().numpy(), camera_T_view)
 
     @property
@@ -338,20 +313,20 @@ class SpatialMemory:
                 self.set_camera(robot.camera, robot.mount)
         return robot.odom
 
-    def _seek_in(self, state: TokenMemory) -> None:
+    def _seek_in(self, state: Memory) -> None:
         """Where the robot is in ``state`` is not known; in an empty memory there is nothing to find."""
-        self._seeking = Seeking(state) if int(state.updates) else None
+        self._seeking = Seeking(_that_finds_itself(state)) if int(state.updates) else None
 
     def _seek(self, seeking: Seeking, view: Tokens, odometry: Tensor, height: float) -> bool:
         """Ask a view where the robot is; returns whether that is known, so that the view may be written."""
         doubted = seeking.doubted
-        self._state = seeking.look(self._network, self._state, view, odometry, height)
+        self._state = seeking.look(self._network, _that_finds_itself(self._state), view, odometry, height)
         self.num_lifts += doubted and not seeking.doubted
         if seeking.left == 0:
             self._seeking = None
         return not seeking.missing
 
-    def _known(self) -> tuple[TokenMemory, Mount]:
+    def _known(self) -> tuple[Memory, Mount]:
         """A snapshot (an update replaces the state, it never changes it) in which it is known where the robot is."""
         state, mount, missing = self._state, self._mount, self.missing
         if int(state.updates) == 0:
@@ -389,22 +364,10 @@ class SpatialMemory:
         return self._network.view(tensor, camera, mount)
 
 
-def _with_places(state: object) -> TokenMemory:
+def _that_finds_itself(state: object) -> TokenMemory:
     if not isinstance(state, TokenMemory):
         raise InputError(
-            "this kind of memory keeps no named places; use a checkpoint of local tokens, such as the shipped one"
+            "this kind of memory cannot find out where the robot is when its odometry begins anew; reset it, go on with the "
+            "odometry that it was saved with, or use a checkpoint of local tokens, such as the shipped one"
         )
     return state
-
-
-def _refuse_unsure(found: Estimate) -> None:
-    if found.seen < MIN_SEEN:
-        raise UnsurePlaceError(
-            f"the photo shows a place that is probably not in memory (seen with probability {found.seen:.2f}); drive past "
-            "it first, or take another photo"
-        )
-    if found.confidence < MIN_CONFIDENCE:
-        raise UnsurePlaceError(
-            f"where the photo was taken is not sure enough (right with probability {found.confidence:.2f}); take another "
-            "photo that shows more of the place"
-        )

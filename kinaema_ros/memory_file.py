@@ -11,7 +11,7 @@ from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import InputError
 from kinaema_ros.estimate import as_pose
 from kinaema_ros.model.checkpoint import CheckpointError, read_tensors, write_tensors
-from kinaema_ros.model.token_memory import TokenMemory
+from kinaema_ros.model.kind import Memory
 from kinaema_ros.odometry import OdomFrame
 
 FORMAT = "kinaema-memory"
@@ -54,20 +54,20 @@ def _check_finite(what: str, values: Any) -> None:
         raise InputError(f"{what} is not finite")
 
 
-def write(path: Path, state: TokenMemory, network: str, robot: SavedRobot) -> None:
+def write(path: Path, state: Memory, network: str, robot: SavedRobot) -> None:
     """Write atomically, for the user's own eyes. network: the hash of its checkpoint. Raises ``OSError``."""
     metadata = {"format": FORMAT, "version": VERSION, "network": network, "robot": robot.to_json()}
     write_tensors(path, state.tensors(), metadata, mode=0o600)
 
 
-def read(path: Path, like: TokenMemory, network: str) -> tuple[TokenMemory, SavedRobot]:
+def read(path: Path, like: Memory, network: str) -> tuple[Memory, SavedRobot]:
     """A memory with the layout of ``like``, on its device. Raises ``CheckpointError`` for one that ``network`` did not make."""
     tensors, metadata = read_tensors(path, FORMAT, VERSION, like.tensors())
     if metadata.get("network") != network:
         raise CheckpointError(
             f"{path}: saved with another network; load the checkpoint that it was made with"
         )
-    state = TokenMemory.from_tensors({name: tensor.to(like.pose.device) for name, tensor in tensors.items()})
+    state = like.from_tensors({name: tensor.to(like.odometry.device) for name, tensor in tensors.items()})
     try:
         state.check()
         return state, SavedRobot.from_json(metadata.get("robot"))

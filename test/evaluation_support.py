@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
-from kinaema_ros.baselines.config import LearnedConfig
+from kinaema_ros.baselines.baseline import Baseline
+from kinaema_ros.baselines.checkpoint import KINDS
+from kinaema_ros.baselines.config import LearnedConfig, PaperConfig
 from kinaema_ros.baselines.encoder import FEATURE_DIM
-from kinaema_ros.baselines.learned import KINDS, Baseline
 from kinaema_ros.baselines.methods import with_config
 from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, plan_episode
 from kinaema_ros.model.checkpoint import load_network
@@ -26,7 +29,13 @@ SMALL: dict[str, Any] = {
     "search": {"shortlist": 8, "hypotheses": 4, "verified": 3, "iterations": 200},
 }
 SMALL_BASELINE = LearnedConfig(
-    image_width=64, image_height=48, key_dim=16, content_dim=32, head_dim=32, feature_dropout=0.15
+    image_width=64,
+    image_height=48,
+    key_dim=16,
+    content_dim=32,
+    head_dim=32,
+    feature_dropout=0.15,
+    paper=PaperConfig(embeddings=6, dim=16, heads=2, decoder_layers=1),
 )
 
 
@@ -65,3 +74,12 @@ def random_trajectory(seed: int, frames: int = 16, queries: int = 8) -> Trajecto
     features = torch.from_numpy(rng.standard_normal((frames, FEATURE_DIM))).half()
     poses = torch.from_numpy(random_walk(rng, frames)).float()
     return Trajectory(torch.cat([features, features[source]]), torch.cat([poses, poses[source]]), source)
+
+
+def folder_of_drives(folder: Path, drives: int = 6, held: int = 3, frames: int = 16) -> Path:
+    """As ``kinaema train --render`` leaves it."""
+    for part, first, count in (("train", 0, drives), ("held", 1000, held)):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for k in range(first, first + count):
+            save_file(vars(random_trajectory(k, frames)), folder / part / f"{k:06d}.safetensors")
+    return folder

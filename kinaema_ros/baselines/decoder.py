@@ -52,6 +52,7 @@ class Calibration(nn.Module):
                 layer.bias.zero_()
             self.spread.weight[0, 0] = self.spread.weight[1, 1] = 1.0
             self.spread.bias.fill_(0.55)  # sqrt(3): deviation of one axis of a planar Laplace of scale 1
+        self.requires_grad_(False)
 
     def deviations(self, evidence: Tensor) -> Tensor:
         """Standard deviations (..., 2) of position (each axis, metres) and yaw (radians)."""

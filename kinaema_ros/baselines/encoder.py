@@ -8,6 +8,8 @@ normalisation is folded into the convolutions, since the trunk is never trained.
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from kinaema_ros.baselines.config import LearnedConfig
 from kinaema_ros.camera import Intrinsics
 from kinaema_ros.images import RGB
+from kinaema_ros.model.camera_pose import tilt_rotation
 
 # (expansion, output channels, kernel, stride) of EfficientNet-Lite0's blocks 0 to 10
 LITE0_BLOCKS = (
@@ -101,7 +104,7 @@ class Trunk(nn.Module):
 
 
 class Descriptor(nn.Module):
-    """Features -> what is compared (key), what is stored (content) and what is asked with (probe).
+    """Features -> what is compared (key), what is stored (content) and what is asked with (probe). Frozen.
 
     ``standardise`` must have seen the training set's statistics before the first use.
     """
@@ -113,10 +116,10 @@ class Descriptor(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(FEATURE_DIM))
         self.register_buffer("inverse_std", torch.ones(FEATURE_DIM))
-        self.dropout = nn.Dropout(config.feature_dropout)
         self.key = nn.Linear(FEATURE_DIM, config.key_dim)
         self.content = nn.Linear(FEATURE_DIM, config.content_dim)
         self.probe = nn.Linear(FEATURE_DIM, config.content_dim)
+        self.requires_grad_(False)
 
     def standardise(self, features: Tensor) -> None:
         """Take mean and deviation of each feature from a sample (B, FEATURE_DIM)."""
@@ -126,30 +129,37 @@ class Descriptor(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(..., FEATURE_DIM) -> key (..., Dk) of unit length, content (..., Dc), probe (..., Dc)."""
-        x = self.dropout((features.to(self.mean.dtype) - self.mean) * self.inverse_std)
+        x = (features.to(self.mean.dtype) - self.mean) * self.inverse_std
         return F.normalize(self.key(x), dim=-1), self.content(x), self.probe(x)
 
 
-def resample(image: RGB, source: Intrinsics, target: Intrinsics) -> RGB:
-    """What the target camera would have seen: (H, W, 3) -> (target.height, target.width, 3) uint8.
+def resample(
+    image: RGB, source: Intrinsics, target: Intrinsics, tilt: tuple[float, float] = (0.0, 0.0)
+) -> RGB:
+    """What the target camera, level and without a lens, would have seen: (target.height, target.width, 3) uint8.
 
-    Rays beyond the source's field of view are blank. Shrinks by area averaging first, so that fine texture does
-    not alias.
+    image (H, W, 3) of ``source``, whose tilt is its roll and pitch in radians. Rays beyond the source's field of view are
+    blank. Shrinks by area averaging first, so that fine texture does not alias.
     """
     shrink = min(source.fx / target.fx, source.fy / target.fy)
     if shrink > 1.0:
         width, height = max(1, round(source.width / shrink)), max(1, round(source.height / shrink))
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         source = source.scaled_to(width, height)
-    if source == target:
+    if source == target and tilt == (0.0, 0.0):
         return image
-    sx, sy = source.fx / target.fx, source.fy / target.fy
-    to_source = np.array([[sx, 0, source.cx - sx * target.cx], [0, sy, source.cy - sy * target.cy]])
-    return cv2.warpAffine(  # type: ignore[return-value]
-        image,
-        to_source,
-        (target.width, target.height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(BLANK, BLANK, BLANK),
+    x, y = _sources(source, target, tilt)
+    return cv2.remap(  # type: ignore[return-value]
+        image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(BLANK, BLANK, BLANK)
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _sources(
+    source: Intrinsics, target: Intrinsics, tilt: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels x, y (H, W) float32 of the source that the target's pixels see."""
+    at = np.stack(np.meshgrid(np.arange(target.width), np.arange(target.height)), axis=-1).reshape(-1, 2)
+    ray = target.rays(at) @ tilt_rotation(torch.tensor(tilt, dtype=torch.float64)).numpy()
+    pixels = source.pixels(ray).astype(np.float32).reshape(target.height, target.width, 2)
+    return pixels[..., 0], pixels[..., 1]

@@ -7,27 +7,26 @@ every frame, as history attention does; their states grow.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from kinaema_ros.baselines.decoder import Calibration
-from kinaema_ros.baselines.encoder import Trunk, resample
-from kinaema_ros.baselines.learned import Baseline
+from kinaema_ros.baselines.baseline import Baseline
+from kinaema_ros.baselines.network import answer_of, seen_by
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.comparison import Comparison
+from kinaema_ros.errors import InputError
 from kinaema_ros.images import RGB
 from kinaema_ros.model import pose_graph
 from kinaema_ros.model.answer import Answer
 from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.kind import Network
 from kinaema_ros.model.localise import vote
 from kinaema_ros.model.network import Kinaema
-from kinaema_ros.model.se2 import between, inverse
+from kinaema_ros.model.se2 import between
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -55,14 +54,14 @@ class Method(Protocol):
         """Size of what is remembered."""
 
 
-class TokenEncoder:
-    """An image as local tokens. Methods that share an encoder share what it makes of an image."""
+class NetworkEncoder:
+    """An image as a network's own view. Methods that share an encoder share what it makes of an image."""
 
-    def __init__(self, network: Kinaema):
+    def __init__(self, network: Network):
         self.network = network
 
-    def __call__(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tokens:
-        """Tokens (C,)."""
+    def __call__(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Any:
+        """Of local tokens: (C,)."""
         return self.network.view(torch.from_numpy(rgb).to(self.device), camera, mount)
 
     @property
@@ -71,35 +70,48 @@ class TokenEncoder:
         return self.network.device
 
 
-class KinaemaMethod:
-    """The shipped memory."""
+class NetworkMethod:
+    """A network's memory: the shipped kind, or the paper's."""
 
-    def __init__(self, network: Kinaema, encoder: TokenEncoder):
+    def __init__(self, network: Network, encoder: NetworkEncoder):
         self.network, self.encoder = network, encoder
 
-    def start(self, capacity: int) -> TokenMemory:
-        """A memory of N embeddings; ``capacity`` plays no part."""
-        return TokenMemory.empty(self.network.config, self.encoder.device)
+    def start(self, capacity: int) -> Any:
+        """An empty memory; ``capacity`` plays no part."""
+        return self.network.empty()
 
-    def update(self, state: TokenMemory, observation: Tokens, odometry: Tensor) -> TokenMemory:
+    def update(self, state: Any, observation: Any, odometry: Tensor) -> Any:
         """Fold one frame into the memory."""
         return self.network.update(state, observation, odometry.to(self.encoder.device))
 
-    def query(self, state: TokenMemory, observation: Tokens, same_camera: bool) -> Answer:
+    def query(self, state: Any, observation: Any, same_camera: bool) -> Answer:
         """The best of the answers, as ``SpatialMemory.locate`` gives it."""
         return self.network.locate(state, observation, 0.0 if same_camera else None)[0]
 
-    def answers(self, state: TokenMemory, photo: Tokens) -> list[Answer]:
+    def answers(self, state: Any, photo: Any) -> list[Answer]:
         """All distinct places of a photo by the robot's own camera, the likeliest first."""
         return self.network.locate(state, photo, 0.0)
 
-    def compare(self, state: TokenMemory, view: Tokens, odometry: Tensor, photo: Tokens) -> Comparison:
+    def compare(self, state: Any, view: Any, odometry: Tensor, photo: Any) -> Comparison:
         """Whether ``view``, from where the robot is, shows the place of a photo by its own camera."""
         return self.network.compare(state, view, odometry.to(self.encoder.device), 0.0, photo, 0.0)
 
-    def num_bytes(self, state: TokenMemory) -> int:
+    def num_bytes(self, state: Any) -> int:
         """Size of the memory; it does not grow."""
         return state.num_bytes
+
+
+class KinaemaMethod(NetworkMethod):
+    """A memory of local tokens. ``InputError`` for a network of another kind."""
+
+    def __init__(self, network: Network, encoder: NetworkEncoder):
+        if not isinstance(network, Kinaema):
+            raise InputError(
+                "retrieval and no_memory see by local tokens, which this checkpoint does not have: leave them out, or give "
+                "one that does, such as models/kinaema.safetensors"
+            )
+        super().__init__(network, encoder)
+        self.network: Kinaema
 
 
 class RetrievalPair(KinaemaMethod):
@@ -111,7 +123,7 @@ class RetrievalPair(KinaemaMethod):
     def start(self, capacity: int) -> TokenMemory:
         """Room for ``capacity`` frames."""
         self.network = with_config(self.network, keeps_all(self.network.config, capacity))
-        return super().start(capacity)
+        return self.network.empty()
 
     def num_bytes(self, state: TokenMemory) -> int:
         """Size of the frames' tokens and poses; it grows with every frame."""
@@ -145,7 +157,7 @@ class LastViews(KinaemaMethod):
             config, num_embeddings=config.window.size + 1, revisit=replace(config.revisit, enabled=False)
         )
         self.network = with_config(self.network, few)
-        return super().start(capacity)
+        return self.network.empty()
 
     def update(self, state: TokenMemory, observation: Tokens, odometry: Tensor) -> TokenMemory:
         """Look at one more view; the one that leaves the window is forgotten."""
@@ -157,7 +169,8 @@ class LastViews(KinaemaMethod):
         oldest = slots[state.written[slots].argmin()][None]
         oldest_T_left = between(state.pose[oldest], state.pose[left])
         yes = torch.ones(1, dtype=torch.bool, device=left.device)
-        graph = pose_graph.absorb(state.graph, left, oldest, oldest_T_left, yes)
+        config = self.network.config.pose_graph
+        graph = pose_graph.absorb(config, state.graph, left, oldest, oldest_T_left, yes)
         return replace(state, count=state.count.index_fill(0, left, 0.0), graph=graph)
 
 
@@ -184,22 +197,15 @@ class OwnPose:
         return 0
 
 
-class TrunkEncoder:
-    """An image as the features of a learned baseline's trunk, as its own canonical camera would have seen it."""
+class LearnedEncoder:
+    """An image as a learned baseline's view."""
 
     def __init__(self, baseline: Baseline):
-        config = baseline.config
-        self.trunk: Trunk = baseline.trunk
-        self.canonical = Intrinsics.from_hfov(
-            config.image_width, config.image_height, math.radians(config.hfov_deg)
-        )
+        self.baseline = baseline
 
     def __call__(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tensor:
-        """(1, FEATURE_DIM)."""
-        image = resample(rgb, camera.scaled_to(rgb.shape[1], rgb.shape[0]), self.canonical)
-        tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-        features: Tensor = self.trunk(tensor.to(next(self.trunk.parameters()).device))
-        return features
+        """(V,)."""
+        return seen_by(self.baseline, torch.from_numpy(rgb), camera, mount)
 
 
 class Learned:
@@ -207,7 +213,7 @@ class Learned:
 
     def __init__(self, baseline: Baseline):
         self.baseline = baseline
-        self.encoder = TrunkEncoder(baseline)
+        self.encoder = LearnedEncoder(baseline)
 
     def start(self, capacity: int) -> Any:
         """The baseline's own."""
@@ -215,17 +221,11 @@ class Learned:
 
     def update(self, state: Any, observation: Tensor, odometry: Tensor) -> Any:
         """Read one frame."""
-        return self.baseline.update(state, observation, odometry[None].to(observation.device))
+        return self.baseline.update(state, observation[None], odometry[None].to(observation.device))
 
     def query(self, state: Any, observation: Tensor, same_camera: bool) -> Answer:
         """What the baseline reads out, in the robot's frame."""
-        estimate, robot = self.baseline.estimate(state, observation[None])
-        estimate = estimate.moved(inverse(robot)[:, None].float())
-        evidence = Calibration.evidence(estimate)
-        position, yaw = self.baseline.calibration.deviations(evidence)[0, 0].double().tolist()
-        seen = float(self.baseline.calibration.probability(evidence)[0, 0])
-        covariance = torch.diag(torch.tensor([position**2, position**2, yaw**2], dtype=torch.float64))
-        return Answer(estimate.pose[0, 0].double().cpu(), covariance, seen, seen)
+        return answer_of(self.baseline, state, observation)
 
     def num_bytes(self, state: Any) -> int:
         """The baseline's own."""

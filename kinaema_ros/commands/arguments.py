@@ -135,6 +135,14 @@ def odometry_noise(text: str) -> tuple[float, float]:
     return between(0, 1)(parts[0]), between(0, 45, "degrees")(parts[1])
 
 
+def footprint(text: str) -> tuple[float, float]:
+    """M or M,M: the sides of a building."""
+    sides = [between(4, 100, "metres")(part) for part in text.split(",")]
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"{text} is not M or M,M, such as 40 or 70,30")
+    return sides[0], sides[-1]
+
+
 def field_of_view(text: str) -> tuple[float, float | None]:
     """DEG or DEGxDEG, across and down, as radians."""
     across, x, down = text.partition("x")

@@ -65,7 +65,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Returns 0 if enough photos were reached; raises what `cli.main` tells the user."""
     if arguments.checkpoint or arguments.device != "cpu":  # refused now rather than by memory_node
-        from kinaema_ros.model.checkpoint import load_network
+        from kinaema_ros.baselines.network import load_network
 
         load_network(arguments.checkpoint or default_checkpoint(), arguments.device)
     from kinaema_ros.demo.run import perform, serve, write_pictures

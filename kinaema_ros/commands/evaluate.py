@@ -12,6 +12,7 @@ from kinaema_ros.commands.arguments import (
     add_results,
     between,
     existing_path,
+    footprint,
     listed,
     odometry_noise,
     one_or_more_of,
@@ -33,13 +34,13 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_rpe(kinds: argparse._SubParsersAction) -> None:
-    methods = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
+    methods = ("kinaema", "paper", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
     parser = add_command(
         kinds,
         "rpe",
         run_rpe,
         "relative pose of places seen in the past",
-        "Drive through unseen scenes of 8 to 20 m and ask, after some numbers of frames, where views of past\n"
+        "Drive through unseen buildings and ask, after some numbers of frames, where views of past\n"
         "places lie relative to the robot, and whether views of new places were seen.",
     )
     parser.epilog = (
@@ -65,12 +66,21 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
         help="seen places asked for in each scene at each length, and as many unseen ones (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of scenes and drives (default: 0)")
+    parser.add_argument(
+        "--size",
+        metavar="M[,M]",
+        type=footprint,
+        help="sides of the buildings in metres, such as 40 or 70,30 (default: each between 8 and 20)",
+    )
+    parser.add_argument(
+        "--embeddings", metavar="N", type=whole_number(16), help="of the memory (default: the checkpoint's)"
+    )
     _add_odometry_noise(parser, (0.0, 0.0), "exact odometry")
     parser.add_argument(
         "--baselines",
         metavar="DIR",
         type=existing_path,
-        help="folder of baseline-gru.safetensors and baseline-attention.safetensors (default: models/)",
+        help="folder of baseline-paper.safetensors, baseline-gru.safetensors and so on (default: models/)",
     )
     parser.add_argument(
         "--hfov-deg",
@@ -189,6 +199,7 @@ def run_rpe(arguments: argparse.Namespace) -> int:
         arguments.queries,
         arguments.hfov_deg,
         arguments.query_camera,
+        arguments.size,
     )
     task = Task(
         config,
@@ -197,6 +208,7 @@ def run_rpe(arguments: argparse.Namespace) -> int:
         arguments.checkpoint or default_checkpoint(),
         arguments.baselines or default_checkpoint().parent,
         arguments.device,
+        arguments.embeddings,
     )
     records, answers = evaluate(task, arguments.scenes)
     print(f"\n{records_table(records)}\n\n{groups_table(answers, config.lengths)}")
@@ -215,9 +227,9 @@ def run_rpe(arguments: argparse.Namespace) -> int:
 
 def run_memnav(arguments: argparse.Namespace) -> int:
     """Returns the exit status; raises what `cli.main` tells the user."""
+    from kinaema_ros.baselines.network import load_network
     from kinaema_ros.evaluation.memnav.episodes import MemnavConfig
     from kinaema_ros.evaluation.memnav.evaluate import episodes_json, evaluate, record, records_table
-    from kinaema_ros.model.checkpoint import load_network
     from kinaema_ros.sim import OdometryNoise
 
     checkpoint = arguments.checkpoint or default_checkpoint()

@@ -11,6 +11,7 @@ from kinaema_ros.commands.arguments import (
     existing_file,
     one_or_more_of,
     output_folder,
+    whole_number,
 )
 from kinaema_ros.paths import default_checkpoint
 
@@ -22,8 +23,8 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         "train",
         run,
         "train the network, or the baselines it is compared with",
-        "Train on drives through procedural scenes that are rendered meanwhile. The run lives in a folder; the\n"
-        "same command continues it where it was stopped. Several processes: torchrun -m kinaema_ros.cli train.",
+        "Train on drives through procedural scenes. The run lives in a folder; the same command continues it where it\n"
+        "was stopped.",
     )
     parser.add_argument(
         "config",
@@ -43,9 +44,23 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--method",
         metavar="LIST",
-        type=one_or_more_of("kinaema", "gru", "attention"),
+        type=one_or_more_of("kinaema", "paper", "gru", "attention"),
         default=("kinaema",),
-        help="kinaema (the default), or gru,attention, which begin with trunk and descriptor of the shipped ones",
+        help="kinaema (the default), or of paper,gru,attention those that learn side by side, which see by trunk and\n"
+        "descriptor of a shipped one",
+    )
+    parser.add_argument(
+        "--features",
+        metavar="DIR",
+        type=output_folder,
+        help="folder of the baselines' rendered drives, which grows large and serves many runs (default: drives, beside\n"
+        "the run's folder)",
+    )
+    parser.add_argument(
+        "--render",
+        metavar="N",
+        type=whole_number(2),
+        help="render drives into the folder until there are N to learn from, and a sixth as many held out, and end",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
     parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
@@ -66,15 +81,26 @@ def run(arguments: argparse.Namespace) -> int:
         config = TrainConfig() if arguments.config is None else read_config(TrainConfig, arguments.config)
         finished = train(config, arguments.out, arguments.device, arguments.minutes) is not None
     else:
-        if arguments.device != "cpu":
-            arguments.parser.error("the baselines are trained on the CPU")
-        from kinaema_ros.training.train_baselines import BaselineConfig, train_baselines
-
-        of_baselines = (
-            BaselineConfig() if arguments.config is None else read_config(BaselineConfig, arguments.config)
-        )
-        models = default_checkpoint().parent
-        finished = bool(train_baselines(names, models, of_baselines, arguments.out, arguments.minutes))
+        finished = _train_baselines(arguments, names)
     if not finished:
         print(f"time is up; the same command continues the run in {arguments.out}")
     return 0
+
+
+def _train_baselines(arguments: argparse.Namespace, names: list[str]) -> bool:
+    from kinaema_ros.model.checkpoint import usable_device
+    from kinaema_ros.training.config import read_config
+    from kinaema_ros.training.drive_folder import fill
+    from kinaema_ros.training.train_baselines import PRETRAINED, BaselineConfig, train_baselines
+
+    usable_device(arguments.device)
+    config = BaselineConfig() if arguments.config is None else read_config(BaselineConfig, arguments.config)
+    features = arguments.features or arguments.out.parent / "drives"
+    if arguments.render:
+        fill(features, config.data, arguments.render)
+        return True
+    pretrained = default_checkpoint().parent / PRETRAINED
+    done = train_baselines(
+        names, pretrained, config, features, arguments.out, arguments.minutes, arguments.device
+    )
+    return done >= config.sequences

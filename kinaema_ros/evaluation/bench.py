@@ -1,4 +1,4 @@
-"""`kinaema bench`: what an update and a query cost after 10 and after 10,000 frames, ours and history attention's.
+"""`kinaema bench`: what an update and a query cost after 10 and after 10,000 frames, ours, the paper's and history attention's.
 
 One image at a time on one thread. The lengths take turns within one run, so that other work of the machine
 slows all of them alike; ratios are more reliable than milliseconds.
@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kinaema_ros.baselines.config import LearnedConfig
 from kinaema_ros.baselines.learned import HistoryAttention
-from kinaema_ros.baselines.methods import KinaemaMethod, Learned, Method, TokenEncoder
+from kinaema_ros.baselines.methods import KinaemaMethod, Learned, Method, NetworkEncoder
+from kinaema_ros.baselines.paper import Paper
 from kinaema_ros.camera import Intrinsics
 from kinaema_ros.evaluation.timing import milliseconds, one_thread
 from kinaema_ros.images import RGB
@@ -51,14 +52,14 @@ class Drive:
 def bench(network: Kinaema, rounds: int, lengths: tuple[int, ...] = LENGTHS) -> list[dict[str, Any]]:
     """A record for each method, operation and length.
 
-    ``what`` is "kinaema update", "kinaema query", "attention update" or "attention query", from an image of 640x480 to
-    the answer, or one of them with ", memory alone" where the image has been encoded already.
+    ``what`` is "kinaema update", "kinaema query", the same of "paper" or "attention", from an image of 640x480 to the
+    answer, or one of them with ", memory alone" where the image has been encoded already.
     """
-    # How long attention takes does not depend on what it has learned: an untrained one will do.
-    attention = HistoryAttention(LearnedConfig()).to(network.device).requires_grad_(False)
+    # How long a network takes does not depend on what it has learned: an untrained one will do.
+    learned = {"paper": Paper, "attention": HistoryAttention}
     methods: dict[str, Method] = {
-        "kinaema": KinaemaMethod(network, TokenEncoder(network)),
-        "attention": Learned(attention.eval()),
+        "kinaema": KinaemaMethod(network, NetworkEncoder(network)),
+        **{name: Learned(kind(LearnedConfig()).to(network.device).eval()) for name, kind in learned.items()},
     }
     work: dict[tuple[str, int], Callable[[int], object]] = {}
     size: dict[tuple[str, int], int] = {}
@@ -133,7 +134,7 @@ def matrix_rate(device: torch.device) -> float:
 @torch.inference_mode()
 def operations_of(network: Kinaema) -> tuple[float, float]:
     """Floating-point operations of an update and of a query, encoder included."""
-    method = KinaemaMethod(network, TokenEncoder(network))
+    method = KinaemaMethod(network, NetworkEncoder(network))
     drive = Drive(method)
     ((length, state),) = _driven(method, drive, (10,), "kinaema")
     counts = []

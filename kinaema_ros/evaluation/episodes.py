@@ -56,6 +56,7 @@ class EpisodeConfig:
     queries: int = 16
     hfov_deg: float = 90.0  # of the robot's camera
     query_camera: str = "same"  # or "phone": held by a person, portrait or landscape
+    size: tuple[float, float] | None = None  # metres, of the buildings' footprint; None: 8 to 20 either way
 
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 2 or len(set(self.lengths)) != len(self.lengths):
@@ -116,7 +117,7 @@ def plan_episode(config: EpisodeConfig, index: int) -> Episode:
     """Scene, path and questions of drive ``index``."""
     rng = np.random.default_rng([FIRST_SEED, config.seed, index])
     textures = FIRST_SEED + (config.seed * 65537 + index // SCENES_PER_TEXTURE_POOL) % 2**30
-    scenes = SceneConfig(size_min=MIN_SIZE, size_max=MAX_SIZE, texture_seed=textures)
+    scenes = SceneConfig(MIN_SIZE, MAX_SIZE, config.size, texture_seed=textures)
     scene, elsewhere = (generate_scene(FIRST_SEED + int(rng.integers(2**31)), scenes) for _ in range(2))
     poses = explore(scene, rng, max(config.lengths))
     other_path = explore(elsewhere, rng, 64)

@@ -13,26 +13,29 @@ import numpy as np
 import torch
 
 from kinaema_ros import geometry, metrics
-from kinaema_ros.baselines.learned import KINDS, load_baseline
+from kinaema_ros.baselines.checkpoint import KINDS, load_baseline
 from kinaema_ros.baselines.methods import (
-    KinaemaMethod,
     Learned,
     Method,
+    NetworkEncoder,
+    NetworkMethod,
     OwnPose,
     Retrieval,
     RetrievalPair,
-    TokenEncoder,
+    with_config,
 )
+from kinaema_ros.baselines.network import load_network
 from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, odometry_of, plan_episode
-from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups
+from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups, heading_p90_deg
 from kinaema_ros.evaluation.timing import milliseconds
-from kinaema_ros.model.checkpoint import CheckpointError, load_network
+from kinaema_ros.model.checkpoint import CheckpointError
+from kinaema_ros.model.kind import Network
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.reporting import number, percent, progress, table
 from kinaema_ros.sim import OdometryNoise
 from kinaema_ros.training.drives import intrinsics, mounted
 
-METHODS = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
+METHODS = ("kinaema", "paper", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
 TIMED = 5  # updates and queries of a drive that a cost is the median of
 
 
@@ -46,6 +49,7 @@ class Task:
     checkpoint: Path
     baselines: Path  # folder of the learned ones
     device: str
+    embeddings: int | None = None  # N of the memory; None: the checkpoint's
 
 
 @dataclass
@@ -63,8 +67,7 @@ def evaluate(task: Task, scenes: int) -> tuple[list[dict[str, Any]], dict[str, l
 
     Raises ``CheckpointError`` where a learned baseline is missing.
     """
-    network, _ = load_network(task.checkpoint, task.device)
-    make_methods(task, network)  # refused now rather than by a worker
+    load_methods(task)  # refused now rather than by a worker
     drives = list(progress(_drives(task, scenes), total=scenes, desc="drives", unit="drive"))
     records: list[dict[str, Any]] = []
     answers: dict[str, list[LabelledEstimates]] = {}
@@ -82,11 +85,23 @@ def evaluate(task: Task, scenes: int) -> tuple[list[dict[str, Any]], dict[str, l
     return records, answers
 
 
-def make_methods(task: Task, network: Kinaema) -> dict[str, Method]:
-    """The methods by name; those that read tokens share an encoder. ``CheckpointError`` where a baseline is missing."""
-    encoder = TokenEncoder(network)
-    with_tokens: dict[str, Callable[[Kinaema, TokenEncoder], Method]] = {
-        "kinaema": KinaemaMethod,
+def load_methods(task: Task) -> dict[str, Method]:
+    """The methods by name, with the network of the checkpoint. ``CheckpointError`` where a file is missing or wrong."""
+    network, _ = load_network(task.checkpoint, task.device)
+    if task.embeddings is not None:
+        if not isinstance(network, Kinaema):
+            raise CheckpointError(
+                f"{task.checkpoint}: its memory has no embeddings to count; leave --embeddings out"
+            )
+        network = with_config(network, network.config.changed({"num_embeddings": task.embeddings}))
+    return make_methods(task, network)
+
+
+def make_methods(task: Task, network: Network) -> dict[str, Method]:
+    """The methods by name; those of the checkpoint share an encoder. ``CheckpointError`` where a baseline is missing."""
+    encoder = NetworkEncoder(network)
+    of_checkpoint: dict[str, Callable[[Network, NetworkEncoder], Method]] = {
+        "kinaema": NetworkMethod,
         "retrieval": Retrieval,
         "retrieval_pair": RetrievalPair,
     }
@@ -97,8 +112,8 @@ def make_methods(task: Task, network: Kinaema) -> dict[str, Method]:
             if not path.is_file():
                 raise CheckpointError(f"{path}: no such file; train it: kinaema train --method {name}")
             methods[name] = Learned(load_baseline(path, name).to(task.device))
-        elif name in with_tokens:
-            methods[name] = with_tokens[name](network, encoder)
+        elif name in of_checkpoint:
+            methods[name] = of_checkpoint[name](network, encoder)
         else:
             methods[name] = OwnPose(encoder)
     return methods
@@ -120,8 +135,7 @@ def _start_worker(task: Task) -> None:
     global _task, _methods
     torch.set_num_threads(1)
     _task = task
-    network, _ = load_network(task.checkpoint, task.device)
-    _methods = make_methods(task, network)
+    _methods = load_methods(task)
 
 
 def _driven(index: int) -> dict[str, list[Outcome]]:
@@ -203,8 +217,14 @@ def record(
         **metrics.accuracy_summary(*metrics.pose_errors(answers.located, answers.truth)),
         **metrics.decision_summary(answers.seen, answers.confidence, answers.is_seen, answers.is_right),
         **coverage,
+        "heading_p90_deg": heading_p90_deg(answers.heading_errors()),
         **cost,
         "odom_noise": [noise.fraction, noise.degrees],
+        "size": config.size,
+        "groups": [
+            {key: entry[key] for key in ("by", "group", "queries", "acc_1m_20deg", "heading_p90_deg")}
+            for entry in groups(name, [answers], [length])
+        ],
     }
 
 
@@ -220,6 +240,7 @@ def records_table(records: list[dict[str, Any]]) -> str:
             number(entry["seen_auroc"], 3),
             percent(entry["inside_50_ellipse"]),
             percent(entry["inside_90_ellipse"]),
+            number(entry["heading_p90_deg"], 1, " deg"),
             number(entry["update_ms"], 1, " ms"),
             number(entry["query_ms"], 1, " ms"),
             number(entry["state_bytes"] / 1e6, 2, " MB"),
@@ -227,14 +248,16 @@ def records_table(records: list[dict[str, Any]]) -> str:
         for entry in records
     ]
     header = ("method", "frames", "median", "", *metrics.ACCURACY_NAMES, "AUROC")
-    return table(rows, (*header, "in 50 %", "in 90 %", "update", "query", "state"))
+    return table(rows, (*header, "in 50 %", "in 90 %", "heading 90 %", "update", "query", "state"))
 
 
 def groups_table(answers: dict[str, list[LabelledEstimates]], lengths: Sequence[int]) -> str:
-    """Accuracy within 1 m and 20 degrees at the longest length."""
+    """Accuracy within 1 m and 20 degrees by age and distance of the places at each length, and how many were asked for."""
     rows, header = [], ("method", "frames")
     for name, of_lengths in answers.items():
-        entries = groups(name, of_lengths[-1:], lengths[-1:])
-        header = ("1 m & 20 deg", "frames", *(entry["group"] for entry in entries))
-        rows.append((name, str(lengths[-1]), *(percent(entry["acc_1m_20deg"]) for entry in entries)))
+        for length, answer in zip(lengths, of_lengths, strict=True):
+            entries = groups(name, [answer], [length])
+            header = ("1 m & 20 deg", "frames", *(entry["group"] for entry in entries))
+            cells = (f"{percent(entry['acc_1m_20deg'])} of {entry['queries']}" for entry in entries)
+            rows.append((name, str(length), *cells))
     return table(rows, header)

@@ -15,7 +15,7 @@ from kinaema_ros import metrics
 from kinaema_ros.geometry import Array
 from kinaema_ros.model.answer import Answer
 
-DISTANCES_M = (0.0, 3.0, 6.0, 9.0, math.inf)
+DISTANCES_M = (0.0, 3.0, 6.0, 12.0, 24.0, math.inf)
 QUARTERS = ("newest quarter", "second", "third", "oldest quarter")
 
 
@@ -46,6 +46,14 @@ class LabelledEstimates:
         right = np.zeros(self.seen.shape, dtype=bool)
         right[:, : self.truth.shape[1]] = metrics.is_right(*metrics.pose_errors(self.located, self.truth))
         return right
+
+    def heading_errors(self) -> Array:
+        """Radians (S, Q) by which the heading of the robot, as seen from a place, is off; NaN where not sure of the place.
+
+        A photo tells its heading in its place to a fraction of a degree: what is off is the robot against the place.
+        """
+        sure = self.confidence[:, : self.truth.shape[1]] >= metrics.CONFIDENT
+        return np.where(sure, metrics.pose_errors(self.located, self.truth)[1], np.nan)
 
     def levels(self) -> Array | None:
         """Confidence level of the ellipse on whose border each truth lies, (S, Q)."""
@@ -96,5 +104,12 @@ def groups(name: str, answers: Sequence[LabelledEstimates], lengths: Sequence[in
         for kind, group, mask in chosen:
             summary = metrics.accuracy_summary(position[mask], yaw[mask])
             entry = {"method": name, "length": length, "by": kind, "group": group, "queries": int(mask.sum())}
-            entries.append({**entry, **summary})
+            heading = heading_p90_deg(answer.heading_errors()[mask])
+            entries.append({**entry, **summary, "heading_p90_deg": heading})
     return entries
+
+
+def heading_p90_deg(errors: Array) -> float | None:
+    """What nine of ten of these ``heading_errors`` are below; None where the method is sure of no place."""
+    sure = errors[~np.isnan(errors)]
+    return float(np.degrees(np.percentile(sure, 90))) if sure.size else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -10,7 +11,9 @@ from kinaema_ros import geometry
 from kinaema_ros.camera import Mount
 from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.geometry import Array
-from kinaema_ros.model.token_memory import TokenMemory
+
+if TYPE_CHECKING:
+    from kinaema_ros.model.kind import Memory
 
 MAX_ALTERNATIVES = 3
 
@@ -25,7 +28,7 @@ class Answer:
     confidence: float  # probability that the pose is within 1 m and 20 degrees of the truth
 
 
-def as_estimate(answers: list[Answer], state: TokenMemory, mount: Mount, same_camera: bool) -> Estimate:
+def as_estimate(answers: list[Answer], state: Memory, mount: Mount, same_camera: bool) -> Estimate:
     """The best of the answers (K,) and a few others, for the robot's base instead of its camera ``mount``."""
     best, *others = [_of_robot(answer, mount, same_camera) for answer in answers[: 1 + MAX_ALTERNATIVES]]
     return Estimate(

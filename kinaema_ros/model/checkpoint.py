@@ -108,6 +108,15 @@ def read_tensors(
     return tensors, {**metadata, "sha256": sha}
 
 
+def format_of(path: Path) -> str:
+    """What a file of ``write_tensors`` says it holds; "" for any other, about which ``read_tensors`` says more."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return str(_value((file.metadata() or {}).get("format", "")))
+    except (OSError, SafetensorError, ValueError):
+        return ""
+
+
 def _value(text: str) -> Any:
     """What ``write_tensors`` wrote; of other programs' metadata the text."""
     try:

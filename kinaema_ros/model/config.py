@@ -40,6 +40,13 @@ class PoseGraphConfig(Checked):
     kernel: float = setting(
         3.0, "Standard deviations beyond which a loop loses its say (Geman and McClure)", TINY, LARGE
     )
+    loop_position_std: float = setting(
+        0.02,
+        "Metres, the least of a relation by loops, however often its two embeddings see each other",
+        TINY,
+        LARGE,
+    )
+    loop_yaw_std: float = setting(0.003, "Radians, the same", TINY, LARGE)
     position_damping: float = setting(
         1.0 / 10.0**2, "1/m^2: a pose stays near where it was unless something pulls", TINY, LARGE
     )
@@ -89,6 +96,10 @@ class WindowConfig(Checked):
     )
     planar_std: float = setting(0.02, "Metres, of the odometry between views of the window", TINY, LARGE)
     yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
+    heading_by_sight: bool = False  # helps where odometry's heading drifts, harms where it is exact
+    inflation: float = setting(
+        4.0, "Of the variance of a motion by what is seen: matches of one view err alike", 1.0, LARGE
+    )
     level_std: float = setting(0.003, "Radians, tilt of a camera on a level robot", TINY, LARGE)
     rise_std: float = setting(0.005, "Metres, height of a camera on a level robot", TINY, LARGE)
     tilt_std: float = setting(0.25, "Radians, of a camera that nods", TINY, LARGE)
@@ -110,6 +121,12 @@ class FoldConfig(Checked):
     )
     count_cost: float = setting(
         0.02, "Of each view in an embedding: what was seen often is merged late", 0.0, LARGE
+    )
+    compared: int = setting(
+        16, "Embeddings with the nearest neighbours, whose tokens are compared with these", 1, 65536
+    )
+    no_overlap: float = setting(
+        0.1, "Share of common tokens that makes a merge half as dear as none at all", TINY, 1.0
     )
 
 
@@ -189,7 +206,7 @@ class ComparisonConfig(Checked):
         0.4, "Of both, where another camera took the photo: from another height it shares less", 0.0, 1.0
     )
     min_known: int = setting(
-        40,
+        100,
         "Points of the view that the memory knows to be here, without which nothing is another place",
         0,
         10**6,
@@ -219,7 +236,7 @@ class KinaemaConfig(Checked):
 
         Raises ``ValueError`` for an unknown name, a value of another type, or one out of range.
         """
-        return _from_dict(cls, values, "")
+        return from_dict(cls, values)
 
     def changed(self, changes: dict[str, Any]) -> KinaemaConfig:
         """A copy with the fields of a nested mapping, such as ``{"tokens": {"tokens": 64}}``, changed."""
@@ -233,7 +250,8 @@ class KinaemaConfig(Checked):
         return dataclasses.asdict(self)
 
 
-def _from_dict(cls: type, values: Any, prefix: str) -> Any:
+def from_dict(cls: type, values: Any, prefix: str = "") -> Any:
+    """The configuration ``cls`` of a nested mapping. ``InputError`` for an unknown name or a value of another type."""
     if not isinstance(values, dict):
         raise InputError(f"configuration '{prefix.rstrip('.')}' must be a mapping, not {values!r}")
     types = typing.get_type_hints(cls)
@@ -241,7 +259,7 @@ def _from_dict(cls: type, values: Any, prefix: str) -> Any:
     if unknown:
         raise InputError(f"unknown configuration fields: {', '.join(unknown)}")
     return cls(**{
-        name: _from_dict(types[name], value, f"{prefix}{name}.") if dataclasses.is_dataclass(types[name])
+        name: from_dict(types[name], value, f"{prefix}{name}.") if dataclasses.is_dataclass(types[name])
         else _checked(types[name], value, prefix + name)
         for name, value in values.items()
     })  # fmt: skip

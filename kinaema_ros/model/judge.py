@@ -106,9 +106,13 @@ class Judge(nn.Module):
         inputs = torch.cat([self._standard(candidates.terms), doubt], dim=-1)
         factor = self.spread(inputs).clamp(-3.0, MAX_SPREAD).exp()  # (..., K, 2)
         factor = torch.cat([factor[..., :1], factor], dim=-1).double()
-        drift = candidates.drift * self.wander.exp()
-        drift = torch.cat([drift[..., :1], drift], dim=-1).double()
-        return candidates.covariance * factor[..., None] * factor[..., None, :] + torch.diag_embed(drift)
+        own = candidates.covariance * factor[..., None] * factor[..., None, :]
+        return own + self.drift_covariance(candidates.drift)
+
+    def drift_covariance(self, drift: Tensor) -> Tensor:
+        """(..., 3, 3) calibrated, of variances (..., 2) of position and yaw by ``pose_graph.drift``."""
+        drift = drift * self.wander.exp()
+        return torch.diag_embed(torch.cat([drift[..., :1], drift], dim=-1).double())
 
     def _standard(self, values: Tensor) -> Tensor:
         return (values - self.mean) / self.deviation

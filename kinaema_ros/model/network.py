@@ -46,6 +46,10 @@ class Kinaema(nn.Module):
         """Where its weights are."""
         return self.projection.weight.device
 
+    def empty(self) -> TokenMemory:
+        """A memory that has seen nothing."""
+        return TokenMemory.empty(self.config, self.device)
+
     def view(self, rgb: Tensor, camera: Intrinsics, mount: Mount | None = None) -> Tokens:
         """The tokens (C,) of an image (H, W, 3) uint8 of ``camera``, as a level camera with the heading 0 has them."""
         sizes = self.config.tokens
@@ -87,6 +91,17 @@ class Kinaema(nn.Module):
             return [self.lost(memory, photo)]
         return self.judged(candidates(self.config, memory, found, height))
 
+    def continues(self, before: TokenMemory, after: TokenMemory, view: Tokens) -> bool:
+        """Whether the view that made ``after`` of ``before`` shows what the newest views before it saw.
+
+        Of its tokens those gained worth that fit theirs, by the odometry between them.
+        """
+        if not len(before.viewed):
+            return True
+        newest = after.window.unpack(((after.updates - 1) % self.config.window.size)[None])[0]
+        fits = newest.quality > view.quality + 0.5 * self.config.tokens.evidence
+        return int(fits.sum()) >= self.config.window.min_continued
+
     def compare(
         self,
         memory: TokenMemory,
@@ -125,8 +140,8 @@ class Kinaema(nn.Module):
     def localization_covariance(self, memory: TokenMemory) -> Tensor:
         """(3, 3) of the robot's camera in the memory's frame, which the oldest place holds."""
         oldest = pose_graph.root(memory.graph)
-        position, yaw = pose_graph.drift(self.config.pose_graph, memory.graph, memory.pose[None], oldest)[0]
-        return torch.diag(torch.stack([position, position, yaw])) + unmodelled(torch.zeros_like(memory.robot))
+        drift = pose_graph.drift(self.config.pose_graph, memory.graph, memory.pose[None], oldest)[0]
+        return self.judge.drift_covariance(drift) + unmodelled(torch.zeros_like(memory.robot))
 
     def lost(self, memory: TokenMemory, photo: Tokens) -> Answer:
         """Nothing fits: the embedding that looks most like the photo, which is probably not the place."""

@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from kinaema_ros.errors import ForgottenPlaceError, InputError
-from kinaema_ros.metrics import RIGHT
+from kinaema_ros import geometry
+from kinaema_ros.camera import Mount
+from kinaema_ros.errors import ForgottenPlaceError, InputError, UnsurePlaceError
+from kinaema_ros.estimate import Estimate, Place, as_pose
+from kinaema_ros.geometry import Array
+from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN, RIGHT
 from kinaema_ros.model import pose_graph
-from kinaema_ros.model.answer import Answer
+from kinaema_ros.model.answer import Answer, base_pose
 from kinaema_ros.model.camera_pose import planar_rotation
+from kinaema_ros.model.kind import Memory, Network
 from kinaema_ros.model.network import Kinaema, unmodelled
 from kinaema_ros.model.pose_graph import NONE
 from kinaema_ros.model.se2 import apart, between, compose
@@ -23,6 +29,66 @@ BY_THE_ROBOT = (
     0.5  # metres; of a place so near, odometry says where it lies, whatever older embeddings are near, too
 )
 LEAST_VARIANCE = 1e-6  # of a place against its embedding, m^2 and rad^2
+
+
+def with_places(network: Network, memory: Memory) -> tuple[Kinaema, TokenMemory]:
+    """The network and its memory, if they are of the kind that keeps places. Raises InputError."""
+    if not (isinstance(network, Kinaema) and isinstance(memory, TokenMemory)):
+        raise InputError(
+            "this kind of memory keeps no named places; use a checkpoint of local tokens, such as the shipped one"
+        )
+    return network, memory
+
+
+def listed(memory: Memory, localized: bool) -> dict[str, Place]:
+    """The named places, sorted, with their poses in the odom frame where it is known where that lies in the memory."""
+    if not isinstance(memory, TokenMemory):
+        return {}
+    there = in_memory(memory).tolist()
+    odom_T_place = compose(memory.odometry, between(memory.robot, poses(memory))).cpu().numpy()
+    return {
+        name: Place(name, there[row], as_pose(odom_T_place[row]) if there[row] and localized else None)
+        for name, row in sorted(memory.places.rows().items())
+    }
+
+
+def add_for_robot(
+    network: Kinaema,
+    memory: TokenMemory,
+    mount: Mount,
+    name: str,
+    found: Estimate | None = None,
+    odom_T_place: Array | None = None,
+) -> TokenMemory:
+    """``add``, by what is known of a robot with its camera at ``mount``.
+
+    found: where its photo was taken, which must be sure: else UnsurePlaceError is raised. odom_T_place (3,): if there is
+    none; None: here.
+    """
+    robot_T_place: Array = np.zeros(3)
+    covariance, confidence = None, 1.0
+    if found is not None:
+        _refuse_unsure(found)
+        robot_T_place, confidence = np.array(found.pose), found.confidence
+        covariance = torch.from_numpy(geometry.rotate_covariance(found.covariance, -found.pose[2]))
+        covariance = covariance.to(memory.pose.device)
+    elif odom_T_place is not None:
+        robot_T_place = geometry.between(base_pose(memory.odometry, mount), odom_T_place)
+    memory_T_place = torch.from_numpy(geometry.compose(base_pose(memory.robot, mount), robot_T_place))
+    return add(network, memory, name, memory_T_place.to(memory.pose.device), covariance, confidence)
+
+
+def _refuse_unsure(found: Estimate) -> None:
+    if found.seen < MIN_SEEN:
+        raise UnsurePlaceError(
+            f"the photo shows a place that is probably not in memory (seen with probability {found.seen:.2f}); drive past "
+            "it first, or take another photo"
+        )
+    if found.confidence < MIN_CONFIDENCE:
+        raise UnsurePlaceError(
+            f"where the photo was taken is not sure enough (right with probability {found.confidence:.2f}); take another "
+            "photo that shows more of the place"
+        )
 
 
 def poses(memory: TokenMemory) -> Tensor:
@@ -78,8 +144,9 @@ def remove(memory: TokenMemory, name: str) -> TokenMemory:
     return replace(memory, places=memory.places.without(memory.places.row(name)))
 
 
-def locate(network: Kinaema, memory: TokenMemory, row: int) -> Answer:
-    """Where the place of a row lies, in the frame of the robot's camera. Raises ForgottenPlaceError."""
+def locate(network: Kinaema, memory: TokenMemory, name: str) -> Answer:
+    """Where a place lies, in the frame of the robot's camera. Raises NoSuchPlaceError, ForgottenPlaceError."""
+    row = memory.places.row(name)
     if not bool(in_memory(memory)[row]):
         raise ForgottenPlaceError(
             "what it looked like around this place is no longer in memory, so where it lies is not known; drive past it "

@@ -70,9 +70,10 @@ class PoseGraph:
 
     @property
     def next_loop(self) -> Tensor:
-        """The relation (B,) that the next loop replaces."""
+        """The relation (B,) that the next loop replaces: a free one, or else each in turn."""
         n = self.frame_T_pose.shape[1]
-        return n + self.loops % (self.tail.shape[1] - n)
+        free = self.tail[:, n:] == NONE
+        return n + torch.where(free.any(1), free.int().argmax(1), self.loops % free.shape[1])
 
 
 @dataclass
@@ -135,23 +136,21 @@ def relate(
     information: Tensor,
     where: Tensor,
 ) -> PoseGraph:
-    """Make relation ``number`` (B,) anew in the memories of ``where`` (B,); in the others, only the oldest loop ends."""
-    next_loop = graph.next_loop
-    number = torch.where(where, number, next_loop)
+    """Make relation ``number`` (B,) anew in the memories of ``where`` (B,)."""
+    in_ring = number >= graph.frame_T_pose.shape[1]
     return replace(
         graph,
-        tail=put(graph.tail, number, torch.where(where, tail, NONE)),
-        head=put(graph.head, number, head),
-        tail_T_head=put(graph.tail_T_head, number, tail_T_head),
-        information=put(graph.information, number, information),
-        loops=graph.loops + (where & (number == next_loop)),
+        tail=put(graph.tail, number, tail, where),
+        head=put(graph.head, number, head, where),
+        tail_T_head=put(graph.tail_T_head, number, tail_T_head, where),
+        information=put(graph.information, number, information, where),
+        loops=graph.loops + (where & in_ring),
     )
 
 
 def add_child(config: PoseGraphConfig, graph: PoseGraph, slot: Tensor, where: Tensor) -> PoseGraph:
     """The robot stands on the new embedding ``slot`` (B,), in the memories chosen by ``where`` (B,)."""
-    least = torch.tensor([config.min_position_variance, config.min_yaw_variance], dtype=torch.float64)
-    information = 1.0 / (graph.variance + least.to(slot.device))
+    information = 1.0 / relation_variance(config, graph)
     graph = relate(graph, slot, graph.anchor, slot, graph.anchor_T_robot, information, where)
     return replace(
         graph,
@@ -162,12 +161,54 @@ def add_child(config: PoseGraphConfig, graph: PoseGraph, slot: Tensor, where: Te
     )
 
 
-def add_loop(graph: PoseGraph, loop: LoopClosure, where: Tensor) -> PoseGraph:
+def relation_variance(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
+    """Variances (B, 2) of the robot's pose against its anchor, as a relation holds them."""
+    return graph.variance + graph.variance.new_tensor([config.min_position_variance, config.min_yaw_variance])
+
+
+def step_variance(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
+    """The same (B, 2), as the loops have taught how much odometry is worth."""
+    return relation_variance(config, graph) * graph.noise
+
+
+def add_loop(config: PoseGraphConfig, graph: PoseGraph, loop: LoopClosure, where: Tensor) -> PoseGraph:
     """Keep what the robot recognised, in the memories of ``where`` (B,) in which it is sure."""
     relation = compose(graph.anchor_T_robot, inverse(loop.frame_T_robot))
     where = where & loop.sure & (graph.anchor != NONE) & (graph.anchor != loop.place)
     information = 1.0 / (graph.variance + loop.variance)
-    return relate(graph, graph.next_loop, graph.anchor, loop.place, relation, information, where)
+    return keep_loop(config, graph, graph.anchor, loop.place, relation, information, where)
+
+
+def keep_loop(
+    config: PoseGraphConfig,
+    graph: PoseGraph,
+    tail: Tensor,
+    head: Tensor,
+    relation: Tensor,
+    information: Tensor,
+    where: Tensor,
+) -> PoseGraph:
+    """Put a loop (B,) into the ring; it becomes one with those between the same two embeddings that agree with it.
+
+    So the ring fills with pairs of embeddings, not with time, and what old loops say is not lost to new ones.
+    """
+    n = graph.frame_T_pose.shape[1]
+    tails, heads = graph.tail[:, n:], graph.head[:, n:]
+    others, weights = graph.tail_T_head[:, n:], graph.information[:, n:]
+    back = (tails == head[:, None]) & (heads == tail[:, None])
+    pair = back | ((tails == tail[:, None]) & (heads == head[:, None]))
+    delta = difference(torch.where(back[..., None], inverse(others), others), relation[:, None])
+    squared = torch.stack([delta[..., :2].square().sum(-1), delta[..., 2].square()], dim=-1)
+    chi2 = (squared / (1.0 / weights.clamp_min(ANCHORED) + 1.0 / information[:, None])).sum(-1)
+    same = pair & (chi2 < config.kernel**2) & where[:, None]
+    weights = weights * same[..., None]
+    total = information + weights.sum(1)
+    shift = (weights[..., [0, 0, 1]] * delta).sum(1) / total[..., [0, 0, 1]]
+    most = total.new_tensor([config.loop_position_std, config.loop_yaw_std]) ** -2
+    number = torch.where(same.any(1), n + same.int().argmax(1), graph.next_loop)
+    left = torch.where(same, NONE, tails)
+    graph = replace(graph, tail=torch.cat([graph.tail[:, :n], left], dim=1))
+    return relate(graph, number, tail, head, relation + shift, torch.minimum(total, most), where)
 
 
 def learn_noise(
@@ -188,7 +229,14 @@ def learn_noise(
     return replace(graph, noise=noise)
 
 
-def absorb(graph: PoseGraph, gone: Tensor, kept: Tensor, kept_T_gone: Tensor, where: Tensor) -> PoseGraph:
+def absorb(
+    config: PoseGraphConfig,
+    graph: PoseGraph,
+    gone: Tensor,
+    kept: Tensor,
+    kept_T_gone: Tensor,
+    where: Tensor,
+) -> PoseGraph:
     """Embedding ``gone`` (B,) became part of ``kept`` (B,): what was related to it is now related to that one.
 
     kept_T_gone (B, 3): between their poses. Two relations now lead to ``kept``. One stays in the tree, the other one
@@ -227,7 +275,7 @@ def absorb(graph: PoseGraph, gone: Tensor, kept: Tensor, kept_T_gone: Tensor, wh
         ),
     )
     where = where & (loop_tail != NONE)
-    return relate(graph, graph.next_loop, loop_tail, kept, loop_relation, loop_information, where)
+    return keep_loop(config, graph, loop_tail, kept, loop_relation, loop_information, where)
 
 
 def descends_from(graph: PoseGraph, a: Tensor, b: Tensor) -> Tensor:

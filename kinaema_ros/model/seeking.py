@@ -16,8 +16,7 @@ from kinaema_ros import geometry
 from kinaema_ros.anchoring import Anchoring, View
 from kinaema_ros.geometry import Array
 from kinaema_ros.model.cell import relocate
-from kinaema_ros.model.config import KinaemaConfig
-from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.kind import Network
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -27,18 +26,6 @@ ELSEWHERE, ELSEWHERE_TURN = (
     1.5,
     np.radians(30.0),
 )  # metres, radians from where odometry may say that the robot is
-
-
-def continues(config: KinaemaConfig, before: TokenMemory, after: TokenMemory, view: Tokens) -> bool:
-    """Whether the view that made ``after`` of ``before`` shows what the newest views before it saw.
-
-    Of its tokens those gained worth that fit theirs, by the odometry between them.
-    """
-    if not len(before.viewed):
-        return True
-    newest = after.window.unpack(((after.updates - 1) % config.window.size)[None])[0]
-    fits = newest.quality > view.quality + 0.5 * config.tokens.evidence
-    return int(fits.sum()) >= config.window.min_continued
 
 
 class Seeking:
@@ -56,7 +43,7 @@ class Seeking:
         return "" if self.doubted or self._anchoring.memory_T_odom is not None else self._anchoring.missing
 
     def look(
-        self, network: Kinaema, memory: TokenMemory, view: Tokens, odometry: Tensor, height: float
+        self, network: Network, memory: TokenMemory, view: Tokens, odometry: Tensor, height: float
     ) -> TokenMemory:
         """Ask a view, unless it tells nothing new. Returns the memory to go on with: the present one, or the one asked.
 

@@ -112,6 +112,11 @@ class TokenMemory:
         self.places.check()
 
     @property
+    def viewpoints(self) -> Tensor:
+        """(P, 3) of the camera at the places that the embeddings hold, memory frame."""
+        return self.pose[self.count > 0]
+
+    @property
     def num_bytes(self) -> int:
         """Size of all tensors."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors().values())

@@ -16,6 +16,7 @@ from kinaema_ros.sim.materials import TexturePool, texture_pool
 ROBOT_HEIGHT = 1.2  # what hangs higher does not stop the robot
 GRID = 0.1  # metres; cell of the planning grid
 OCCUPANCY_CELL = 0.05  # metres; cell of the occupancy grid
+MAX_SIDE = 100.0  # metres, of a building
 MARGIN = 0.3  # the grid reaches this far beyond the outer walls
 CLEARANCE_REACH = 0.6
 # Cells of the planning grid are passable from this clearance: the robot's path needs 0.25 m, and a point of
@@ -27,20 +28,23 @@ PASSABLE = 0.325
 class SceneConfig:
     """What a scene is generated with.
 
-    size_min, size_max: range of each side of the building (m); furniture: scales the number of pieces;
-    texture_seed: which pool of procedural textures the scene is painted from.
+    size_min, size_max: range of each side of the building (m); footprint: its sides (m), where they are to be these;
+    furniture: scales the number of pieces; texture_seed: which pool of procedural textures the scene is painted from.
     """
 
     size_min: float = 8.0
     size_max: float = 20.0
+    footprint: tuple[float, float] | None = None
     furniture: float = 1.0
     texture_seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 4.0 <= self.size_min <= self.size_max <= 60.0:
+        if not 4.0 <= self.size_min <= self.size_max <= MAX_SIDE:
             raise ValueError(
-                f"size_min {self.size_min} and size_max {self.size_max} must satisfy 4 <= min <= max <= 60"
+                f"size_min {self.size_min} and size_max {self.size_max} must satisfy 4 <= min <= max <= {MAX_SIDE:g}"
             )
+        if self.footprint is not None and not all(4.0 <= side <= MAX_SIDE for side in self.footprint):
+            raise ValueError(f"footprint {self.footprint}: both sides must be in [4, {MAX_SIDE:g}]")
         if not 0.0 <= self.furniture <= 3.0:
             raise ValueError(f"furniture {self.furniture} must be in [0, 3]")
 

@@ -64,6 +64,11 @@ def build(kind: Any, values: dict[str, Any]) -> Any:
         raise ValueError(f"unknown configuration fields: {', '.join(unknown)}")
     return kind(**{
         name: build(types[name], value) if dataclasses.is_dataclass(types[name])
-        else tuple(value) if isinstance(value, list) else value
+        else _tuple(types[name], value) if isinstance(value, list) else value
         for name, value in values.items()
     })  # fmt: skip
+
+
+def _tuple(kind: Any, values: list[Any]) -> tuple[Any, ...]:
+    of = typing.get_args(kind)[0]
+    return tuple(build(of, value) if dataclasses.is_dataclass(of) else value for value in values)

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,17 +93,17 @@ class Means:
 
     def __init__(self) -> None:
         self.count = 0
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, Any] = {}
 
-    def add(self, metrics: dict[str, float]) -> None:
-        """Add the metrics of one step or batch."""
+    def add(self, metrics: Mapping[str, Any]) -> None:
+        """Add the metrics of one step or batch: numbers, or tensors, for which nothing waits here."""
         self.count += 1
         for name, value in metrics.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
     def take(self) -> dict[str, float]:
         """The means of what was added since the last call."""
-        means = {name: round(total / self.count, 5) for name, total in self.sums.items()}
+        means = {name: round(float(total) / self.count, 5) for name, total in self.sums.items()}
         self.count, self.sums = 0, {}
         return means
 

@@ -1,300 +1,280 @@
-"""Training of the learned baselines, on the same drives and questions as the second stage of ours.
+"""Training of the learned baselines, the paper's memory among them, on rendered drives.
 
-Several baselines are trained side by side on the same batches, so that the rendering, which costs most, is
-shared. A run lives in a folder (``state.pt``, ``log.jsonl``) and is resumed from there.
+Several are trained side by side on the same batches and questions. A run lives in a folder (``state.pt``, ``log.jsonl``) and
+is resumed from there. How far it is, is told in sequences: parts of drives that were gone through and asked about.
 """
 
 from __future__ import annotations
 
+import bisect
+import copy
 import dataclasses
+import itertools
 import json
 import logging
-import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinaema_ros import metrics
-from kinaema_ros.baselines.decoder import Calibration, PoseEstimate
-from kinaema_ros.baselines.learned import KINDS, Baseline, load_baseline, save_baseline
-from kinaema_ros.model.se2 import apart, between, inverse
-from kinaema_ros.training.fit import CHI2_90
-from kinaema_ros.training.run import Log, Means, Run, learning_rate
-from kinaema_ros.training.trajectories import (
-    CALIBRATION_SEED,
-    DataConfig,
-    Pool,
-    Trajectory,
-    TrajectoryBatch,
-    first_in_pool,
-    in_batches,
-    stream,
-    trajectory_batch,
-)
+from kinaema_ros.baselines.baseline import Baseline
+from kinaema_ros.baselines.checkpoint import KINDS, load_baseline, save_baseline
+from kinaema_ros.baselines.config import LearnedConfig, PaperConfig
+from kinaema_ros.training.drive_folder import DriveBatch, DriveFolder, draw
+from kinaema_ros.training.fit_calibration import calibrate
+from kinaema_ros.training.question_loss import question_loss
+from kinaema_ros.training.run import Log, Means, Run
+from kinaema_ros.training.trajectories import DataConfig
 
 logger = logging.getLogger(__name__)
-REPORT_EVERY = 50  # steps
-SAVE_EVERY = 2.0  # minutes
+PRETRAINED = "baseline-attention.safetensors"  # of the shipped ones: by its trunk and descriptor all see
+REPORT_EVERY, SAVE_EVERY, REFRESH_EVERY = 20, 2.0, 3.0  # steps, minutes, minutes
+CHECKED_DRIVES = 32  # held out, of which accuracy is told every CHECK_EVERY steps
+CHECK_EVERY = 100
+AVERAGING = 0.995  # of the weights' average, a step
+LAST_PART = 0.2  # of the sequences, in which the learning rate falls to nothing
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Of the curriculum: parts of so many frames, ``sequences`` of them, ``batch`` at a time."""
+
+    frames: int
+    sequences: int
+    batch: int
 
 
 @dataclass(frozen=True)
 class BaselineConfig:
-    """Learning rates at their start; ``frames``: curriculum of equal shares of ``steps``."""
+    """Learning rate at its peak. Of a stage's first half the questions are about the newest frames, more and more of them."""
 
-    steps: int = 3000
-    batch: int = 8
-    queries: int = 24
-    frames: tuple[int, ...] = (32, 64, 128)
+    stages: tuple[Stage, ...] = (
+        Stage(8, 32_000, 32),
+        Stage(16, 32_000, 32),
+        Stage(32, 64_000, 32),
+        Stage(64, 112_000, 32),
+        Stage(128, 160_000, 32),
+    )
+    chunk: int = 32  # frames after which questions are asked, and beyond which nothing is learned back
+    questions: int = 8  # of each kind after a chunk: views near the way, its own frames, places never seen
     learning_rate: float = 1e-3
-    descriptor_rate: float = 1e-4  # of the copied descriptor, which has learned already
+    warm_up: int = 200  # steps
+    weight_decay: float = 0.05
+    imagine: float = 0.3  # weight of foretelling a view's key from its pose, by the paper's memory alone
+    recall: bool = True  # whether the way's own frames are asked about, too
     max_odometry_noise: tuple[float, float] = (0.05, 0.5)  # fraction of the distance, degrees; per step
-    calibration_drives: int = 48
     seed: int = 0
+    paper: PaperConfig = dataclasses.field(default_factory=PaperConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
-        # Two: the places that a drive has not seen are those of another one.
-        for name, least in {"steps": 1, "batch": 2, "queries": 1, "calibration_drives": 2}.items():
-            if getattr(self, name) < least:
+        if not self.stages:
+            raise ValueError("stages: there must be at least one")
+        for stage in self.stages:
+            if not 2 <= stage.frames <= self.data.frames:
                 raise ValueError(
-                    f"{name} = {getattr(self, name)} is out of range: it must be at least {least}"
+                    f"stages: frames = {stage.frames} must be 2 to data.frames, {self.data.frames}"
                 )
-        if max(self.frames) > self.data.frames:
-            raise ValueError(f"frames = {self.frames} is out of range: data.frames is {self.data.frames}")
+            if min(stage.sequences, stage.batch) < 1:
+                raise ValueError(f"stages: {stage}: sequences and batch must be at least 1")
+        for name in ("chunk", "questions", "warm_up"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} is out of range: it must be at least 1")
+
+    @property
+    def sequences(self) -> int:
+        """Of all stages."""
+        return sum(stage.sequences for stage in self.stages)
+
+    def stage(self, sequences: int) -> tuple[Stage, float]:
+        """What comes after so many, and the share of its stage that is done."""
+        ends = list(itertools.accumulate(stage.sequences for stage in self.stages))
+        which = min(bisect.bisect_right(ends, sequences), len(ends) - 1)
+        stage = self.stages[which]
+        return stage, 1.0 - (ends[which] - sequences) / stage.sequences
 
 
-def pose_log_likelihood(estimate: PoseEstimate, truth: Tensor) -> Tensor:
-    """Log-likelihood (...) of the truth given the estimate.
+def learn(
+    baseline: Baseline, drives: DriveBatch, config: BaselineConfig, recent: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Add the gradients of a batch, chunk by chunk; questions are about the last ``recent`` frames."""
+    total = drives.views.shape[1]
+    state = baseline.start(len(drives.views), total)
+    ends = [*range(config.chunk, total, config.chunk), total]
+    sums: dict[str, Tensor] = {}
+    for begin, end in itertools.pairwise([0, *ends]):
+        asked = drives.questions(max(0, end - recent), end, config.questions, config.recall, generator)
+        with _half_precision(drives.views.device.type):
+            state = baseline.remember(state, drives.views[:, begin:end], drives.odometry[:, begin:end])
+            loss, values = question_loss(
+                baseline, state, asked, drives.poses[:, end - 1 : end], drives.poses[:, :1], config.imagine
+            )
+        (loss / len(ends)).backward()
+        state = baseline.forget_gradient(state)
+        for name, value in values.items():
+            sums[name] = sums.get(name, torch.zeros_like(value)) + value / len(ends)
+    return sums
 
-    It is an isotropic Laplace distribution in the plane, and a Laplace one in the chord of the yaw.
-    ``truth`` (..., 3) is the pose that ``estimate`` describes, in the same frame.
-    """
-    distance = torch.linalg.vector_norm(estimate.xy - truth[..., :2] + 1e-6, dim=-1)
-    direction = torch.stack([truth[..., 2].cos(), truth[..., 2].sin()], dim=-1)
-    chord = torch.linalg.vector_norm(estimate.direction - direction + 1e-6, dim=-1)
-    position_scale, direction_scale = estimate.scale.unbind(-1)
-    return (
-        -distance / position_scale
-        - 2 * position_scale.log()
-        - chord / direction_scale
-        - direction_scale.log()
-        - math.log(4 * math.pi)
-    )
+
+def _half_precision(device: str) -> AbstractContextManager[object]:
+    """Where the device has it."""
+    if torch.amp.is_autocast_available(device):
+        return torch.autocast(device, torch.bfloat16)
+    return nullcontext()
 
 
-def baseline_loss(baseline: Baseline, drives: TrajectoryBatch) -> tuple[Tensor, dict[str, float]]:
-    """Likelihood of the true pose of seen queries, and recognition of seen against unseen ones."""
-    state = baseline.remember(drives.features, drives.odometry)
-    count = drives.queries.shape[1]
-    estimate, robot = baseline.estimate(state, torch.cat([drives.queries, drives.unseen], dim=1))
-    # The odometry has drifted: what is asked for is the query relative to where the robot is now.
-    estimate = estimate.moved(inverse(robot)[:, None].float())
-    seen = PoseEstimate(*(getattr(estimate, f.name)[:, :count] for f in dataclasses.fields(estimate)))
-    truth = between(drives.poses[:, -1:], drives.query_poses).float()
-    regression = -pose_log_likelihood(seen, truth).mean()
-    label = torch.zeros_like(estimate.match)
-    label[:, :count] = 1.0
-    recognition = F.binary_cross_entropy_with_logits(estimate.match, label)
-    with torch.no_grad():
-        position, yaw = apart(seen.pose, truth)
-        good = (position < 1.0) & (yaw < math.radians(20.0))
-    loss = regression + recognition
-    return loss, {
-        "loss": loss.item(),
-        "recognition": recognition.item(),
-        "accuracy": 100 * good.float().mean().item(),
-        "median_m": position.median().item(),
-    }
+@torch.no_grad()
+def check(baseline: Baseline, held: DriveFolder, frames: int, config: BaselineConfig) -> dict[str, float]:
+    """Accuracy in drives that nothing was learned from, asked at their end about all of them."""
+    generator = torch.Generator().manual_seed(config.seed)
+    count = min(CHECKED_DRIVES, len(held))
+    drives = draw(held, count, frames, config.max_odometry_noise, generator)
+    state = baseline.remember(baseline.start(count, frames), drives.views, drives.odometry)
+    asked = drives.questions(0, frames, 16, False, generator)
+    _, values = question_loss(baseline, state, asked, drives.poses[:, -1:], drives.poses[:, :1], 0.0)
+    return {f"held_{name}": float(value) for name, value in values.items()}
 
 
 def train_baselines(
     names: list[str],
-    checkpoints: Path,
+    pretrained: Path,
     config: BaselineConfig,
+    features: Path,
     folder: Path,
     minutes: float | None = None,
-) -> list[Path]:
-    """Train on the CPU, or continue the run in ``folder``; one checkpoint each, [] if time ran out first.
+    device: torch.device | str = "cpu",
+) -> int:
+    """Train, or continue the run in ``folder``; one checkpoint each there, also of what there is when time runs out.
 
-    ``checkpoints``: folder of baselines whose trunk and descriptor they begin with.
+    Returned is how many sequences have been seen.
 
-    ``ValueError`` if the run in the folder was started with another configuration.
+    pretrained: a baseline's checkpoint, whose trunk and descriptor all see by. features: a folder of rendered drives,
+    ``train`` and ``held`` in it; drives that come while the run goes on are taken in. ``InputError`` if the run in the
+    folder was started with another configuration, or if there are no drives.
     """
-    summary = dataclasses.asdict(config)
-    run = Run(folder, {**summary, "names": names}, minutes)
+    run = Run(folder, {**dataclasses.asdict(config), "names": names}, minutes)
     torch.manual_seed(config.seed)
-    baselines = {name: _new(name, checkpoints) for name in names}
+    eyes = load_baseline(pretrained)
+    baselines = {name: _new(name, eyes, config).to(device) for name in names}
+    drives, held = (DriveFolder(features / part, eyes.describe) for part in ("train", "held"))
     optimisers = {name: _optimiser(baseline, config) for name, baseline in baselines.items()}
-    step = 0
-    if (saved := run.resume(torch.device("cpu"))) is not None:
-        step = saved["step"]
+    averages = {name: copy.deepcopy(baseline).eval() for name, baseline in baselines.items()}
+    done = step = 0
+    if (saved := run.resume(torch.device(device))) is not None:
+        done, step = saved["sequences"], saved["step"]
         for name in names:
             baselines[name].load_state_dict(saved[name])
             optimisers[name].load_state_dict(saved[f"{name} optimiser"])
-    log, means = Log(folder, config.steps), {name: Means() for name in names}
-    pool, started = _pool(config.data, step), time.monotonic()
-    while step < config.steps:
-        pool.advance(step)
-        rng = np.random.default_rng([config.seed, step])
-        frames = config.frames[step * len(config.frames) // config.steps]
-        chosen = pool.sample(rng, config.batch)
-        drives = trajectory_batch(
-            chosen, rng, torch.device("cpu"), frames, config.queries, config.max_odometry_noise
-        )
-        factor = learning_rate(1.0, step, config.steps, warm_up=100, last=0.02)
+            averages[name].load_state_dict(saved[f"{name} average"])
+    log, means = Log(folder, config.sequences), {name: Means() for name in names}
+    started = refreshed = time.monotonic()
+    while done < config.sequences:
+        if time.monotonic() - refreshed > 60 * REFRESH_EVERY:
+            drives.refresh()
+            refreshed = time.monotonic()
+        stage, share = config.stage(done)
+        generator = torch.Generator().manual_seed(config.seed + step)
         torch.manual_seed(step)  # for dropout: a resumed run drops what an uninterrupted one would have
+        batch = draw(drives, stage.batch, stage.frames, config.max_odometry_noise, generator).to(device)
+        recent = min(stage.frames, 2 + round(2 * share * stage.frames))
         for name, baseline in baselines.items():
-            means[name].add(_step(baseline, optimisers[name], drives, factor))
-        step += 1
+            values = learn(baseline, batch, config, recent, generator)
+            left = (config.sequences - done) / config.sequences
+            rate = config.learning_rate * min(1.0, (step + 1) / config.warm_up, left / LAST_PART)
+            _step(baseline, optimisers[name], rate)
+            _average(averages[name], baseline, min(AVERAGING, 0.9 + step / 1000))
+            means[name].add(values)
+        done, step = done + stage.batch, step + 1
         if step % REPORT_EVERY == 0:
-            seconds = round(time.monotonic() - started)
             for name in names:
-                log.write(name, step, means[name].take(), baseline=name, seconds=seconds)
-        out_of_time = run.out_of_time()
-        if out_of_time or step == config.steps or run.minutes_since_save() > SAVE_EVERY:
-            state: dict[str, Any] = {"step": step}
-            for name in names:
-                state |= {
-                    name: baselines[name].state_dict(),
-                    f"{name} optimiser": optimisers[name].state_dict(),
-                }
-            run.save(state)
-        if out_of_time and step < config.steps:
-            return []
-    del pool  # and its worker, before the next one's
-    return _finish(baselines, config, folder, {"train": summary, "steps": step})
+                told = means[name].take()
+                if step % CHECK_EVERY == 0:
+                    told |= check(averages[name], held, stage.frames, config)
+                log.write(
+                    name,
+                    done,
+                    told,
+                    baseline=name,
+                    frames=stage.frames,
+                    recent=recent,
+                    drives=len(drives),
+                    seconds=round(time.monotonic() - started),
+                    cpu_seconds=round(time.process_time()),
+                )
+        if run.out_of_time():
+            break
+        if run.minutes_since_save() > SAVE_EVERY:
+            _save(run, done, step, baselines, averages, optimisers)
+    _save(run, done, step, baselines, averages, optimisers)
+    training = {"train": dataclasses.asdict(config), "sequences": done, "steps": step, "drives": len(drives)}
+    for baseline in averages.values():
+        _finish(baseline, held, config, folder, training)
+    return done
 
 
-def _new(name: str, checkpoints: Path) -> Baseline:
+def _save(
+    run: Run,
+    done: int,
+    step: int,
+    baselines: dict[str, Baseline],
+    averages: dict[str, Baseline],
+    optimisers: dict[str, torch.optim.Optimizer],
+) -> None:
+    state: dict[str, Any] = {"sequences": done, "step": step}
+    for name, baseline in baselines.items():
+        state |= {
+            name: baseline.state_dict(),
+            f"{name} average": averages[name].state_dict(),
+            f"{name} optimiser": optimisers[name].state_dict(),
+        }
+    run.save(state)
+
+
+def _new(name: str, eyes: Baseline, config: BaselineConfig) -> Baseline:
     """Untrained but for trunk and descriptor."""
-    trained = load_baseline(checkpoints / f"baseline-{name}.safetensors", name)
-    baseline = KINDS[name](trained.config)
-    baseline.trunk.load_state_dict(trained.trunk.state_dict())
-    baseline.descriptor.load_state_dict(trained.descriptor.state_dict())
-    baseline.requires_grad_(True).train()
-    baseline.trunk.requires_grad_(False).eval()
-    return baseline
+    shape: LearnedConfig = dataclasses.replace(eyes.config, paper=config.paper)
+    baseline = KINDS[name](shape)
+    baseline.trunk.load_state_dict(eyes.trunk.state_dict())
+    baseline.descriptor.load_state_dict(eyes.descriptor.state_dict())
+    return baseline.train()
 
 
 def _optimiser(baseline: Baseline, config: BaselineConfig) -> torch.optim.Optimizer:
-    own = [
-        p
-        for name, p in baseline.named_parameters()
-        if not name.startswith(("trunk.", "descriptor.", "calibration."))
-    ]
-    groups = [
-        {"params": own, "lr": config.learning_rate, "rate": config.learning_rate},
-        {"params": list(baseline.descriptor.parameters()), "lr": 0.0, "rate": config.descriptor_rate},
-    ]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.05)
+    own = [p for p in baseline.parameters() if p.requires_grad]
+    return torch.optim.AdamW(
+        own, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+    )
 
 
-def _step(
-    baseline: Baseline, optimiser: torch.optim.Optimizer, drives: TrajectoryBatch, factor: float
-) -> dict[str, float]:
+def _step(baseline: Baseline, optimiser: torch.optim.Optimizer, rate: float) -> None:
     for group in optimiser.param_groups:
-        group["lr"] = group["rate"] * factor
-    loss, metrics = baseline_loss(baseline, drives)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(baseline.parameters(), 2.0)
+        group["lr"] = rate
+    nn.utils.clip_grad_norm_(baseline.parameters(), 1.0)
     optimiser.step()
-    return metrics
+    optimiser.zero_grad(set_to_none=True)
 
 
-def _pool(data: DataConfig, step: int) -> Pool:
-    return Pool(data, stream(data, first_in_pool(data, step), 1, encode_in_worker=True), step)
+@torch.no_grad()
+def _average(average: Baseline, baseline: Baseline, share: float) -> None:
+    """Move the average towards what was just learned: it is what is measured and shipped, whenever a run is stopped."""
+    own: list[Tensor] = [p for p in baseline.parameters() if p.requires_grad]
+    old: list[Tensor] = [
+        a for a, p in zip(average.parameters(), baseline.parameters(), strict=True) if p.requires_grad
+    ]
+    torch._foreach_lerp_(old, own, 1.0 - share)
 
 
 def _finish(
-    baselines: dict[str, Baseline], config: BaselineConfig, folder: Path, training: dict[str, Any]
-) -> list[Path]:
-    """Calibrate on drives that no step saw, as ours is, and write the checkpoints."""
-    data = dataclasses.replace(
-        config.data, seed=config.data.seed + CALIBRATION_SEED, pool_start=config.calibration_drives
-    )
-    fresh = _pool(data, 0).trajectories
-    paths = []
-    for name, baseline in baselines.items():
-        baseline.requires_grad_(False).eval()
-        calibration = _calibrate(baseline, config, fresh)
-        path = folder / f"baseline-{name}.safetensors"
-        save_baseline(path, baseline, {**training, "calibration": calibration})
-        load_baseline(path, name)  # what was written can be read
-        logger.info("wrote %s: %s", path, json.dumps(calibration))
-        paths.append(path)
-    return paths
-
-
-def _calibrate(
-    baseline: Baseline, config: BaselineConfig, trajectories: list[Trajectory]
-) -> dict[str, float]:
-    rng = np.random.default_rng(config.seed)
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    for chosen in in_batches(trajectories, config.batch):
-        drives = trajectory_batch(
-            chosen, rng, torch.device("cpu"), max(config.frames), config.queries, config.max_odometry_noise
-        )
-        with torch.no_grad():
-            state = baseline.remember(drives.features, drives.odometry)
-            truth = between(drives.poses[:, :1], drives.query_poses).float()
-            for features, label in ((drives.queries, 1.0), (drives.unseen, 0.0)):
-                estimate, _ = baseline.estimate(state, features)
-                judged = Calibration.evidence(estimate).flatten(0, 1)
-                error = torch.stack(apart(estimate.pose, truth), dim=-1).flatten(0, 1)
-                parts.append((judged, error, torch.full((len(error),), label)))
-    everything = [torch.cat(column) for column in zip(*parts, strict=True)]
-    fit = torch.arange(len(everything[-1])) % 2 == 0
-    with torch.enable_grad():
-        _fit(baseline.calibration, *(column[fit] for column in everything))
-    with torch.no_grad():
-        return _report(baseline.calibration, *(column[~fit] for column in everything))
-
-
-def _fit(calibration: Calibration, evidence: Tensor, error: Tensor, label: Tensor) -> None:
-    """Logistic regression of seen; log-linear deviations by likelihood, then scaled to hold 90 % of the errors."""
-    calibration.requires_grad_(True)
-    optimiser = torch.optim.LBFGS(
-        calibration.parameters(), lr=0.5, max_iter=200, line_search_fn="strong_wolfe"
-    )
-    here = label > 0.5
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        std, probability = calibration.deviations(evidence[here]), calibration.probability(evidence)
-        recognition = F.binary_cross_entropy(probability.clamp(1e-6, 1 - 1e-6), label)
-        # Student's t with 4 degrees of freedom: a wrong answer must not widen all ellipses
-        spread = 2.5 * torch.log1p((error[here] / std) ** 2 / 4.0) + std.log()
-        total = recognition + spread.mean()
-        total.backward()
-        return total
-
-    optimiser.step(loss)
-    calibration.requires_grad_(False)
-    std = calibration.deviations(evidence[here])
-    for axis, quantile in enumerate(CHI2_90):
-        ratio = torch.quantile(error[here, axis] / std[:, axis], 0.9) / math.sqrt(quantile)
-        calibration.spread.bias[axis] += ratio.log()
-
-
-def _report(calibration: Calibration, evidence: Tensor, error: Tensor, label: Tensor) -> dict[str, float]:
-    """Accuracy, coverage and AUROC."""
-    here = label > 0.5
-    std, seen = calibration.deviations(evidence[here]), calibration.probability(evidence)
-    inside = [
-        float((error[here, axis] / std[:, axis] < math.sqrt(q)).double().mean())
-        for axis, q in enumerate(CHI2_90)
-    ]
-    values = {
-        **metrics.accuracy_summary(*error[here].numpy().T),
-        "inside_90_position": inside[0],
-        "inside_90_yaw": inside[1],
-        "seen_auroc": metrics.auroc(seen.numpy(), here.numpy()),
-    }
-    return {key: round(value or 0.0, 4) for key, value in values.items()}
+    baseline: Baseline, held: DriveFolder, config: BaselineConfig, folder: Path, training: dict[str, Any]
+) -> None:
+    """Calibrate on drives that no step saw, as ours is, and write the checkpoint."""
+    baseline.requires_grad_(False).eval().cpu()
+    calibration = calibrate(baseline, held, config.max_odometry_noise, config.seed)
+    path = folder / f"baseline-{baseline.name}.safetensors"
+    save_baseline(path, baseline, {**training, "calibration": calibration})
+    load_baseline(path, baseline.name)  # what was written can be read
+    logger.info("wrote %s: %s", path, json.dumps(calibration))

@@ -12,7 +12,7 @@ from evaluation_support import small_baseline, small_network
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinaema_ros import cli
-from kinaema_ros.baselines.methods import KinaemaMethod, Learned, Method, TokenEncoder
+from kinaema_ros.baselines.methods import KinaemaMethod, Learned, Method, NetworkEncoder
 from kinaema_ros.evaluation import bench as bench_module
 from kinaema_ros.evaluation.bench import Drive, _driven, _operations, bench, matrix_rate, operations_of
 from kinaema_ros.model.checkpoint import save_network
@@ -29,7 +29,7 @@ def few_views(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ours() -> KinaemaMethod:
     network = small_network(num_embeddings=12)
-    return KinaemaMethod(network, TokenEncoder(network))
+    return KinaemaMethod(network, NetworkEncoder(network))
 
 
 def flops(method: Method, lengths: tuple[int, ...]) -> dict[str, list[int]]:
@@ -49,6 +49,8 @@ def test_the_work_of_ours_does_not_grow_with_the_drive_and_that_of_attention_doe
         assert 0 < max(counts) < 2 * min(counts), (
             name
         )  # how many tokens match varies; the drive is 4 times as long
+    for name, counts in flops(Learned(small_baseline("paper")), LENGTHS).items():
+        assert 0 < max(counts) == min(counts), name
     short, longer, long = flops(Learned(small_baseline("attention")), LENGTHS)["query, memory alone"]
     assert short < longer < long
 
@@ -64,7 +66,7 @@ def test_records_are_as_promised() -> None:
     records = bench(small_network(), rounds=3, lengths=(5, 10))
     assert {(r["what"], r["length"]) for r in records} == {
         (f"{method} {operation}{alone}", length)
-        for method in ("kinaema", "attention")
+        for method in ("kinaema", "paper", "attention")
         for operation in ("update", "query")
         for alone in ("", ", memory alone")
         for length in (5, 10)
@@ -75,6 +77,7 @@ def test_records_are_as_promised() -> None:
         assert entry["length"] != 5 or entry["ratio_to_length_10"] == 1.0
     size = {(r["what"].split()[0], r["length"]): r["bytes"] for r in records}
     assert size["kinaema", 5] == size["kinaema", 10]
+    assert size["paper", 5] == size["paper", 10]
     assert size["attention", 10] == 2 * size["attention", 5]
 
 
@@ -100,7 +103,7 @@ def test_the_command_prints_and_writes(
     save_network(tmp_path / "small.safetensors", small_network(), {})
     arguments = ["bench", "--rounds", "10", "--checkpoint", str(tmp_path / "small.safetensors")]
     assert cli.main([*arguments, "--json", str(tmp_path / "bench.json")]) == 0
-    assert len(json.loads((tmp_path / "bench.json").read_text())) == 16
+    assert len(json.loads((tmp_path / "bench.json").read_text())) == 24
     printed = capsys.readouterr().out
     assert "GFLOP/s" in printed
     assert "kinaema update" in printed

@@ -9,7 +9,7 @@ import pytest
 import torch
 from evaluation_support import short_episode, small_baseline, small_network
 
-from kinaema_ros.baselines.learned import save_baseline
+from kinaema_ros.baselines.checkpoint import save_baseline
 from kinaema_ros.evaluation import bench as bench_module
 from kinaema_ros.evaluation import timing
 from kinaema_ros.evaluation.bench import bench, matrix_rate
@@ -52,7 +52,7 @@ def test_one_thread_is_for_the_time_of_the_work_only() -> None:
 
 @on_a_gpu
 def test_every_method_answers_on_a_gpu_as_on_a_cpu(tmp_path: Path) -> None:
-    for name in ("gru", "attention"):
+    for name in ("paper", "gru", "attention"):
         save_baseline(tmp_path / f"baseline-{name}.safetensors", small_baseline(name), {})
     episode, answers = short_episode(), {}
     for device in ("cpu", "cuda"):

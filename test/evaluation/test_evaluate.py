@@ -20,19 +20,21 @@ from evaluation_support import random_walk, shipped_network, short_episode, smal
 from torch import Tensor
 
 from kinaema_ros import cli, geometry
-from kinaema_ros.baselines.learned import save_baseline
+from kinaema_ros.baselines.checkpoint import save_baseline
 from kinaema_ros.baselines.methods import (
     Encoder,
     KinaemaMethod,
     LastViews,
     Learned,
     Method,
+    NetworkEncoder,
     OwnPose,
     Retrieval,
     RetrievalPair,
-    TokenEncoder,
 )
+from kinaema_ros.baselines.network import load_network
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.errors import InputError
 from kinaema_ros.evaluation import rpe
 from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, odometry_of, plan_episode
 from kinaema_ros.evaluation.rpe import METHODS, Outcome, Task, drive, make_methods, record
@@ -96,7 +98,7 @@ def outcomes_of(
     network = small_network(**changes)
     episode = episode or short_episode()
     odometry = odometry_of(episode, noise, 0, 0)
-    return drive({"it": make(network, TokenEncoder(network))}, episode, odometry, LENGTHS)["it"]
+    return drive({"it": make(network, NetworkEncoder(network))}, episode, odometry, LENGTHS)["it"]
 
 
 def off(answers: LabelledEstimates) -> np.ndarray:
@@ -197,7 +199,7 @@ def test_retrieval_suffers_from_odometry_that_drifts(shown_its_frames: Episode) 
 
 def test_retrieval_keeps_every_frame_with_its_tokens_even_where_the_robot_stands_still() -> None:
     network = small_network()
-    method = RetrievalPair(network, TokenEncoder(network))
+    method = RetrievalPair(network, NetworkEncoder(network))
     episode = short_episode()
     episode.poses[4:7] = episode.poses[4]
     state = method.start(12)
@@ -225,7 +227,7 @@ def test_the_state_of_ours_stays_as_it_is_and_that_of_retrieval_grows() -> None:
 
 def test_a_drive_with_other_methods_gives_the_answers_of_a_drive_alone() -> None:
     episode, network = short_episode(), small_network()
-    encoder = TokenEncoder(network)
+    encoder = NetworkEncoder(network)
     kinds: dict[str, Callable[..., Method]] = {
         "kinaema": KinaemaMethod, "retrieval": Retrieval, "retrieval_pair": RetrievalPair,
     }  # fmt: skip
@@ -241,7 +243,7 @@ def test_a_drive_with_other_methods_gives_the_answers_of_a_drive_alone() -> None
 def test_the_memory_locates_what_it_has_seen_and_knows_what_it_has_not() -> None:
     network = shipped_network()
     episode = short_episode(queries=8)
-    method = KinaemaMethod(network, TokenEncoder(network))
+    method = KinaemaMethod(network, NetworkEncoder(network))
     (outcome,) = drive({"it": method}, episode, episode.poses, (12,))["it"]
     assert np.median(off(outcome.answers)) < 0.1
     assert np.median(outcome.answers.seen[0, :8]) > 0.8
@@ -252,7 +254,7 @@ def test_what_is_measured_is_what_spatial_memory_answers() -> None:
     network = small_network()
     episode = short_episode()
     camera = intrinsics(episode.camera)
-    memory, method = SpatialMemory(network), KinaemaMethod(network, TokenEncoder(network))
+    memory, method = SpatialMemory(network), KinaemaMethod(network, NetworkEncoder(network))
     memory.set_camera(camera)
     state = method.start(12)
     with torch.inference_mode():
@@ -281,7 +283,7 @@ def test_the_newest_views_are_recognised_and_older_ones_forgotten() -> None:
     """On a straight way through a building the first view shows nothing of the last one."""
     network = small_network()
     episode = plan_episode(EpisodeConfig(3, (60,), QUERIES), 0)
-    method = LastViews(network, TokenEncoder(network))
+    method = LastViews(network, NetworkEncoder(network))
     state = method.start(0)
     size = network.config.window.size
     with torch.inference_mode():
@@ -301,9 +303,10 @@ def test_the_newest_views_are_recognised_and_older_ones_forgotten() -> None:
     assert oldest.seen < 0.2
 
 
-def test_a_learned_method_answers_in_the_robots_frame_with_a_covariance() -> None:
+@pytest.mark.parametrize("name", ["gru", "paper"])
+def test_a_learned_method_answers_in_the_robots_frame_with_a_covariance(name: str) -> None:
     """Whatever it has not learned yet, it answers where it answers, however the robot stands there."""
-    baseline = small_baseline("gru")
+    baseline = small_baseline(name)
     method = Learned(baseline)
     episode = short_episode()
     camera = intrinsics(episode.camera)
@@ -313,7 +316,7 @@ def test_a_learned_method_answers_in_the_robots_frame_with_a_covariance() -> Non
         observation = method.encoder(rgb, camera, None)
         state = method.update(state, observation, torch.from_numpy(pose))
     answer = method.query(state, observation, same_camera=True)
-    estimate, robot = baseline.estimate(state, observation[None])
+    estimate, robot = baseline.estimate(state, observation[None, None])
     robot_T_query = geometry.between(robot[0].numpy(), estimate.pose[0, 0].double().numpy())
     np.testing.assert_allclose(answer.pose, robot_T_query, atol=1e-5)
     np.testing.assert_allclose(robot[0], geometry.between(odometry[0], odometry[-1]), atol=1e-9)
@@ -337,7 +340,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with small models of all kinds."""
     folder = tmp_path_factory.mktemp("models")
     save_network(folder / "small.safetensors", small_network(), {})
-    for name in ("gru", "attention"):
+    for name in ("paper", "gru", "attention"):
         save_baseline(folder / f"baseline-{name}.safetensors", small_baseline(name), {})
     return folder
 
@@ -348,7 +351,7 @@ def test_methods_that_read_tokens_share_an_encoder_and_learned_ones_have_their_o
     ours = methods["kinaema"].encoder
     for name in ("retrieval", "retrieval_pair", "own_pose"):
         assert methods[name].encoder is ours, name
-    assert len({id(methods[name].encoder) for name in ("kinaema", "gru", "attention")}) == 3
+    assert len({id(methods[name].encoder) for name in ("kinaema", "paper", "gru", "attention")}) == 4
 
 
 def test_a_method_that_keeps_all_frames_does_not_change_what_the_others_use() -> None:
@@ -362,6 +365,21 @@ def test_a_method_that_keeps_all_frames_does_not_change_what_the_others_use() ->
 def test_a_missing_baseline_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"baseline-gru.*train it: kinaema train --method gru"):
         make_methods(task(("gru",), tmp_path), small_network())
+
+
+def test_a_checkpoint_of_the_papers_memory_takes_the_place_of_the_shipped_one(models: Path) -> None:
+    network, _ = load_network(models / "baseline-paper.safetensors")
+    own = make_methods(task(("kinaema", "own_pose"), models), network)
+    beside = make_methods(task(("paper",), models), small_network())
+    episode = short_episode()
+    a, b = (
+        drive(methods, episode, episode.poses, LENGTHS)[name]
+        for methods, name in ((own, "kinaema"), (beside, "paper"))
+    )
+    for one, other in zip(a, b, strict=True):
+        np.testing.assert_allclose(one.answers.pose, other.answers.pose, atol=1e-6)
+    with pytest.raises(InputError, match="local tokens"):
+        make_methods(task(("retrieval",), models), network)
 
 
 # -- records -----------------------------------------------------------------------------------------------
@@ -435,6 +453,25 @@ def test_groups_put_each_place_where_its_age_and_distance_say() -> None:
     assert all(entry["acc_1m_20deg"] is None for entry in entries if not entry["queries"])
 
 
+def test_the_heading_is_judged_by_the_places_that_a_method_is_sure_of() -> None:
+    answers = synthetic(0.1, 0.1)
+    answers.pose[0, :1000, 2] += np.radians(np.linspace(-2.0, 2.0, 1000))
+    answers.confidence[0, :1000] = 0.9
+    answers.pose[0, :50, 2] += np.pi  # a look-alike, of which it is not sure
+    answers.confidence[0, :50] = 0.4
+    entry = record("kinaema", 100, answers, {}, EpisodeConfig(0), EXACT)
+    assert entry["heading_p90_deg"] == pytest.approx(1.8, abs=0.1)
+    filled = [group for group in entry["groups"] if group["queries"]]
+    assert [(group["by"], group["group"]) for group in filled] == [
+        ("age", "newest quarter"),
+        ("distance", "0 to 3 m"),
+    ]
+    assert all(group["heading_p90_deg"] == entry["heading_p90_deg"] for group in filled)
+    assert (
+        record("own_pose", 100, synthetic(0.1, 0.1), {}, EpisodeConfig(0), EXACT)["heading_p90_deg"] is None
+    )
+
+
 # -- the command -------------------------------------------------------------------------------------------
 
 
@@ -449,7 +486,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("in_this_process")
 def test_the_command_writes_records_and_pictures_and_repeats_itself(models: Path, tmp_path: Path) -> None:
     arguments = ["evaluate", "rpe", "--lengths", "12,6", "--scenes", "2", "--queries", "2", "--seed", "3"]
-    arguments += ["--odom-noise", "0.02,0.2", "--hfov-deg", "100", "--query-camera", "phone"]
+    arguments += ["--odom-noise", "0.02,0.2", "--hfov-deg", "100", "--query-camera", "phone", "--size", "7,5"]
     arguments += ["--checkpoint", str(models / "small.safetensors"), "--baselines", str(models)]
     out = tmp_path / "out"
     assert cli.main([*arguments, "--json", str(tmp_path / "first.json"), "--out", str(out)]) == 0
@@ -478,6 +515,17 @@ def test_a_drive_by_a_worker_process_is_that_of_this_one(
     np.testing.assert_allclose(here["kinaema"][0].pose, there["kinaema"][0].pose, atol=1e-6)
 
 
+def test_a_memory_is_measured_with_as_many_embeddings_as_asked_for(
+    models: Path, in_this_process: None
+) -> None:
+    usual = {"checkpoint": models / "small.safetensors", "config": EpisodeConfig(0, (6,), QUERIES)}
+    sizes = [
+        rpe.evaluate(task(("kinaema",), **usual, embeddings=n), 1)[0][0]["state_bytes"]
+        for n in (None, 24, 48)
+    ]
+    assert sizes[0] == sizes[1] < sizes[2]
+
+
 def test_a_baseline_that_is_not_there_is_named_before_any_work(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -495,6 +543,9 @@ def test_a_baseline_that_is_not_there_is_named_before_any_work(
         ["--odom-noise", "2,0"],
         ["--scenes", "0"],
         ["--hfov-deg", "130"],
+        ["--size", "3"],
+        ["--size", "40,30,20"],
+        ["--embeddings", "2"],
         ["--query-camera", "film"],
     ],
 )

@@ -43,6 +43,11 @@ def test_scenes_lie_outside_of_what_training_draws_from_and_have_the_promised_si
     assert len({plan.scene.seed for plan in plans} | {plan.elsewhere.seed for plan in plans}) == 8
 
 
+def test_buildings_are_as_large_as_asked_for() -> None:
+    plan = plan_episode(EpisodeConfig(11, (20, 60), 6, size=(30.0, 12.0)), 0)
+    assert plan.scene.size == plan.elsewhere.size == (30.0, 12.0)
+
+
 def test_a_drive_depends_on_seed_and_index_alone(plans: list) -> None:
     again = plan_episode(CONFIG, 2)
     for name in ("poses", "views", "outside"):

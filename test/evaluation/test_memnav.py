@@ -14,11 +14,12 @@ import torch
 from evaluation_support import shipped_network, small_network
 
 from kinaema_ros import cli, geometry, metrics
-from kinaema_ros.baselines.methods import KinaemaMethod, LastViews, OwnPose, Retrieval, TokenEncoder
+from kinaema_ros.baselines.methods import KinaemaMethod, LastViews, NetworkEncoder, OwnPose, Retrieval
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.evaluation.memnav import evaluate as memnav
 from kinaema_ros.evaluation.memnav import rollout
-from kinaema_ros.evaluation.memnav.agents import TYPICAL_STD, RobotMemory
+from kinaema_ros.evaluation.memnav.agents import TYPICAL_STD, Agent, RobotMemory
 from kinaema_ros.evaluation.memnav.episodes import Episode, MemnavConfig, Result, plan_building
 from kinaema_ros.evaluation.memnav.pictures import HEIGHT, WIDTH, episode_picture, outcome, sheet
 from kinaema_ros.evaluation.memnav.rollout import Exploration, by_memory, no_memory, observe
@@ -43,7 +44,7 @@ def fast() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def ours() -> KinaemaMethod:
     network = shipped_network()
-    return KinaemaMethod(network, TokenEncoder(network))
+    return KinaemaMethod(network, NetworkEncoder(network))
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_a_memory_that_does_not_know_a_photo_refuses_it(explored):
 def test_without_a_memory_the_robot_looks_until_it_gives_up(explored, monkeypatch):
     monkeypatch.setattr(rollout, "TOUR_METRES", 3.0)
     network = small_network()
-    method = LastViews(network, TokenEncoder(network))
+    method = LastViews(network, NetworkEncoder(network))
     seen_by_it = rollout.explore(method, explored.building, explored.odometry, explored.seeds)
     strict = DriveLimits(min_seen=1.0, min_confidence=1.0)
     result = no_memory(method, seen_by_it, NOISE, strict)
@@ -221,7 +222,7 @@ def test_what_is_found_on_the_tour_is_driven_to(explored, monkeypatch):
 
 def test_retrieval_drives_on_its_own_word_and_is_judged_in_hindsight(explored):
     network = small_network()
-    method = Retrieval(network, TokenEncoder(network))
+    method = Retrieval(network, NetworkEncoder(network))
     few = replace(explored.building, walk=explored.building.walk[-20:], goals=explored.building.goals[:1])
     seen_by_it = rollout.explore(method, few, explored.odometry[-20:], explored.seeds)
     anything = DriveLimits(min_seen=0.0, min_confidence=0.0, goal_timeout=30.0)
@@ -357,3 +358,30 @@ def test_wrong_usage_is_refused_before_anything_is_done(words, complaint, capsys
 def test_a_sheet_shows_episodes_of_as_many_buildings_as_there_are(explored):
     drawn = sheet([Result(explored.building, [episode(), episode(refused=True, arrived=False)], [])])
     assert drawn.shape == (HEIGHT, 2 * WIDTH, 3)
+
+
+@pytest.mark.parametrize("localized", [False, True])
+def test_a_robot_that_is_localised_by_the_memory_does_not_drift_on_the_map(localized: bool):
+    """Here the memory is right, in a frame of its own; the odometry is bad."""
+    scene, start_of_odometry = generate_scene(5), np.array([3.0, 1.0, 0.5])
+    walk, memory_T_map = explore(scene, np.random.default_rng(0), 60), np.array([-4.0, 2.0, 1.0])
+    robot = SimulatedRobot(scene, 1, OdometryNoise(0.08, 1.5), "odometry", walk[0])
+
+    def odom_T_base() -> np.ndarray:
+        return geometry.compose(start_of_odometry, robot.snapshot().odom_T_base)
+
+    def memory_T_odom() -> np.ndarray:
+        memory_T_base = geometry.compose(memory_T_map, robot.snapshot().map_T_base)
+        return geometry.compose(memory_T_base, geometry.inverse(odom_T_base()))
+
+    def ask() -> Estimate:
+        goal = geometry.compose(odom_T_base(), geometry.between(robot.snapshot().map_T_base, walk[12]))
+        return Estimate(as_pose(goal), np.diag([0.01, 0.01, 0.01]), 1.0, 1.0)
+
+    agent = Agent(
+        episode(), robot, start_of_odometry, ask, DriveLimits(), memory_T_odom if localized else None
+    )
+    drifted = []
+    while agent.advance():
+        drifted.append(np.hypot(*(robot.believed() - robot.snapshot().map_T_base)[:2]))
+    assert (max(drifted) < 0.05) == localized, drifted

@@ -10,7 +10,7 @@ import pytest
 
 from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.errors import KinaemaError
-from kinaema_ros.estimate import Alternative, Estimate, as_pose
+from kinaema_ros.estimate import Alternative, Estimate
 from kinaema_ros.navigation.errors import (
     DriveTimeout,
     NavigationError,
@@ -22,7 +22,7 @@ from kinaema_ros.navigation.errors import (
 )
 from kinaema_ros.navigation.photo_drive import Check, DriveLimits, PhotoDrive, refuse_unsure
 
-RECOGNISED = Comparison(Verdict.RECOGNISED, "all of it")
+RECOGNISED = Comparison(Verdict.RECOGNISED, "a place that was named has no photo")
 ANOTHER = Comparison(Verdict.OTHER_PLACE, "2 points of 400")
 DARK = Comparison(Verdict.UNDECIDED, "too little to see")
 
@@ -70,8 +70,7 @@ class World:
         view = self.views.pop(0) if len(self.views) > 1 else self.views[0]
         if isinstance(view, NoAnswer):
             raise view
-        here = replace(view, pose=as_pose(self.pose), covariance=np.eye(3))
-        return here if view is RECOGNISED else view
+        return view
 
     def arrived(self) -> bool:
         return self.seconds >= self.sent_at + self.seconds_to_goal

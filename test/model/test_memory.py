@@ -29,6 +29,7 @@ from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.navigation.photo_drive import DriveLimits
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.sim import Camera, Scene, SceneConfig, explore, generate_scene, render, sample_viewpoints
+from kinaema_ros.training.drives import without
 
 FRAMES, QUERIES = 40, 10
 CAMERA = Camera()
@@ -134,6 +135,17 @@ def test_a_view_shows_whether_the_robot_stands_where_a_photo_was_taken(drive: Dr
     assert memory.num_updates == updates
     with pytest.raises(EmptyMemoryError):
         new_memory().compare(beside, view, drive.poses[-1])
+
+
+def test_a_room_with_the_same_walls_is_another_place_and_one_with_a_chair_less_is_the_same(drive: Drive):
+    memory, here = new_memory(), drive.poses[15]
+    remember(memory, drive, frames=15)
+    verdicts = []
+    for gone in (0.1, 1.0):  # of the furniture
+        room = without(drive.scene, np.random.default_rng(1), gone)
+        (photo,) = render(room, geometry.compose(here, np.array([0.1, 0.05, 0.05]))[None], CAMERA)
+        verdicts.append(memory.compare(photo, drive.images[15], here).verdict)
+    assert verdicts == [Verdict.RECOGNISED, Verdict.OTHER_PLACE]
 
 
 def test_a_grey_photo_of_a_memory_in_colour_is_found_and_called_seen(drive: Drive, driven: SpatialMemory):

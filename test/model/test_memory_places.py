@@ -11,8 +11,8 @@ import pytest
 
 from kinaema_ros import SpatialMemory, geometry
 from kinaema_ros.camera import Mount
-from kinaema_ros.errors import InputError, NoSuchPlaceError
-from kinaema_ros.memory import EmptyMemoryError, NotLocalizedError, UnsurePlaceError
+from kinaema_ros.errors import InputError, NoSuchPlaceError, UnsurePlaceError
+from kinaema_ros.memory import EmptyMemoryError, NotLocalizedError
 from kinaema_ros.memory_file import FORMAT, VERSION
 from kinaema_ros.metrics import pose_errors
 from kinaema_ros.model.checkpoint import read_tensors, write_tensors

@@ -78,7 +78,7 @@ def test_a_place_whose_surroundings_are_gone_says_so(room: Landmarks) -> None:
         memory = cell.update(CONFIG, memory, room.view(pose), as_pose(pose))
     memory = place_poses.add(NETWORK, memory, "desk", memory.robot)
     row = memory.places.row("desk")
-    assert place_poses.locate(NETWORK, memory, row).seen == 1.0
+    assert place_poses.locate(NETWORK, memory, "desk").seen == 1.0
     elsewhere = memory.pose + torch.tensor([2.0 * place_poses.SURROUNDINGS, 0.0, 0.0])
     merged_far_off = replace(
         memory,
@@ -93,7 +93,7 @@ def test_a_place_whose_surroundings_are_gone_says_so(room: Landmarks) -> None:
     for gone in (merged_far_off, forgotten):
         assert not bool(place_poses.in_memory(gone)[row])
         with pytest.raises(ForgottenPlaceError, match="no longer in memory"):
-            place_poses.locate(NETWORK, gone, row)
+            place_poses.locate(NETWORK, gone, "desk")
 
 
 def test_a_place_far_from_all_that_was_seen_is_refused(room: Landmarks) -> None:
@@ -107,10 +107,10 @@ def test_drift_makes_a_place_less_sure(room: Landmarks) -> None:
     for pose in circle()[:3]:
         memory = cell.update(CONFIG, memory, room.view(pose), as_pose(pose))
     memory = place_poses.add(NETWORK, memory, "desk", memory.robot)
-    near = place_poses.locate(NETWORK, memory, 0)
+    near = place_poses.locate(NETWORK, memory, "desk")
     assert near.confidence > 0.99
     far = cell.follow(CONFIG, memory, memory.odometry + as_pose(np.array([500.0, 0.0, 0.0])))
-    answer = place_poses.locate(NETWORK, far, 0)
+    answer = place_poses.locate(NETWORK, far, "desk")
     assert answer.covariance is not None
     assert near.covariance is not None
     assert float(answer.covariance[0, 0]) > 10.0 * float(near.covariance[0, 0])

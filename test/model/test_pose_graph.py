@@ -50,7 +50,7 @@ def loop(graph: PoseGraph, place: int, place_T_robot: np.ndarray, variance: tupl
         torch.tensor([variance], dtype=torch.float64),
         YES,
     )
-    return pose_graph.add_loop(graph, closure, YES)
+    return pose_graph.add_loop(CONFIG, graph, closure, YES)
 
 
 def drift_of(config: PoseGraphConfig, graph: PoseGraph, pose: torch.Tensor, *places: int) -> torch.Tensor:
@@ -97,6 +97,38 @@ def test_optimising_changes_nothing_where_nothing_contradicts():
     torch.testing.assert_close(pose_graph.optimise(CONFIG, graph, pose), pose, atol=1e-5, rtol=0)
 
 
+def loops(graph: PoseGraph) -> list[tuple[int, int]]:
+    """The embeddings that the ring relates."""
+    n = graph.frame_T_pose.shape[1]
+    there = graph.tail[0, n:] != NONE
+    return list(zip(graph.tail[0, n:][there].tolist(), graph.head[0, n:][there].tolist(), strict=True))
+
+
+def test_a_place_that_is_seen_again_and_again_pushes_no_other_out_of_the_ring():
+    graph, pose = chain(CONFIG, straight(8))
+    rng = np.random.default_rng(0)
+    graph = loop(graph, 1, geometry.between(pose[0, 1], pose[0, -1]), (0.05**2, 0.01**2))
+    true = geometry.between(pose[0, 3], pose[0, -1])
+    for _ in range(5 * CONFIG.loops_per_embedding * 8):
+        seen = true + rng.normal(0.0, [0.05, 0.05, 0.01])
+        graph = loop(graph, 3, seen, (0.05**2, 0.01**2))
+    assert sorted(loops(graph)) == [(7, 1), (7, 3)]
+    of_pair = 8 + loops(graph).index((7, 3))
+    off = graph.tail_T_head[0, of_pair].numpy() - geometry.inverse(true)
+    np.testing.assert_array_less(np.abs(off), [0.03, 0.03, 0.006])
+    most = np.array([CONFIG.loop_position_std, CONFIG.loop_yaw_std]) ** -2
+    np.testing.assert_allclose(graph.information[0, of_pair], most)
+
+
+def test_a_loop_that_contradicts_another_one_of_the_same_places_does_not_spoil_it():
+    graph, pose = chain(CONFIG, straight(8))
+    true = geometry.between(pose[0, 3], pose[0, -1])
+    graph = loop(graph, 3, true, (0.05**2, 0.01**2))
+    graph = loop(graph, 3, true + [1.0, 0.0, 0.0], (0.05**2, 0.01**2))
+    assert loops(graph) == [(7, 3), (7, 3)]
+    torch.testing.assert_close(graph.tail_T_head[0, 8], torch.from_numpy(geometry.inverse(true)))
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000))
 def test_merging_keeps_every_relation_true_and_the_graph_in_one_piece(seed: int):
@@ -109,7 +141,7 @@ def test_merging_keeps_every_relation_true_and_the_graph_in_one_piece(seed: int)
     for _ in range(n - 2):
         gone, kept = (int(i) for i in rng.choice(alive, 2, replace=False))
         kept_T_gone = se2.between(pose[:, kept], pose[:, gone])
-        graph = pose_graph.absorb(graph, torch.tensor([gone]), torch.tensor([kept]), kept_T_gone, YES)
+        graph = pose_graph.absorb(CONFIG, graph, torch.tensor([gone]), torch.tensor([kept]), kept_T_gone, YES)
         alive.remove(gone)
 
         there = graph.tail[0] != NONE

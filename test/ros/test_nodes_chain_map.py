@@ -15,8 +15,8 @@ from kinaema_ros import geometry
 from kinaema_ros.nodes.client.client import KinaemaClient
 from kinaema_ros.nodes.support import messages
 
-NOISE = ("odometry_noise.fraction:=0.04", "odometry_noise.degrees:=0.8")
-ON_MAP = geometry.between(WALK[0], STOPS)  # the memory's frame begins where the robot does
+NOISE = ("odometry_noise.fraction:=0.03", "odometry_noise.degrees:=0.4")
+ON_MAP = geometry.between(WALK[0], STOPS)[:4]  # the memory's frame begins where the robot does
 
 
 def off(a: np.ndarray, b: np.ndarray) -> float:
@@ -34,7 +34,7 @@ def test_goals_in_the_memorys_frame_stay_right_while_odometry_drifts(tmp_path: P
         np.testing.assert_allclose(robot.truth, 0.0, atol=1e-6)
         wait_until(lambda: robot.last["kinaema_memory/status"].num_updates > 0, DISCOVERY, "an update")
         beside, drifted, photos = [], [], []
-        for stop in (*ON_MAP, *ON_MAP[::-1]):
+        for stop in (*ON_MAP, *ON_MAP[::-1], *ON_MAP, *ON_MAP[::-1]):
             status, result = robot.drive_to(stop)
             assert status == GoalStatus.STATUS_SUCCEEDED, result.error_msg
             beside.append(off(robot.truth, stop))
@@ -49,9 +49,10 @@ def test_goals_in_the_memorys_frame_stay_right_while_odometry_drifts(tmp_path: P
     finally:
         robot.close()
         stop_nodes(nodes)
-    assert max(drifted) > 0.5, "the odometry must be worth a correction"
-    assert np.median(beside) < 0.25
-    assert max(beside) < max(drifted)
+    later = slice(len(ON_MAP), None)  # where the robot has been before
+    figures = f"beside the goals {np.round(beside, 2)} m, drifted {np.round(drifted, 2)} m"
+    assert np.median(drifted[later]) > 2.0 * np.median(beside[later]), figures
+    assert np.median(beside[later]) < 0.25, figures
     assert arrival.reached, arrival.message
     assert arrival.frame_id == "map"
     assert error < 0.6

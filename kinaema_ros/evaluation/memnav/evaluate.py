@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from kinaema_ros import metrics
-from kinaema_ros.baselines.methods import KinaemaMethod, LastViews, Retrieval, TokenEncoder
+from kinaema_ros.baselines.methods import LastViews, NetworkEncoder, NetworkMethod, Retrieval
+from kinaema_ros.baselines.network import load_network
 from kinaema_ros.evaluation.episodes import FIRST_SEED
 from kinaema_ros.evaluation.memnav.agents import ComparingMemory
 from kinaema_ros.evaluation.memnav.episodes import MemnavConfig, Result, cut_short, plan_building
 from kinaema_ros.evaluation.memnav.rollout import by_memory, explore, no_memory, oracle
-from kinaema_ros.model.checkpoint import load_network
-from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.kind import Network
 from kinaema_ros.navigation.photo_drive import DriveLimits
 from kinaema_ros.reporting import number, percent, progress, table
 from kinaema_ros.sim import OdometryNoise
@@ -85,7 +85,7 @@ def refuse_least_sure(results: Sequence[Result]) -> None:
 
 # -- in worker processes -----------------------------------------------------------------------------------
 
-_network: Kinaema
+_network: Network
 
 
 def _by_building(
@@ -103,7 +103,7 @@ def _start_worker(checkpoint: Path, device: str) -> None:
 
 
 @torch.inference_mode()
-def run_task(task: Task, network: Kinaema | None = None) -> dict[str, Result]:
+def run_task(task: Task, network: Network | None = None) -> dict[str, Result]:
     """The building's results by method."""
     network, config = network or _network, task.config
     building = cut_short(plan_building(config, task.index), task.episodes)
@@ -111,8 +111,8 @@ def run_task(task: Task, network: Kinaema | None = None) -> dict[str, Result]:
     seeds = np.random.default_rng([FIRST_SEED + 4, config.seed, task.index]).integers(
         2**31, size=config.goals
     )
-    encoder, limits = TokenEncoder(network), DriveLimits()
-    ours = KinaemaMethod(network, encoder)
+    encoder, limits = NetworkEncoder(network), DriveLimits()
+    ours = NetworkMethod(network, encoder)
     explored = explore(ours, building, odometry, seeds.tolist())  # all methods see by the same encoder
     results = {}
     for name in task.methods:

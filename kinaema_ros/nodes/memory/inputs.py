@@ -143,7 +143,14 @@ class MemoryInputs:
         elif policy == "localize":
             with self._another_memory():
                 if self.memory is not None:
-                    self.memory.localize()
+                    self._look_for_itself(self.memory)
+
+    def _look_for_itself(self, memory: SpatialMemory) -> None:
+        try:
+            memory.localize()
+        except KinaemaError as error:
+            memory.reset()  # this kind cannot, and what it holds means nothing in another odom frame
+            self._monitor.problem("localize", f"the odometry began anew and the memory was emptied: {error}")
 
     @contextmanager
     def _another_memory(self) -> Iterator[None]:
@@ -168,7 +175,7 @@ class MemoryInputs:
             saved = None if localize else saved
             self._saved_frame = saved.name if saved is not None else ""
             self._saved_camera = self.configured_memory().camera
-        self.tracker.adopt(saved)
+            self.tracker.adopt(saved)
 
     def odom_to_save(self) -> OdomFrame:
         """What a saved memory is to say of the odometry."""

@@ -8,31 +8,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
-from visualization_msgs.msg import Marker, MarkerArray
+from visualization_msgs.msg import MarkerArray
 
-from kinaema_interfaces.srv import (
-    AddPlace,
-    CompareView,
-    ListPlaces,
-    LoadMemory,
-    QueryPose,
-    RemovePlace,
-    SaveMemory,
-)
+from kinaema_interfaces.srv import CompareView, LoadMemory, QueryPose, SaveMemory
 from kinaema_ros.errors import KinaemaError, missing_package
 from kinaema_ros.estimate import Estimate
-from kinaema_ros.nodes.memory import files, places
+from kinaema_ros.nodes.memory import files
 from kinaema_ros.nodes.memory.comparing import compare
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.keeping import MemoryKeeper
@@ -40,13 +29,14 @@ from kinaema_ros.nodes.memory.localization import MemoryLocalization
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
+from kinaema_ros.nodes.memory.places import PlaceServices
 from kinaema_ros.nodes.memory.reports import shown
 from kinaema_ros.nodes.memory.turns import Turns
 from kinaema_ros.nodes.memory.viewpoints import Viewpoints
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.bond import Bond
 from kinaema_ros.nodes.support.frames import require_tf
-from kinaema_ros.nodes.support.markers import estimate_markers, place_markers, status_marker
+from kinaema_ros.nodes.support.markers import estimate_markers, status_marker
 from kinaema_ros.nodes.support.parameters import declare
 from kinaema_ros.nodes.support.runtime import run
 from kinaema_ros.paths import default_checkpoint
@@ -57,9 +47,6 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 AT_ONCE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 # Queries that wait for their turn, each in a thread of the executor's; of more at once, the last are refused as busy.
 MAX_QUERIES = 16
-
-
-Response = TypeVar("Response", AddPlace.Response, RemovePlace.Response, ListPlaces.Response)
 
 
 class MemoryNode(LifecycleNode):
@@ -90,9 +77,7 @@ class MemoryNode(LifecycleNode):
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=commands)
         self.create_service(SaveMemory, "~/save", self._on_save, callback_group=commands)
         self.create_service(LoadMemory, "~/load", self._on_load, callback_group=commands)
-        self.create_service(AddPlace, "~/add_place", self._on_add_place, callback_group=commands)
-        self.create_service(RemovePlace, "~/remove_place", self._on_remove_place, callback_group=commands)
-        self.create_service(ListPlaces, "~/list_places", self._on_list_places, callback_group=commands)
+        self._places = PlaceServices(self, self._inputs, self._monitor, self._turns, commands)
         # By the steady clock: with use_sim_time and no /clock the node must still say what is missing.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.2, self._inputs.refresh, clock=steady)
@@ -188,14 +173,7 @@ class MemoryNode(LifecycleNode):
                 f", waiting for {status.waiting_for}" if status.waiting_for else ""
             )
             marker = status_marker(text, now[1], odom_frame, status.header.stamp)
-            self._markers.publish(MarkerArray(markers=[marker, *self._place_markers(status.header.stamp)]))
-
-    def _place_markers(self, stamp: Time) -> list[Marker]:
-        try:
-            listed = places.listed(self._inputs)
-        except KinaemaError:  # a cleanup in another thread
-            return []
-        return place_markers(listed.places, listed.frame_id, stamp)
+            self._markers.publish(MarkerArray(markers=[marker, *self._places.markers(status.header.stamp)]))
 
     # -- services --------------------------------------------------------------------------------------------
 
@@ -263,47 +241,6 @@ class MemoryNode(LifecycleNode):
             f"loaded from {path}"
             + (f"; where the robot is in it is looked for: {missing}" if missing else ""),
         )
-        return response
-
-    def _on_add_place(self, request: AddPlace.Request, response: AddPlace.Response) -> AddPlace.Response:
-        def add() -> str:
-            added = self._turns.take(lambda: places.add(self._inputs, request))
-            stamp = messages.time_msg(added.stamp)
-            response.pose = messages.pose_stamped(added.pose, added.frame_id, stamp)
-            response.replaced = added.replaced
-            return f"{'replaced' if added.replaced else 'added'} the place '{request.name}'"
-
-        return self._done(response, "nothing was added", add)
-
-    def _on_remove_place(
-        self, request: RemovePlace.Request, response: RemovePlace.Response
-    ) -> RemovePlace.Response:
-        def remove() -> str:
-            self._inputs.configured_memory().remove_place(request.name)
-            return f"removed the place '{request.name}'"
-
-        return self._done(response, "nothing was removed", remove)
-
-    def _on_list_places(
-        self, request: ListPlaces.Request, response: ListPlaces.Response
-    ) -> ListPlaces.Response:
-        def fill() -> str:
-            listed = places.listed(self._inputs, request.frame_id)
-            response.header.frame_id, response.header.stamp = listed.frame_id, messages.time_msg(listed.stamp)
-            response.places = [messages.place_msg(place) for place in listed.places]
-            return listed.missing
-
-        return self._done(response, "there is no list", fill)
-
-    def _done(self, response: Response, otherwise: str, work: Callable[[], str]) -> Response:
-        """The response to a request about places: what ``work`` says, or why it was not done."""
-        try:
-            response.message = shown(work())
-            response.success = True
-        except KinaemaError as error:
-            response.message = shown(f"{otherwise}: {error}")
-        except Exception as error:  # one request must not end the node
-            response.message = self._monitor.fault("place_failed", otherwise, error)
         return response
 
 

@@ -1,17 +1,28 @@
-"""Named places of the memory: added and listed by services."""
+"""Named places of the memory: the services by which they are added, removed and listed, and their markers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from kinaema_interfaces.srv import AddPlace
+from builtin_interfaces.msg import Time
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from visualization_msgs.msg import Marker
+
+from kinaema_interfaces.srv import AddPlace, ListPlaces, RemovePlace
 from kinaema_ros import geometry
-from kinaema_ros.errors import BadInput
+from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.estimate import Place, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import Situation, camera_of, frame, situation
+from kinaema_ros.nodes.memory.monitor import MemoryMonitor
+from kinaema_ros.nodes.memory.reports import shown
+from kinaema_ros.nodes.memory.turns import Turns
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.nodes.support.markers import place_markers
 
 
 @dataclass(frozen=True)
@@ -76,3 +87,65 @@ def listed(inputs: MemoryInputs, frame_id: str = "") -> Listed:
         return replace(place, pose=as_pose(geometry.compose(frame_T_odom, now.odom_pose(place.pose))))
 
     return Listed([moved(place) for place in places], name, now.stamp)
+
+
+Response = TypeVar("Response", AddPlace.Response, RemovePlace.Response, ListPlaces.Response)
+
+
+class PlaceServices:
+    """``~/add_place``, ``~/remove_place`` and ``~/list_places`` of memory_node."""
+
+    def __init__(
+        self, node: Node, inputs: MemoryInputs, monitor: MemoryMonitor, turns: Turns, group: CallbackGroup
+    ):
+        self._inputs, self._monitor, self._turns = inputs, monitor, turns
+        node.create_service(AddPlace, "~/add_place", self._on_add, callback_group=group)
+        node.create_service(RemovePlace, "~/remove_place", self._on_remove, callback_group=group)
+        node.create_service(ListPlaces, "~/list_places", self._on_list, callback_group=group)
+
+    def markers(self, stamp: Time) -> list[Marker]:
+        """The names where they are, in the odometry's frame."""
+        try:
+            found = listed(self._inputs)
+        except KinaemaError:  # a cleanup in another thread
+            return []
+        return place_markers(found.places, found.frame_id, stamp)
+
+    def _on_add(self, request: AddPlace.Request, response: AddPlace.Response) -> AddPlace.Response:
+        def work() -> str:
+            added = self._turns.take(lambda: add(self._inputs, request))
+            stamp = messages.time_msg(added.stamp)
+            response.pose = messages.pose_stamped(added.pose, added.frame_id, stamp)
+            response.replaced = added.replaced
+            return f"{'replaced' if added.replaced else 'added'} the place '{request.name}'"
+
+        return self._done(response, "nothing was added", work)
+
+    def _on_remove(
+        self, request: RemovePlace.Request, response: RemovePlace.Response
+    ) -> RemovePlace.Response:
+        def work() -> str:
+            self._inputs.configured_memory().remove_place(request.name)
+            return f"removed the place '{request.name}'"
+
+        return self._done(response, "nothing was removed", work)
+
+    def _on_list(self, request: ListPlaces.Request, response: ListPlaces.Response) -> ListPlaces.Response:
+        def work() -> str:
+            found = listed(self._inputs, request.frame_id)
+            response.header.frame_id, response.header.stamp = found.frame_id, messages.time_msg(found.stamp)
+            response.places = [messages.place_msg(place) for place in found.places]
+            return found.missing
+
+        return self._done(response, "there is no list", work)
+
+    def _done(self, response: Response, otherwise: str, work: Callable[[], str]) -> Response:
+        """The response to a request: what ``work`` says, or why it was not done."""
+        try:
+            response.message = shown(work())
+            response.success = True
+        except KinaemaError as error:
+            response.message = shown(f"{otherwise}: {error}")
+        except Exception as error:  # one request must not end the node
+            response.message = self._monitor.fault("place_failed", otherwise, error)
+        return response

@@ -27,13 +27,7 @@ from visualization_msgs.msg import Marker
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import QueryPose
 from kinaema_ros.navigation.errors import NavigationError
-from kinaema_ros.navigation.photo_drive import (
-    LOOK_PERIOD,
-    Check,
-    DriveLimits,
-    PhotoDrive,
-    refuse_unsure,
-)
+from kinaema_ros.navigation.photo_drive import LOOK_PERIOD, Check, DriveLimits, PhotoDrive, refuse_unsure
 from kinaema_ros.nodes.navigator.drive import Code, Nav2Robot
 from kinaema_ros.nodes.navigator.nav2_client import Nav2Client
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
@@ -75,17 +69,22 @@ class NavigatorNode(LifecycleNode):
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=group,
         )
+        self._news_at = 0.0  # time.monotonic
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(0.5, self._motion.refresh, clock=steady)
-        # Also while a deactivation, in the default group, waits for Nav2.
-        self.create_timer(_NEWS_PERIOD, self._on_news, callback_group=group, clock=steady)
+        self.create_timer(1.0, self._motion.refresh, clock=steady)
+        # For what comes late when no drive waits for it; also while a deactivation, in the default group, waits for Nav2.
+        self.create_timer(1.0, self._nav2.group.wake, callback_group=group, clock=steady)
 
     def _apply(self, parameters: NavigatorParameters) -> None:
         self._parameters_now = parameters
 
-    def _on_news(self) -> None:
-        self._nav2.group.wake()
-        self._motion.group.wake()
+    def _take_news(self) -> None:
+        """Lets the newest odometry and feedback come, now and then: a drive calls this all the time, nobody else needs them."""
+        now = time.monotonic()
+        if now - self._news_at >= _NEWS_PERIOD:
+            self._news_at = now
+            self._nav2.group.wake()
+            self._motion.group.wake()
 
     # -- lifecycle -------------------------------------------------------------------------------------------
 
@@ -199,6 +198,7 @@ class NavigatorNode(LifecycleNode):
         self._newest = token
 
         def check() -> None:
+            self._take_news()
             if not self._is_active:
                 raise NavigationError(
                     "the navigator is not active; activate it (ros2 lifecycle set, or autostart)",
@@ -239,6 +239,7 @@ class NavigatorNode(LifecycleNode):
     def _request(self, goal: NavigateToImage.Goal | QueryPose.Request, check: Check) -> QueryPose.Request:
         """The question to the memory about a goal's photo or place, in the frame in which answers are fused."""
         timeout = self._parameters_now.query_timeout
+        self._motion.look(check)  # what was heard before this drive is old
         try:
             wait_until(self._motion.known, timeout, check)
         except TimeoutError:

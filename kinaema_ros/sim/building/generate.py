@@ -24,7 +24,7 @@ def generate_scene(seed: int, config: SceneConfig | None = None) -> Scene:
     config = config or SceneConfig()
     rng = Random(seed)
     while True:
-        width, height = (
+        width, height = config.footprint or (
             rng.uniform(config.size_min, config.size_max),
             rng.uniform(config.size_min, config.size_max),
         )
