@@ -26,7 +26,7 @@ class Comparison:
 
     verdict: Verdict
     why: str  # the verdict in words
-    # (x, y, yaw) from where the photo was taken, where it is recognised; `SpatialMemory`: in the robot's frame
+    # (x, y, yaw) from where the photo was taken, where that is recognised; `SpatialMemory`: in the robot's frame
     pose: Pose | None = None
     covariance: Array | None = None  # (3, 3) of pose
 

@@ -144,7 +144,7 @@ class HistoryAttention(Baseline):
         dim = self.config.content_dim // HEADS
         room = torch.zeros(batch, LAYERS, HEADS, capacity, dim, device=device)
         pose = torch.zeros(batch, capacity, 3, dtype=torch.float64, device=device)
-        return History(room, room.clone(), pose, pose[:, 0], 0)
+        return History(room, room.clone(), pose, pose.new_zeros(batch, 3), 0)
 
     def update(self, state: History, views: Tensor, odometry: Tensor) -> History:
         """Write one frame into the room that ``state`` has for it, in place."""

@@ -20,6 +20,7 @@ STYLE = {
     "retrieval": ("#61a5c2", "D"),
     "attention": ("#e09f3e", "^"),
     "gru": ("#2d9d4f", "v"),
+    "paper": ("#7b2cbf", "P"),
     "own_pose": ("grey", "x"),
 }
 LEVEL = "acc_1m_20deg"

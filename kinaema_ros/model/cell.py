@@ -9,7 +9,7 @@ pose. The work of an update does not depend on how many came before it.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +17,14 @@ from torch import Tensor
 
 from kinaema_ros.model import pose_graph
 from kinaema_ros.model.camera_pose import CameraPose, Rays, refine, tilt_rotation
-from kinaema_ros.model.config import KinaemaConfig, WindowConfig
-from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays, transfer
+from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.folding import bounded, choose, fold, merge
+from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays
 from kinaema_ros.model.pose_graph import NONE, LoopClosure
 from kinaema_ros.model.revisit import find_revisit
-from kinaema_ros.model.se2 import apart, between, compose, inverse, wrap_angle
+from kinaema_ros.model.se2 import apart, between, compose, inverse
 from kinaema_ros.model.token_memory import TokenMemory
-from kinaema_ros.model.tokens import MIN_QUALITY, Tokens, pack, spread
+from kinaema_ros.model.tokens import Tokens, pack
 
 # Deviations, metres and radians, of a camera that was found in an old memory.
 RELOCATED_POSITION, RELOCATED_YAW = 0.15, 0.03
@@ -125,11 +126,8 @@ def correct(
     matches = match(view.descriptor, window.descriptor, config.tokens.min_similarity)
     robot_T_slot = between(memory.robot, memory.pose[slot]).float()
     stored = rays(window, matches.place, matches.token, robot_T_slot, memory.height[slot] - height)
-    deviations = pose_graph.step_variance(config.pose_graph, memory.graph)[0].sqrt() * memory.tilt.new_tensor(
-        [0.25, 1.0]
-    )
-    tilt, pose = find_tilt(config, memory.tilt, stored, view.bearing[matches.view], deviations)
-    if pose is not None:
+    tilt, pose = find_tilt(config, memory, stored, view.bearing[matches.view])
+    if pose is not None and config.window.heading_by_sight:
         memory = turn(config, memory, pose)
     view = replace(view, bearing=view.bearing @ tilt_rotation(tilt[:2]).mT)
     slot_T_robot = between(memory.pose[slot], memory.robot).float()
@@ -139,7 +137,7 @@ def correct(
 
 
 def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenMemory:
-    """The robot's heading by odometry and by what it sees of the window's tokens, ``pose`` (1,) where it was expected.
+    """The robot's heading as it sees it by the window's tokens, ``pose`` (1,) where odometry expects it to be at 0.
 
     Its position stays the odometry's: it rests on distances, which rest on the odometry.
     """
@@ -147,7 +145,7 @@ def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenM
     expected = pose_graph.step_variance(config.pose_graph, graph)[0, 1]
     if yaw**2 > config.tokens.max_deviations**2 * expected:
         return memory
-    correction = torch.stack([torch.zeros_like(yaw), torch.zeros_like(yaw), yaw])
+    correction = F.pad(yaw[None], (2, 0))
     seen = pose.planar_covariance[0, 2, 2] * config.window.inflation
     variance = torch.stack([graph.variance[0, 0], torch.minimum(graph.variance[0, 1], seen)])
     return replace(
@@ -162,15 +160,15 @@ def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenM
 
 
 def find_tilt(
-    config: KinaemaConfig, last: Tensor, stored: Rays, seen: Tensor, deviations: Tensor
+    config: KinaemaConfig, memory: TokenMemory, stored: Rays, seen: Tensor
 ) -> tuple[Tensor, CameraPose | None]:
     """Roll, pitch and height (3,) of the view's camera, by what it sees (J, 3) of the window's tokens ``stored`` (J,).
 
     On a level robot all three are 0, and noise must not make them wander; a camera on a head nods. So a tilt is
-    believed only where markedly more matches fit with it than without. deviations (2,): of position and heading by
-    odometry. Returns also the camera's pose (1,) where odometry expects it to be at 0; None: too little is seen.
+    believed only where markedly more matches fit with it than without. Returns also the camera's pose (1,), which
+    odometry expects to be 0; None: too little is seen.
     """
-    limits, noise = config.window, config.tokens.noise
+    limits, noise, last = config.window, config.tokens.noise, memory.tilt
     if len(seen) < limits.min_matches:
         return last, None
     tilt = torch.stack([torch.zeros_like(last), last])
@@ -182,7 +180,7 @@ def find_tilt(
         seen.expand(2, *seen.shape),
         torch.ones(2, len(seen), device=seen.device),
         noise,
-        _tilt_prior(limits, last, deviations),
+        _tilt_prior(config, memory),
         iterations=8,
     )
     level, free = (pose.chi2 < config.tokens.max_deviations**2).sum(-1).tolist()
@@ -191,10 +189,15 @@ def find_tilt(
     return (torch.zeros_like(last), pose[:1]) if level >= limits.min_level else (last, None)
 
 
-def _tilt_prior(limits: WindowConfig, like: Tensor, deviations: Tensor) -> Tensor:
+def _tilt_prior(config: KinaemaConfig, memory: TokenMemory) -> Tensor:
     """Information (2, 6, 6) about rotation and position of a level camera and of one that nods."""
-    position, yaw = deviations.tolist()
-    planar = [min(yaw, limits.yaw_std), *[min(position, limits.planar_std)] * 2]
+    limits, like = config.window, memory.tilt
+    position, yaw = limits.planar_std, limits.yaw_std
+    if limits.heading_by_sight:
+        step = pose_graph.step_variance(config.pose_graph, memory.graph)[0].sqrt().tolist()
+        # The position must not take up what the heading explains.
+        position, yaw = min(step[0] / 4.0, position), min(step[1], yaw)
+    planar = [yaw, position, position]
     level = [limits.level_std, limits.level_std, *planar, limits.rise_std]
     free = [limits.tilt_std, limits.tilt_std, *planar, limits.height_std]
     return torch.diag_embed(torch.tensor([level, free], dtype=like.dtype, device=like.device) ** -2)
@@ -245,12 +248,7 @@ def triangulate(
         depth_std=information.rsqrt(),
         quality=view.quality.index_add(0, index, vote),
     )
-    return _bounded(window), _bounded(view)
-
-
-def _bounded(tokens: Tokens) -> Tokens:
-    """Qualities in (0, 1]. A token that has lost all its worth is gone."""
-    return replace(tokens, quality=torch.where(tokens.known, tokens.quality.clamp(MIN_QUALITY, 1.0), 0.0))
+    return bounded(window), bounded(view)
 
 
 def close_oldest(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
@@ -276,62 +274,6 @@ def _oldest(config: KinaemaConfig, memory: TokenMemory) -> Tensor:
     return (memory.updates - 1) % config.window.size
 
 
-def fold(config: KinaemaConfig, memory: TokenMemory, gone: int, kept: int, min_matches: int) -> TokenMemory:
-    """Embedding ``gone`` becomes part of ``kept``, unless they share too few tokens: then all stays as it is."""
-    limits, device = config.fold, memory.pose.device
-    gone_T_kept = between(memory.pose[gone], memory.pose[kept])
-    both = memory.tokens.unpack(torch.tensor([gone, kept], device=device))
-    ours = both[1]
-    others, blur = transfer(both[0], gone_T_kept, memory.height[kept] - memory.height[gone])
-    matches = match(others.descriptor, ours.descriptor[None], config.tokens.min_similarity)
-    i, j = matches.view, matches.token
-    std = torch.linalg.vector_norm(torch.stack([others.depth_std[i], ours.depth_std[j]]), dim=0)
-    same = (others.bearing[i] * ours.bearing[j]).sum(-1) > torch.cos(std.new_tensor(limits.max_bearing))
-    same &= (others.inverse_depth[i] - ours.inverse_depth[j]).abs() < config.tokens.max_deviations * std
-    if int(same.sum()) < min_matches:
-        return memory
-    i, j = i[same], j[same]
-    views = memory.count[kept] + memory.count[gone]
-    share = memory.count[gone] / views
-    depth, depth_std = fuse(
-        ours.inverse_depth[j], ours.depth_std[j], others.inverse_depth[i], others.depth_std[i]
-    )
-    merged = Tokens(
-        F.normalize(ours.descriptor[j].lerp(others.descriptor[i], share), dim=-1),
-        F.normalize(ours.bearing[j].lerp(others.bearing[i], share), dim=-1),
-        depth,
-        depth_std,
-        torch.maximum(ours.quality[j], others.quality[i]) + config.tokens.evidence,
-    )
-    ours = Tokens(*(
-        getattr(ours, f.name).index_put((j,), getattr(merged, f.name)) for f in fields(Tokens)
-    ))  # fmt: skip
-    left = others.quality * (blur < limits.max_blur)  # a token of unknown distance is not where it was
-    others = replace(others, quality=left.index_put((i,), torch.zeros_like(left[i])))
-    together = Tokens(*(torch.cat([getattr(ours, f.name), getattr(others, f.name)]) for f in fields(Tokens)))
-    slots = torch.tensor([kept, gone], device=device)
-    yes = torch.ones(1, dtype=torch.bool, device=device)
-    kept_T_gone = between(memory.pose[kept], memory.pose[gone])
-    return replace(
-        memory,
-        tokens=memory.tokens.put(slots[:1], pack(choose(config, _bounded(together)[None]))),
-        count=memory.count.index_put((slots,), torch.stack([views, torch.zeros_like(views)])),
-        written=memory.written.index_put((slots[:1],), memory.updates),
-        graph=pose_graph.absorb(
-            config.pose_graph, memory.graph, slots[1:], slots[:1], kept_T_gone[None], yes
-        ),
-        places=memory.places.absorb(slots[1], slots[0], kept_T_gone),
-    )
-
-
-def choose(config: KinaemaConfig, tokens: Tokens) -> Tokens:
-    """The M tokens of each place (..., K) that are worth keeping: well seen, of known distance, and spread."""
-    placed = tokens.depth_std < 0.3 * tokens.inverse_depth.abs().clamp_min(0.05)
-    worth = torch.where(tokens.known, tokens.quality + config.tokens.placed_worth * placed, 0.0)
-    index = spread(replace(tokens, quality=worth), config.tokens.tokens, config.tokens.cell)
-    return tokens.best(index)
-
-
 def keep(config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: float) -> TokenMemory:
     """The view takes an embedding of its own and a place in the window, and the window's embeddings their best tokens.
 
@@ -355,35 +297,3 @@ def keep(config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: float
     viewed = memory.viewed
     best = pack(choose(config, memory.window.unpack(viewed)))
     return replace(memory, tokens=memory.tokens.put(memory.window_slot[viewed], best))
-
-
-def merge(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
-    """Of the embeddings outside the window, the two that the memory needs least as two become one.
-
-    They are near each other and turned alike, and have tokens in common: a view of another room, beyond a wall, has none.
-    """
-    limits = config.fold
-    position, yaw = memory.pose[:, :2].float(), memory.pose[:, 2].float()
-    cost = torch.cdist(position, position) / limits.max_distance
-    cost += wrap_angle(yaw[:, None] - yaw).abs() / limits.max_angle
-    cost += limits.count_cost * (memory.count[:, None] + memory.count)
-    closed = memory.closed
-    cost.masked_fill_(~(closed[:, None] & closed), torch.inf).fill_diagonal_(torch.inf)
-    least, neighbour = cost.min(dim=1)
-    least, first = least.topk(min(limits.compared, len(least)), largest=False)
-    second = neighbour[first]
-    best = (least / (in_common(config, memory, first, second) + limits.no_overlap)).argmin()
-    pair = torch.stack([first[best], second[best]])
-    kept, gone = pair[memory.count[pair].argsort(descending=True, stable=True)].tolist()
-    return fold(config, memory, gone, kept, 0)
-
-
-def in_common(config: KinaemaConfig, memory: TokenMemory, first: Tensor, second: Tensor) -> Tensor:
-    """Which share of their tokens embeddings ``first`` (K,) have in common with ``second`` (K,), by what they look like."""
-    a, b = memory.tokens.unpack_descriptors(first), memory.tokens.unpack_descriptors(second)
-    similarity = a @ b.mT  # (K, M, M)
-    best = similarity.amax(-1)
-    mutual = (similarity == best[..., None]) & (similarity == similarity.amax(-2, keepdim=True))
-    alike = (mutual & (similarity >= config.tokens.min_similarity)).any(-1).sum(-1)
-    fewer = torch.minimum(a.any(-1).sum(-1), b.any(-1).sum(-1))
-    return alike / fewer.clamp_min(1)

@@ -94,8 +94,9 @@ class WindowConfig(Checked):
     min_continued: int = setting(
         8, "Tokens of a view that fit those before; with fewer the robot may have been lifted", 0, 10**6
     )
-    planar_std: float = setting(0.02, "Metres, the most that odometry may err between two views", TINY, LARGE)
+    planar_std: float = setting(0.02, "Metres, of the odometry between views of the window", TINY, LARGE)
     yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
+    heading_by_sight: bool = False  # helps where odometry's heading drifts, harms where it is exact
     inflation: float = setting(
         4.0, "Of the variance of a motion by what is seen: matches of one view err alike", 1.0, LARGE
     )
@@ -205,7 +206,7 @@ class ComparisonConfig(Checked):
         0.4, "Of both, where another camera took the photo: from another height it shares less", 0.0, 1.0
     )
     min_known: int = setting(
-        40,
+        100,
         "Points of the view that the memory knows to be here, without which nothing is another place",
         0,
         10**6,

@@ -253,9 +253,8 @@ class PhotoDrive:
         A place to which the robot went because a likelier one was another must be recognised.
         """
         undecided, pose = comparison.verdict == Verdict.UNDECIDED, comparison.pose
-        recognised = comparison.verdict == Verdict.RECOGNISED and (
-            pose is None or near(self._robot.pose, pose)
-        )
+        from_here = pose is None or near(self._robot.pose, pose)  # a named place has none
+        recognised = comparison.verdict == Verdict.RECOGNISED and from_here
         there = recognised or (undecided and not self.tried)
         self.doubt = f"not confirmed by the camera: {comparison.why}" if there and undecided else ""
         if self.doubt:

@@ -1,8 +1,7 @@
 """What the learned baselines are trained on: drives through procedural scenes, encoded by the frozen trunk.
 
 A trajectory is a drive of ``frames`` views and ``queries`` further views near it. Trajectory ``k`` depends on
-(seed, k) only, and which trajectories a step sees depends on the step only, so that a resumed run sees what an
-uninterrupted one would have seen. No data set is kept on disk.
+(seed, k) only. They are kept in a folder (drive_folder.py), from which parts are drawn.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from kinaema_ros.sim import (
 )
 
 ENCODE_BATCH = 32
-CALIBRATION_SEED = 1_000_003  # added to a run's: trajectories that no step sees
 SCENES_PER_TEXTURE_POOL = 128  # drawing a pool of textures takes as long as rendering two hundred views
 
 
@@ -97,8 +95,8 @@ def render_trajectory(config: DataConfig, index: int) -> tuple[np.ndarray, np.nd
     hfov = rng.uniform(*config.hfov_deg, size=len(images))
     narrow = rng.random(len(images)) < config.narrow_fraction
     hfov[: config.frames], narrow[: config.frames] = hfov[0], narrow[0]  # one camera a drive
-    for image, angle in zip(images[narrow], hfov[narrow], strict=True):
-        mask_field_of_view(image, math.radians(angle), camera.hfov)
+    for k in np.flatnonzero(narrow):  # images[narrow] would be a copy
+        mask_field_of_view(images[k], math.radians(hfov[k]), camera.hfov)
     vary_exposure(images, rng)
     return images, everything, source
 

@@ -523,7 +523,7 @@ def test_a_memory_is_measured_with_as_many_embeddings_as_asked_for(
         rpe.evaluate(task(("kinaema",), **usual, embeddings=n), 1)[0][0]["state_bytes"]
         for n in (None, 24, 48)
     ]
-    assert sizes[0] == sizes[1] < 0.6 * sizes[2]
+    assert sizes[0] == sizes[1] < sizes[2]
 
 
 def test_a_baseline_that_is_not_there_is_named_before_any_work(

@@ -207,6 +207,13 @@ def test_where_the_camera_cannot_tell_the_odometry_counts_and_the_drive_says_so(
     assert str(view.why if isinstance(view, Comparison) else view) in drive.doubt
 
 
+def test_a_named_place_which_has_no_photo_to_compare_with_is_reached_where_the_robot_stands_at_it():
+    world = World(said(4.0), views=[Comparison(Verdict.RECOGNISED, "a place that was named")])
+    drive = world.run()
+    assert world.sent == [4.0]
+    assert (drive.doubt, drive.tried) == ("", [])
+
+
 def test_the_next_place_must_be_recognised():
     world = World(with_look_alike(said(4.0), -2.0, 0.1), views=[ANOTHER, DARK])
     with pytest.raises(OtherPlace):

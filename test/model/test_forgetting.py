@@ -11,6 +11,7 @@ from landmark_support import CONFIG, Landmarks, as_pose, circle
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinaema_ros.model import cell
+from kinaema_ros.model.folding import in_common
 from kinaema_ros.model.localise import hypotheses
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
@@ -57,7 +58,7 @@ def test_views_of_one_place_have_more_in_common_than_those_of_two(rooms: list[La
     poses = [WALL * 0, WALL, WALL]
     views = [(rooms[room].view(pose), pose) for room, pose in zip((0, 0, 1), poses, strict=True)]
     memory = stroll(views)
-    common = cell.in_common(FULL, memory, torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2]))
+    common = in_common(FULL, memory, torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2]))
     assert common[0] > 0.5
     assert (common[1:] < 0.1).all()
 

@@ -95,6 +95,7 @@ def test_a_person_sends_the_robot_by_photo_and_by_place_and_stops_it(web: Any, t
             _keep(page, other, "answer")
             page.click("#answer-go")
             other.wait_for_selector("#drive-title:text('On the way to the photo')")
+            other.wait_for_selector("#drive-words:text('m to go')")
             _keep(page, other, "driving")
             page.wait_for_selector("#drive-title:text('There!')")
             assert np.hypot(*(robot.truth - place)[:2]) < 0.5

@@ -268,7 +268,6 @@ def test_the_command_trains_and_goes_on_where_it_stopped(
     ("wrong", "reason"),
     [
         (["--method", "kinaema,gru"], "by itself"),
-        (["--method", "gru", "--device", "cuda"], "on the CPU"),
         (["--method", "lstm"], "none of"),
         (["--minutes", "-1"], "0 or more"),
     ],

@@ -52,7 +52,7 @@ def test_a_photo_its_alternative_go_and_arrival(chromium: Any, url: str, robot: 
     page.tap("#guesses li:nth-child(2) button")
     page.wait_for_selector("#answer-title:text('5 %')")
     page.select_option("#hfov", "68")  # asks again
-    page.wait_for_function("document.querySelector('#answer-title').innerText.includes('93')")
+    page.wait_for_selector("#answer-title:text('93 % sure')")
     assert [photo.hfov_deg for photo in robot.asked] == [0.0, 68.0]
     page.tap("#guesses li:nth-child(2) button")
     page.tap("#answer-go")

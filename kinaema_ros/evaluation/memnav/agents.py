@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from kinaema_ros import geometry
-from kinaema_ros.baselines.methods import KinaemaMethod, Method
+from kinaema_ros.baselines.methods import Method, NetworkMethod
 from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.correction import CorrectionLimits, SmoothCorrection
 from kinaema_ros.estimate import Alternative, Estimate, Pose, as_pose
@@ -202,7 +202,7 @@ class RobotMemory:
 class ComparingMemory(RobotMemory):
     """The shipped memory, that also names alternatives, and says on arrival whether the camera sees the photo's place."""
 
-    _method: KinaemaMethod
+    _method: NetworkMethod
 
     def compare(self, observation: Any, odometry: Array) -> Comparison:
         """As ``SpatialMemory.compare``, in the odometry's frame."""

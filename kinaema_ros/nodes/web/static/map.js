@@ -130,6 +130,7 @@ export class RobotMap {
     }
     this.scale(add);
     this.drawing.replaceChildren(...parts);
+    this.drawing.classList.toggle("far", this.view.scale < 25);
     if (robot) this.words.textContent = word("map_words", known.viewpoints.length, known.places.length, number(robot[0], 1), number(robot[1], 1));
   }
 

@@ -1,0 +1,109 @@
+"""How two embeddings become one, and which two where none is free: what a full memory forgets."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kinaema_ros.model import pose_graph
+from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.matching import fuse, match, transfer
+from kinaema_ros.model.se2 import between, wrap_angle
+from kinaema_ros.model.token_memory import TokenMemory
+from kinaema_ros.model.tokens import MIN_QUALITY, Tokens, pack, spread
+
+
+def merge(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
+    """Of the embeddings outside the window, the two that the memory needs least as two become one.
+
+    They are near each other and turned alike, and have tokens in common: a view of another room, beyond a wall, has none.
+    """
+    limits = config.fold
+    position, yaw = memory.pose[:, :2].float(), memory.pose[:, 2].float()
+    cost = torch.cdist(position, position) / limits.max_distance
+    cost += wrap_angle(yaw[:, None] - yaw).abs() / limits.max_angle
+    cost += limits.count_cost * (memory.count[:, None] + memory.count)
+    closed = memory.closed
+    cost.masked_fill_(~(closed[:, None] & closed), torch.inf).fill_diagonal_(torch.inf)
+    least, neighbour = cost.min(dim=1)
+    least, first = least.topk(min(limits.compared, len(least)), largest=False)
+    second = neighbour[first]
+    best = (least / (in_common(config, memory, first, second) + limits.no_overlap)).argmin()
+    pair = torch.stack([first[best], second[best]])
+    kept, gone = pair[memory.count[pair].argsort(descending=True, stable=True)].tolist()
+    return fold(config, memory, gone, kept, 0)
+
+
+def in_common(config: KinaemaConfig, memory: TokenMemory, first: Tensor, second: Tensor) -> Tensor:
+    """Which share of their tokens embeddings ``first`` (K,) have in common with ``second`` (K,), by what they look like."""
+    a, b = memory.tokens.unpack_descriptors(first), memory.tokens.unpack_descriptors(second)
+    similarity = a @ b.mT  # (K, M, M)
+    best = similarity.amax(-1)
+    mutual = (similarity == best[..., None]) & (similarity == similarity.amax(-2, keepdim=True))
+    alike = (mutual & (similarity >= config.tokens.min_similarity)).any(-1).sum(-1)
+    fewer = torch.minimum(a.any(-1).sum(-1), b.any(-1).sum(-1))
+    return alike / fewer.clamp_min(1)
+
+
+def fold(config: KinaemaConfig, memory: TokenMemory, gone: int, kept: int, min_matches: int) -> TokenMemory:
+    """Embedding ``gone`` becomes part of ``kept``, unless they share too few tokens: then all stays as it is."""
+    limits, device = config.fold, memory.pose.device
+    gone_T_kept = between(memory.pose[gone], memory.pose[kept])
+    both = memory.tokens.unpack(torch.tensor([gone, kept], device=device))
+    ours = both[1]
+    others, blur = transfer(both[0], gone_T_kept, memory.height[kept] - memory.height[gone])
+    matches = match(others.descriptor, ours.descriptor[None], config.tokens.min_similarity)
+    i, j = matches.view, matches.token
+    std = torch.linalg.vector_norm(torch.stack([others.depth_std[i], ours.depth_std[j]]), dim=0)
+    same = (others.bearing[i] * ours.bearing[j]).sum(-1) > torch.cos(std.new_tensor(limits.max_bearing))
+    same &= (others.inverse_depth[i] - ours.inverse_depth[j]).abs() < config.tokens.max_deviations * std
+    if int(same.sum()) < min_matches:
+        return memory
+    i, j = i[same], j[same]
+    views = memory.count[kept] + memory.count[gone]
+    share = memory.count[gone] / views
+    depth, depth_std = fuse(
+        ours.inverse_depth[j], ours.depth_std[j], others.inverse_depth[i], others.depth_std[i]
+    )
+    merged = Tokens(
+        F.normalize(ours.descriptor[j].lerp(others.descriptor[i], share), dim=-1),
+        F.normalize(ours.bearing[j].lerp(others.bearing[i], share), dim=-1),
+        depth,
+        depth_std,
+        torch.maximum(ours.quality[j], others.quality[i]) + config.tokens.evidence,
+    )
+    ours = Tokens(*(
+        getattr(ours, f.name).index_put((j,), getattr(merged, f.name)) for f in fields(Tokens)
+    ))  # fmt: skip
+    left = others.quality * (blur < limits.max_blur)  # a token of unknown distance is not where it was
+    others = replace(others, quality=left.index_put((i,), torch.zeros_like(left[i])))
+    together = Tokens(*(torch.cat([getattr(ours, f.name), getattr(others, f.name)]) for f in fields(Tokens)))
+    slots = torch.tensor([kept, gone], device=device)
+    yes = torch.ones(1, dtype=torch.bool, device=device)
+    kept_T_gone = between(memory.pose[kept], memory.pose[gone])
+    return replace(
+        memory,
+        tokens=memory.tokens.put(slots[:1], pack(choose(config, bounded(together)[None]))),
+        count=memory.count.index_put((slots,), torch.stack([views, torch.zeros_like(views)])),
+        written=memory.written.index_put((slots[:1],), memory.updates),
+        graph=pose_graph.absorb(
+            config.pose_graph, memory.graph, slots[1:], slots[:1], kept_T_gone[None], yes
+        ),
+        places=memory.places.absorb(slots[1], slots[0], kept_T_gone),
+    )
+
+
+def choose(config: KinaemaConfig, tokens: Tokens) -> Tokens:
+    """The M tokens of each place (..., K) that are worth keeping: well seen, of known distance, and spread."""
+    placed = tokens.depth_std < 0.3 * tokens.inverse_depth.abs().clamp_min(0.05)
+    worth = torch.where(tokens.known, tokens.quality + config.tokens.placed_worth * placed, 0.0)
+    index = spread(replace(tokens, quality=worth), config.tokens.tokens, config.tokens.cell)
+    return tokens.best(index)
+
+
+def bounded(tokens: Tokens) -> Tokens:
+    """Qualities in (0, 1]. A token that has lost all its worth is gone."""
+    return replace(tokens, quality=torch.where(tokens.known, tokens.quality.clamp(MIN_QUALITY, 1.0), 0.0))
