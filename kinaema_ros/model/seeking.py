@@ -22,6 +22,7 @@ from kinaema_ros.model.tokens import Tokens
 
 PROVING = 40  # views that are asked after an anchor was found, to give it up if the world contradicts it; or in doubt
 CONFIRMED = 3  # views that agree with odometry, and end a doubt
+MOVED = 10  # of the newest views agree elsewhere: seven were seen to do so of shelves that look alike
 ELSEWHERE, ELSEWHERE_TURN = (
     1.5,
     np.radians(30.0),
@@ -76,7 +77,7 @@ class Seeking:
         agreeing = self._anchoring.agreeing(believed)
         if agreeing >= CONFIRMED or (found is not None and _near(believed, found, odometry.cpu().numpy())):
             self.left = 0
-        elif found is not None and agreeing == 0:
+        elif found is not None and agreeing == 0 and self._anchoring.agreeing(found) >= MOVED:
             self.doubted, self.left = False, PROVING
             return self._moved(found, odometry)
         return memory
