@@ -378,9 +378,8 @@ def test_a_robot_that_is_localised_by_the_memory_does_not_drift_on_the_map(local
         goal = geometry.compose(odom_T_base(), geometry.between(robot.snapshot().map_T_base, walk[12]))
         return Estimate(as_pose(goal), np.diag([0.01, 0.01, 0.01]), 1.0, 1.0)
 
-    agent = Agent(
-        episode(), robot, start_of_odometry, ask, DriveLimits(), memory_T_odom if localized else None
-    )
+    where = memory_T_odom if localized else None
+    agent = Agent(episode(), robot, start_of_odometry, ask, DriveLimits(), memory_T_odom=where)
     drifted = []
     while agent.advance():
         drifted.append(np.hypot(*(robot.believed() - robot.snapshot().map_T_base)[:2]))
