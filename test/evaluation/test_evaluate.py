@@ -488,6 +488,7 @@ def test_the_command_writes_records_and_pictures_and_repeats_itself(models: Path
     arguments = ["evaluate", "rpe", "--lengths", "12,6", "--scenes", "2", "--queries", "2", "--seed", "3"]
     arguments += ["--odom-noise", "0.02,0.2", "--hfov-deg", "100", "--query-camera", "phone", "--size", "7,5"]
     arguments += ["--checkpoint", str(models / "small.safetensors"), "--baselines", str(models)]
+    arguments += ["--method", ",".join(METHODS)]
     out = tmp_path / "out"
     assert cli.main([*arguments, "--json", str(tmp_path / "first.json"), "--out", str(out)]) == 0
     assert cli.main([*arguments, "--method", "kinaema,gru", "--json", str(tmp_path / "again.json")]) == 0
