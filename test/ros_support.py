@@ -180,6 +180,15 @@ class Robot(Ros):
         self.odom.publish(odometry_msg((self.x, 0.0, 0.0), self.now + 0.05))
         return self.now
 
+    def until_heard(self) -> None:
+        """Publishes odometry until the node says that some has come: DDS may lose what is sent while the two sides meet."""
+
+        def heard() -> bool:
+            self.drive(0.0)
+            return bool(self.statuses) and self.statuses[-1].odometry_received > 0
+
+        wait_until(heard, DISCOVERY, "odometry to be heard")
+
     def remember(self, *seeds: int) -> MemoryStatus:
         """Drives and sees the frames of these seeds, each of which becomes an update."""
         self.connected(self.image)

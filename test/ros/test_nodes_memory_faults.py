@@ -216,4 +216,4 @@ def test_a_memory_can_be_loaded_before_the_first_activation_but_not_before_the_c
     memory = a_memory()
     inputs.use(memory)
     inputs.replace("x", False)
-    memory.load.assert_called_once_with("x", False)
+    memory.load.assert_called_once_with("x", False, "")

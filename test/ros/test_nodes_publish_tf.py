@@ -60,7 +60,7 @@ class Localized:
         """As after an update: the memory says where odometry lies."""
         pose = as_pose(geometry.compose(memory_T_odom, self.driven))
         self.memory.localization.return_value = Localization(pose, covariance, as_pose(self.driven))
-        self.inputs._localize()
+        self.inputs._localize(self.inputs.memory)
 
     def tick(self) -> tuple[np.ndarray, Any] | None:
         """Odometry of the next 50 ms, and the map_T_base (3,) that TF then has, with its transform; None: no transform."""

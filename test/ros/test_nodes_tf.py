@@ -70,6 +70,7 @@ def image(robot: Robot, seed: int) -> Image:
 
 def test_images_wait_for_the_camera_s_place_on_the_robot(robot: Robot) -> None:
     robot.connected(robot.image)
+    robot.until_heard()
     robot.show(image(robot, 1))
     status = robot.statuses[-1]
     assert (status.frames_used, counts(status)["frame_unknown"]) == (0, 1)

@@ -84,7 +84,7 @@ class MemoryInputs:
         """Takes a network with an empty memory, or lets it go (None)."""
         with self._lock:
             self.memory, self.camera_in_use, self._saved_camera = memory, None, None
-            self._localize()
+            self._localize(memory)
 
     def configured_memory(self) -> SpatialMemory:
         """The memory. Raises ``KinaemaError`` before the node is configured."""
@@ -159,7 +159,7 @@ class MemoryInputs:
             yield
             self.generation += 1
             self.newest = None
-            self._localize()
+            self._localize(self.memory)
             self._selector.reset()
 
     def start_over(self) -> None:
@@ -208,9 +208,8 @@ class MemoryInputs:
         known = memory is not None and memory.localized and self.active and not self.tracker.held
         return self._localization if known else None
 
-    def _localize(self) -> None:
+    def _localize(self, memory: SpatialMemory | None) -> None:
         """Looks where the robot is, in the thread that has just changed the memory: others must not use the network."""
-        memory = self.memory
         if self.parameters.publish_tf:
             self._localization = None if memory is None else memory.localization()
 
@@ -346,7 +345,7 @@ class MemoryInputs:
             lifts = memory.num_lifts
             memory.update(rgb, memory_T_base)
             self._selector.used(stamp, memory_T_base)
-            self._localize()
+            self._localize(memory)
             if memory.num_lifts != lifts:
                 self.generation += 1  # its place is another one at once
                 self._monitor.lifted()
