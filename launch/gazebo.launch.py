@@ -33,6 +33,7 @@ ARGUMENTS = {
     ),
     "headless": ("false", "Gazebo without its window"),
     "rviz": ("true", "Show robot, map and memory in RViz"),
+    "web": ("false", "Serve the page for phones"),
 }
 FILES = {
     "world": (("worlds", "example"), "Folder that `kinaema world` has written"),
@@ -88,6 +89,7 @@ def _kinaema(by_memory: bool) -> LaunchDescriptionEntity:
         use_sim_time="true",
         autostart=LaunchConfiguration("autostart"),
         rviz=LaunchConfiguration("rviz"),
+        web=LaunchConfiguration("web"),
         log_level=LaunchConfiguration("log_level"),
     )
 

@@ -31,6 +31,7 @@ ARGUMENTS = {
     "use_sim_time": ("false", "Take the time from /clock"),
     "autostart": ("true", "Configure and activate both nodes; false: a lifecycle manager does"),
     "rviz": ("false", "Show robot, map and memory in RViz (rviz2)"),
+    "web": ("false", "Serve the page for phones; where, and who may do what, the parameter file says"),
     "log_level": ("info", "debug, info, warn or error"),
 }
 # As Nav2's bring-up does, so that each of several robots has a TF tree of its own.
@@ -72,16 +73,20 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     clock = {"use_sim_time": ParameterValue(argument("use_sim_time"), value_type=bool)}
     # Here the nodes are brought up by the events below, so that `ros2 launch` shows what becomes of them.
     common = {**clock, "autostart": False}
-    memory = _node(
-        "memory",
-        {**common, **own},
-        [
-            ("image", image),
-            ("image/compressed", f"{image}/compressed"),
-            ("camera_info", argument("camera_info")),
-        ],
-    )
+    images = [("image", image), ("image/compressed", f"{image}/compressed")]
+    memory = _node("memory", {**common, **own}, [*images, ("camera_info", argument("camera_info"))])
     navigator = _node("navigator", common, [])
+    web = Node(
+        package="kinaema_ros",
+        executable="web_node",
+        name="kinaema_web",
+        namespace=argument("namespace"),
+        parameters=[argument("params_file"), clock],
+        remappings=[*images, ("odom", argument("odom")), *TF],
+        arguments=["--ros-args", "--log-level", argument("log_level")],
+        condition=IfCondition(argument("web")),
+        output="screen",
+    )
     rviz = Node(
         package="rviz2",
         executable="rviz2",
@@ -92,7 +97,7 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         condition=IfCondition(argument("rviz")),
         output="log",
     )
-    return [*_bring_up(memory), *_bring_up(navigator), memory, navigator, rviz]
+    return [*_bring_up(memory), *_bring_up(navigator), memory, navigator, web, rviz]
 
 
 def _node(part: str, parameters: dict, remappings: list) -> LifecycleNode:

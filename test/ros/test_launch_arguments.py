@@ -74,7 +74,7 @@ def parameter_file(tmp_path: Path) -> str:
 
 def test_these_are_all_arguments() -> None:
     """A new argument needs a test here of whom it reaches."""
-    common = {"namespace", "model", "params_file", "autostart", "rviz", "log_level"}
+    common = {"namespace", "model", "params_file", "autostart", "rviz", "web", "log_level"}
     by_memory = {"publish_tf"}
     assert launch_stand_in.listed(LAUNCH / KINAEMA) == {*common, *TOPICS, *by_memory, "use_sim_time"}
     assert launch_stand_in.listed(LAUNCH / DEMO) == {
@@ -257,6 +257,24 @@ def test_the_memory_localises_the_robot_where_it_is_asked_to_and_nobody_else_doe
     if file == DEMO:
         assert found["simulator_node"].parameters["localization"] == "tf"
         assert started(file)["simulator_node"].parameters["localization"] == "ground_truth"
+
+
+def test_the_page_is_served_where_it_is_asked_for(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("/**/kinaema_web: {ros__parameters: {port: 9000}}")
+    assert all("web_node" in started(file, web="true") and "web_node" not in started(file) for file in EVERY)
+    told = {
+        "namespace": "ant",
+        "image": "front",
+        "odom": "wheels",
+        "use_sim_time": "true",
+        "log_level": "debug",
+    }
+    web = started(KINAEMA, web="true", params_file=str(mine), **told)["web_node"]
+    assert (web.name, web.namespace) == ("kinaema_web", "/ant")
+    assert web.topic("image/compressed") == "/ant/front/compressed"
+    assert (web.topic("odom"), web.topic("/tf")) == ("/ant/wheels", "/ant/tf")
+    assert (web.parameters["port"], web.parameters["use_sim_time"]) == (9000, True)
 
 
 def test_a_parameter_file_may_ask_for_it_too(tmp_path: Path) -> None:
