@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,9 @@ import pytest
 pytest.importorskip("aiohttp", reason="the page's server is not installed")
 
 from PIL import Image
-from web_support import HERE, THERE, PlayedRobot, ask, jpeg, routes, served
+from web_support import HERE, THERE, PlayedRobot, ask, jpeg, routes
 
 from kinaema_ros.nodes.web.contract import RobotRefuses, Target
-
-
-@pytest.fixture
-def robot() -> PlayedRobot:
-    return PlayedRobot()
-
-
-@pytest.fixture
-def url(robot: PlayedRobot) -> Iterator[str]:
-    with served(robot) as address:
-        yield address
-
 
 # -- what it does ------------------------------------------------------------------------------------------
 

@@ -26,17 +26,6 @@ def chromium() -> Iterator[Any]:
         yield running
 
 
-@pytest.fixture
-def robot() -> PlayedRobot:
-    return PlayedRobot()
-
-
-@pytest.fixture
-def url(robot: PlayedRobot) -> Iterator[str]:
-    with served(robot) as address:
-        yield address
-
-
 def show_photo(page: Any, data: bytes) -> None:
     page.set_input_files("#photo-file", {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": data})
 

@@ -28,17 +28,6 @@ TOKENS = Tokens("e" * 32, "g" * 32, Path())
 
 
 @pytest.fixture
-def robot() -> PlayedRobot:
-    return PlayedRobot()
-
-
-@pytest.fixture
-def url(robot: PlayedRobot) -> Iterator[str]:
-    with served(robot) as address:
-        yield address
-
-
-@pytest.fixture
 def closed(robot: PlayedRobot) -> Iterator[str]:
     """A page that asks for a token, and for the second one to drive."""
     with served(robot, TOKENS) as address:
