@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from ros_support import wait_until
 
 from kinaema_ros import cli
 from kinaema_ros.demo import run as demo
+from kinaema_ros.nodes.client import processes
 from kinaema_ros.nodes.client.processes import NodeProcesses, own_domain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +95,12 @@ def test_no_node_outlives_the_demo(tmp_path, number):
     assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else cli.INTERRUPTED)
     assert "Traceback" not in output
     wait_until(lambda: all(map(gone, nodes)), 30.0, "the nodes to end")
+
+
+def test_a_node_that_is_forked_while_the_demo_dies_does_not_start():
+    """The kernel tells of a parent's death only those that have asked before."""
+    process = subprocess.Popen([sys.executable, "-c", ""], preexec_fn=partial(processes._end_with, -1))
+    assert process.wait(10.0) == 1
 
 
 def test_a_node_that_cannot_start_ends_the_demo_with_its_reason(tmp_path, capsys, own_children):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -126,7 +127,7 @@ class NodeProcesses:
                 env={**os.environ, "RCUTILS_LOGGING_USE_STDOUT": "1"},
                 # Ctrl-C in the terminal is for the demo alone, which stops the nodes in order.
                 start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=partial(_end_with, os.getpid()) if sys.platform == "linux" else None,
             )
 
     def _log(self, name: str) -> Path:
@@ -176,7 +177,9 @@ def _interrupts_wait() -> Iterator[None]:
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _end_with_parent() -> None:
-    """Asks the kernel for a SIGTERM at the parent's death, SIGKILL included."""
+def _end_with(parent: int) -> None:
+    """Asks the kernel for a SIGTERM at the parent's death, SIGKILL included; nobody tells of one that is dead already."""
     assert _libc is not None
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
