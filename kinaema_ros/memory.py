@@ -263,15 +263,13 @@ class SpatialMemory:
     @property
     def viewpoints(self) -> Array:
         """Poses (P, 3) of the camera at the places that the embeddings hold, in the robot's camera's frame at the last update."""
-        state = self._state
-        return geometry.between(state.robot.cpu().numpy(), state.viewpoints.cpu().numpy())
+        return _viewpoints(self._state)
 
     @property
     def odom_viewpoints(self) -> Array:
         """The same in the odom frame: those poses (P, 3) of the camera, as they are known by the last update."""
         state = self._state
-        camera_T_view = geometry.between(state.robot.cpu().numpy(), state.viewpoints.cpu().numpy())
-        return geometry.compose(state.odometry.cpu().numpy(), camera_T_view)
+        return geometry.compose(state.odometry.cpu().numpy(), _viewpoints(state))
 
     @property
     def device(self) -> torch.device:
@@ -362,6 +360,10 @@ class SpatialMemory:
     def _view(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tokens:
         tensor = torch.from_numpy(np.ascontiguousarray(checked_image(rgb))).to(self._device)
         return self._network.view(tensor, camera, mount)
+
+
+def _viewpoints(state: Memory) -> Array:
+    return geometry.between(state.robot.cpu().numpy(), state.viewpoints.cpu().numpy())
 
 
 def _that_finds_itself(state: object) -> TokenMemory:

@@ -7,8 +7,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.comparison import Comparison
+from kinaema_ros.geometry import Array
 from kinaema_ros.model.answer import Answer
 
 
@@ -44,6 +46,11 @@ class Memory(Protocol):
 
     def check(self) -> None:
         """Raises InputError where a value is none that updates write: what is read from a file may say anything."""
+
+
+def memory_T_odom(memory: Memory) -> Array:
+    """(3,) where the odom frame lies in the memory's, by the last update."""
+    return geometry.compose(memory.robot.cpu().numpy(), geometry.inverse(memory.odometry.cpu().numpy()))
 
 
 class Network(Protocol):

@@ -16,7 +16,7 @@ from kinaema_ros import geometry
 from kinaema_ros.anchoring import Anchoring, View
 from kinaema_ros.geometry import Array
 from kinaema_ros.model.cell import relocate
-from kinaema_ros.model.kind import Network
+from kinaema_ros.model.kind import Network, memory_T_odom
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -71,9 +71,7 @@ class Seeking:
     def _doubt(self, memory: TokenMemory, found: Array | None, odometry: Tensor) -> TokenMemory:
         """Whether odometry was right, or the robot is elsewhere, or that is not known yet."""
         self.left -= 1
-        believed = geometry.compose(
-            memory.robot.cpu().numpy(), geometry.inverse(memory.odometry.cpu().numpy())
-        )
+        believed = memory_T_odom(memory)
         agreeing = self._anchoring.agreeing(believed)
         if agreeing >= CONFIRMED or (found is not None and _near(believed, found, odometry.cpu().numpy())):
             self.left = 0
@@ -82,8 +80,8 @@ class Seeking:
             return self._moved(found, odometry)
         return memory
 
-    def _moved(self, memory_T_odom: Array, odometry: Tensor) -> TokenMemory:
-        memory_T_camera = geometry.compose(memory_T_odom, odometry.cpu().numpy())
+    def _moved(self, found: Array, odometry: Tensor) -> TokenMemory:
+        memory_T_camera = geometry.compose(found, odometry.cpu().numpy())
         return relocate(self.asked, torch.from_numpy(memory_T_camera).to(odometry), odometry)
 
 

@@ -19,6 +19,7 @@ from kinaema_ros.evaluation.memnav.episodes import Episode
 from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.model.answer import MAX_ALTERNATIVES, Answer
+from kinaema_ros.model.kind import memory_T_odom
 from kinaema_ros.navigation.errors import NavigationError, NoAnswer, NotSeen
 from kinaema_ros.navigation.photo_drive import LOOK_PERIOD, Check, DriveLimits, PhotoDrive
 from kinaema_ros.sim import PathFollower
@@ -194,9 +195,7 @@ class RobotMemory:
 
     def memory_T_odom(self) -> Array:
         """(3,) where the odometry lies in the memory's frame."""
-        return geometry.compose(
-            self._state.robot.cpu().numpy(), geometry.inverse(self._state.odometry.cpu().numpy())
-        )
+        return memory_T_odom(self._state)
 
 
 class ComparingMemory(RobotMemory):

@@ -99,10 +99,8 @@ def by_memory(
         e.building, [e.episode(n) for n in range(len(e.photos))], [answer.seen for answer in unseen]
     )
     for n, episode in enumerate(result.episodes):
-        memory, look = (
-            remember(method, state, e.photos[n], e.odometry[-1]),
-            partial(observe, method, e.building),
-        )
+        memory = remember(method, state, e.photos[n], e.odometry[-1])
+        look = partial(observe, method, e.building)
         compare = partial(arrival, memory, look)
         where = memory.memory_T_odom if localizes else None
         agent = Agent(episode, e.robot(n, noise), e.odometry[-1], memory.ask, limits, compare, where)
