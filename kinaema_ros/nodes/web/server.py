@@ -63,6 +63,7 @@ class WebServer:
         )
         app.on_response_prepare.append(add_headers)
         app.on_shutdown.append(self._news.end)
+        app.on_cleanup.append(self._end_threads)
 
         def route(method: str, path: str, role: Role, handler: Any) -> None:
             app.router.add_route(method, path, guard.lets(role, handler) if role else handler)
@@ -86,6 +87,9 @@ class WebServer:
         route("PUT", "/api/places/{name}", Role.DRIVE, self._add_place)
         route("DELETE", "/api/places/{name}", Role.DRIVE, self._remove_place)
         return app
+
+    async def _end_threads(self, app: web.Application) -> None:
+        await _in_thread(self._stopping.shutdown)
 
     # -- who is there ----------------------------------------------------------------------------------------
 
