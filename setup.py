@@ -48,6 +48,7 @@ setup(
         "pillow",
         "PyYAML",
         "safetensors",
+        "scipy>=1.8",
         "torch>=2.1",
     ],
     extras_require={

@@ -85,7 +85,7 @@ class CameraPose:
 
     rotation: Tensor  # (B, 3, 3) frame_R_camera
     position: Tensor  # (B, 3)
-    covariance: Tensor  # (B, 6, 6) float64, of a rotation about the frame's axes and of the position
+    information: Tensor  # (B, 6, 6) about a rotation about the frame's axes and the position
     chi2: Tensor  # (B, K) squared residual of each match in deviations
 
     @property
@@ -95,9 +95,15 @@ class CameraPose:
         return torch.cat([self.position[:, :2], torch.atan2(forward[:, 1], forward[:, 0])[:, None]], dim=-1)
 
     @property
+    def covariance(self) -> Tensor:
+        """(B, 6, 6) float64, positive definite also where rounding has left ``information`` indefinite."""
+        values, vectors = torch.linalg.eigh((self.information + self.information.mT).double().nan_to_num())
+        return (vectors * (2.0 / values.clamp_min(LEAST_INFORMATION)[:, None])) @ vectors.mT
+
+    @property
     def planar_covariance(self) -> Tensor:
-        """(B, 3, 3) of x, y, yaw."""
-        index = torch.tensor([3, 4, 2], device=self.covariance.device)
+        """(B, 3, 3) float64, of x, y, yaw."""
+        index = torch.tensor([3, 4, 2], device=self.information.device)
         return self.covariance[:, index[:, None], index]
 
     @property
@@ -108,7 +114,7 @@ class CameraPose:
 
     def __getitem__(self, which: Tensor | slice) -> CameraPose:
         return CameraPose(
-            self.rotation[which], self.position[which], self.covariance[which], self.chi2[which]
+            self.rotation[which], self.position[which], self.information[which], self.chi2[which]
         )
 
 
@@ -238,13 +244,7 @@ def refine(
         depth = depth.clamp(-0.05, 10.0)
         rotation = axis_rotation(step[:, :3]) @ rotation
         position = position + step[:, 3:]
-    return CameraPose(rotation, position, _covariance(information), chi2)
-
-
-def _covariance(information: Tensor) -> Tensor:
-    """The inverse (B, 6, 6), positive definite also where rounding has left ``information`` (B, 6, 6) indefinite."""
-    values, vectors = torch.linalg.eigh((information + information.mT).double().nan_to_num())
-    return (vectors * (2.0 / values.clamp_min(LEAST_INFORMATION)[:, None])) @ vectors.mT
+    return CameraPose(rotation, position, information, chi2)
 
 
 def _turn(rotation: Tensor, first: Tensor) -> Tensor:

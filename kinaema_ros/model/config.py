@@ -156,11 +156,11 @@ class SearchConfig(Checked):
     vote_stored: int = setting(64, "Tokens of each embedding, the best, that they vote for", 1, 4096)
     vote_similarity: float = setting(0.6, "From which a vote counts", -1.0, 1.0)
     shortlist: int = setting(48, "Embeddings whose tokens are matched", 1, 65536)
-    hypotheses: int = setting(12, "Groups of embeddings from which a pose is sought", 1, 1024)
+    hypotheses: int = setting(8, "Groups of embeddings from which a pose is sought", 1, 1024)
     min_strength: float = setting(
         0.25, "Matches of a group, as a share of the strongest group's, for which a pose is sought", 0.0, 1.0
     )
-    verified: int = setting(8, "Poses that are looked at again", 1, 1024)
+    verified: int = setting(5, "Poses that are looked at again", 1, 1024)
     min_hits: float = setting(
         0.3,
         "Matches that agree on a pose, as a share of the best pose's, from which it is looked at again",

@@ -53,11 +53,11 @@ class BaselineConfig:
     """Learning rate at its peak. Of a stage's first half the questions are about the newest frames, more and more of them."""
 
     stages: tuple[Stage, ...] = (
-        Stage(8, 32_000, 32),
-        Stage(16, 32_000, 32),
-        Stage(32, 64_000, 32),
-        Stage(64, 112_000, 32),
-        Stage(128, 160_000, 32),
+        Stage(8, 128_000, 32),
+        Stage(16, 112_000, 32),
+        Stage(32, 96_000, 32),
+        Stage(64, 48_000, 32),
+        Stage(128, 24_000, 32),
     )
     chunk: int = 32  # frames after which questions are asked, and beyond which nothing is learned back
     questions: int = 8  # of each kind after a chunk: views near the way, its own frames, places never seen
