@@ -10,6 +10,7 @@ longer: the questions become harder there, too. Curves of a second run are dashe
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -53,7 +54,7 @@ def main() -> None:
                 text = name if len(runs) == 1 else f"{name}, {run}"
                 axes.plot(seen, [entry[key] for entry in of_name], line, color=color, lw=1.2, label=text)
         any_of = next(iter(next(iter(runs.values())).values()))
-        for before, after in zip(any_of, any_of[1:], strict=False):
+        for before, after in itertools.pairwise(any_of):
             if after["frames"] != before["frames"]:
                 axes.axvline(before["step"] / 1000, color="grey", ls=":", lw=0.8)
                 top = axes.get_xaxis_transform()

@@ -63,6 +63,12 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         help="render drives into the folder until there are N to learn from, and a sixth as many held out, and end",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="with --method paper: compile its cell (torch.compile), for a GPU, where many small operations wait for each\n"
+        "other; takes minutes at the start, and a CPU gains nothing",
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
 
 
@@ -101,6 +107,13 @@ def _train_baselines(arguments: argparse.Namespace, names: list[str]) -> bool:
         return True
     pretrained = default_checkpoint().parent / PRETRAINED
     done = train_baselines(
-        names, pretrained, config, features, arguments.out, arguments.minutes, arguments.device
+        names,
+        pretrained,
+        config,
+        features,
+        arguments.out,
+        arguments.minutes,
+        arguments.device,
+        arguments.compile,
     )
     return done >= config.sequences

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from kinaema_ros.baselines.baseline import Baseline
 from kinaema_ros.baselines.checkpoint import KINDS, load_baseline, save_baseline
 from kinaema_ros.baselines.config import LearnedConfig, PaperConfig
+from kinaema_ros.baselines.paper import Paper
 from kinaema_ros.training.drive_folder import DriveBatch, DriveFolder, draw
 from kinaema_ros.training.fit_calibration import calibrate
 from kinaema_ros.training.question_loss import question_loss
@@ -147,13 +148,15 @@ def train_baselines(
     folder: Path,
     minutes: float | None = None,
     device: torch.device | str = "cpu",
+    compile_cell: bool = False,
 ) -> int:
     """Train, or continue the run in ``folder``; one checkpoint each there, also of what there is when time runs out.
 
     Returned is how many sequences have been seen.
 
     pretrained: a baseline's checkpoint, whose trunk and descriptor all see by. features: a folder of rendered drives,
-    ``train`` and ``held`` in it; drives that come while the run goes on are taken in. ``InputError`` if the run in the
+    ``train`` and ``held`` in it; drives that come while the run goes on are taken in. compile_cell: of the paper's memory, in
+    one graph. ``InputError`` if the run in the
     folder was started with another configuration, or if there are no drives.
     """
     run = Run(folder, {**dataclasses.asdict(config), "names": names}, minutes)
@@ -163,6 +166,7 @@ def train_baselines(
     drives, held = (DriveFolder(features / part, eyes.describe) for part in ("train", "held"))
     optimisers = {name: _optimiser(baseline, config) for name, baseline in baselines.items()}
     averages = {name: copy.deepcopy(baseline).eval() for name, baseline in baselines.items()}
+    _compile(baselines, compile_cell)
     done = step = 0
     if (saved := run.resume(torch.device(device))) is not None:
         done, step = saved["sequences"], saved["step"]
@@ -241,6 +245,13 @@ def _new(name: str, eyes: Baseline, config: BaselineConfig) -> Baseline:
     baseline.trunk.load_state_dict(eyes.trunk.state_dict())
     baseline.descriptor.load_state_dict(eyes.descriptor.state_dict())
     return baseline.train()
+
+
+def _compile(baselines: dict[str, Baseline], wanted: bool) -> None:
+    """The cell of the paper's memory, whose many small operations wait for each other on a GPU."""
+    for baseline in baselines.values():
+        if wanted and isinstance(baseline, Paper):
+            baseline.cell.compile(fullgraph=True)
 
 
 def _optimiser(baseline: Baseline, config: BaselineConfig) -> torch.optim.Optimizer:

@@ -198,3 +198,23 @@ def test_everything_a_step_makes_is_on_the_models_device(name: str, tmp_path: Pa
         parameter.grad.device.type for parameter in baseline.parameters() if parameter.grad is not None
     }
     assert devices == {"meta"}
+
+
+def test_the_cell_compiles_into_one_graph(tmp_path: Path) -> None:
+    """By tracing alone: a break in the graph is an error, and what is traced gives the same gradients."""
+    drives = draw(
+        DriveFolder(folder_of_drives(tmp_path) / "train", paper().describe),
+        4,
+        6,
+        (0.05, 0.5),
+        torch.Generator(),
+    )
+    gradients = []
+    for compiled in (False, True):
+        baseline = paper().requires_grad_(True).train()
+        if compiled:
+            baseline.cell.compile(fullgraph=True, backend="aot_eager")
+        torch.manual_seed(0)
+        learn(baseline, drives, CONFIG, 6, torch.Generator().manual_seed(0))
+        gradients.append(baseline.cell.gate.weight.grad)
+    torch.testing.assert_close(*gradients, rtol=0.05, atol=1e-3)
