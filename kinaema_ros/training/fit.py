@@ -17,7 +17,7 @@ from kinaema_ros.training.questions import Questions
 CHI2_90 = (4.605, 2.706)  # 90 % quantiles of chi squared with 2 (position) and 1 (yaw) degrees of freedom
 NEAR = 0.3  # metres: of two right hypotheses the nearer one is to win
 WEIGHT_DECAY = 1e-3
-UNSEEN_WEIGHT = 2.0  # a place taken for seen that was not is worse than one refused
+UNSEEN_WEIGHT = 3.0  # a place taken for seen that was not is worse than one refused
 
 
 def fit_judge(judge: Judge, limits: SearchConfig, questions: Questions) -> None:
