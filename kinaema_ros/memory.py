@@ -77,10 +77,18 @@ class SpatialMemory:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path, device: torch.device | str = "cpu", hfov: float | None = None
+        cls,
+        path: str | Path,
+        device: torch.device | str = "cpu",
+        hfov: float | None = None,
+        num_embeddings: int | None = None,
     ) -> SpatialMemory:
-        """Raises ``CheckpointError`` (a ``ValueError``) for a missing, damaged or foreign file."""
-        network, metadata = load_network(path, device)
+        """Raises ``CheckpointError`` (a ``ValueError``) for a missing, damaged or foreign file.
+
+        num_embeddings: N, about one for each square metre; None: the checkpoint's. ``InputError`` for a number below 16 or
+        above 65536, ``CheckpointError`` for a checkpoint of the paper's memory, whose number is fixed.
+        """
+        network, metadata = load_network(path, device, num_embeddings)
         return cls(network, metadata["sha256"], hfov, device)
 
     def set_camera(self, camera: Intrinsics, mount: Mount | None = None) -> None:
@@ -287,6 +295,8 @@ class SpatialMemory:
     def load(self, path: str | Path, localize: bool = False, odom_frame: str = "") -> OdomFrame | None:
         """Replace the latent memory by a saved one; on ``CheckpointError`` the present one stays.
 
+        One of fewer embeddings than this memory has is taken in, and has then room for more; one of more is refused.
+
         The odometry of later updates must be in the odom frame in which the memory was saved. Where it is not, because the
         robot was switched off, carried, or is another one, ``localize``: views are then asked of the memory, and not
         written, until enough of them agree where the robot is.
@@ -295,7 +305,7 @@ class SpatialMemory:
         ``CheckpointError``, if the memory was saved with odometry in another one, unless it is to ``localize``. Returns
         what was told ``save`` of the odometry. The memory's camera counts until ``set_camera``, where there was none.
         """
-        state, robot = memory_file.read(Path(path), self._state, self._hash)
+        state, robot = memory_file.read(Path(path), self._network, self._hash)
         saved = robot.odom.name if robot.odom is not None else ""
         if not localize and saved and odom_frame not in ("", saved):
             raise OdomFrameError(
