@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from kinaema_ros import geometry, memory_file
 from kinaema_ros.baselines.network import load_network
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.comparison import Comparison
-from kinaema_ros.errors import InputError, KinaemaError, NoSuchPlaceError
+from kinaema_ros.errors import InputError, KinaemaError
 from kinaema_ros.estimate import Estimate, Localization, Place, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB, checked_image
@@ -145,9 +144,9 @@ class SpatialMemory:
 
         name: 1 to 64 characters, none of them a control character; kept in composed form (NFC). photo, hfov, camera: as in
         ``locate``. odom_pose: (x, y, yaw) of the robot in the odom frame. Returns whether another place had the name, which
-        is replaced. The place is kept with the memory and moves with it. Raises ``UnsurePlaceError`` for a photo that is not
-        recognised surely, ``ValueError`` for a name or an image that is not usable, a pose that the robot was never near, and
-        where there are 256 places, and else as ``locate``.
+        is replaced. The place is kept with the memory and moves with it, also where it turns out later that the robot had been
+        lifted. Raises ``UnsurePlaceError`` for a photo that is not recognised surely, ``ValueError`` for a name or an image that
+        is not usable, a pose that the robot was never near, and where there are 256 places, and else as ``locate``.
         """
         name = checked_name(name)
         with torch.inference_mode(), self._writing:
@@ -156,6 +155,8 @@ class SpatialMemory:
             found = None if photo is None else self.locate(photo, hfov, camera)
             odom_T_place = None if odom_pose is None else checked_odometry(odom_pose)
             self._state = place_poses.add_for_robot(network, memory, mount, name, found, odom_T_place)
+            if self._seeking is not None:
+                self._seeking.add_place(network, self._state, name)
             return name in memory.places.rows()
 
     @property
@@ -179,8 +180,7 @@ class SpatialMemory:
             _, memory = place_poses.with_places(self._network, self._state)
             self._state = place_poses.remove(memory, name)
             if self._seeking is not None:
-                with suppress(NoSuchPlaceError):  # one that was added since
-                    self._seeking.asked = place_poses.remove(self._seeking.asked, name)
+                self._seeking.remove_place(name)
 
     def compare(
         self,
