@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from kinaema_ros import geometry, memory_file
 from kinaema_ros.baselines.network import load_network
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.comparison import Comparison
-from kinaema_ros.errors import InputError, KinaemaError, NoSuchPlaceError
+from kinaema_ros.errors import InputError, KinaemaError
 from kinaema_ros.estimate import Estimate, Localization, Place, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB, checked_image
@@ -77,10 +76,18 @@ class SpatialMemory:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path, device: torch.device | str = "cpu", hfov: float | None = None
+        cls,
+        path: str | Path,
+        device: torch.device | str = "cpu",
+        hfov: float | None = None,
+        num_embeddings: int | None = None,
     ) -> SpatialMemory:
-        """Raises ``CheckpointError`` (a ``ValueError``) for a missing, damaged or foreign file."""
-        network, metadata = load_network(path, device)
+        """Raises ``CheckpointError`` (a ``ValueError``) for a missing, damaged or foreign file.
+
+        num_embeddings: N, about one for each square metre; None: the checkpoint's. ``InputError`` for a number below 16 or
+        above 65536, ``CheckpointError`` for a checkpoint of the paper's memory, whose number is fixed.
+        """
+        network, metadata = load_network(path, device, num_embeddings)
         return cls(network, metadata["sha256"], hfov, device)
 
     def set_camera(self, camera: Intrinsics, mount: Mount | None = None) -> None:
@@ -137,9 +144,9 @@ class SpatialMemory:
 
         name: 1 to 64 characters, none of them a control character; kept in composed form (NFC). photo, hfov, camera: as in
         ``locate``. odom_pose: (x, y, yaw) of the robot in the odom frame. Returns whether another place had the name, which
-        is replaced. The place is kept with the memory and moves with it. Raises ``UnsurePlaceError`` for a photo that is not
-        recognised surely, ``ValueError`` for a name or an image that is not usable, a pose that the robot was never near, and
-        where there are 256 places, and else as ``locate``.
+        is replaced. The place is kept with the memory and moves with it, also where it turns out later that the robot had been
+        lifted. Raises ``UnsurePlaceError`` for a photo that is not recognised surely, ``ValueError`` for a name or an image that
+        is not usable, a pose that the robot was never near, and where there are 256 places, and else as ``locate``.
         """
         name = checked_name(name)
         with torch.inference_mode(), self._writing:
@@ -148,6 +155,8 @@ class SpatialMemory:
             found = None if photo is None else self.locate(photo, hfov, camera)
             odom_T_place = None if odom_pose is None else checked_odometry(odom_pose)
             self._state = place_poses.add_for_robot(network, memory, mount, name, found, odom_T_place)
+            if self._seeking is not None:
+                self._seeking.add_place(network, self._state, name)
             return name in memory.places.rows()
 
     @property
@@ -171,8 +180,7 @@ class SpatialMemory:
             _, memory = place_poses.with_places(self._network, self._state)
             self._state = place_poses.remove(memory, name)
             if self._seeking is not None:
-                with suppress(NoSuchPlaceError):  # one that was added since
-                    self._seeking.asked = place_poses.remove(self._seeking.asked, name)
+                self._seeking.remove_place(name)
 
     def compare(
         self,
@@ -287,6 +295,8 @@ class SpatialMemory:
     def load(self, path: str | Path, localize: bool = False, odom_frame: str = "") -> OdomFrame | None:
         """Replace the latent memory by a saved one; on ``CheckpointError`` the present one stays.
 
+        One of fewer embeddings than this memory has is taken in, and has then room for more; one of more is refused.
+
         The odometry of later updates must be in the odom frame in which the memory was saved. Where it is not, because the
         robot was switched off, carried, or is another one, ``localize``: views are then asked of the memory, and not
         written, until enough of them agree where the robot is.
@@ -295,7 +305,7 @@ class SpatialMemory:
         ``CheckpointError``, if the memory was saved with odometry in another one, unless it is to ``localize``. Returns
         what was told ``save`` of the odometry. The memory's camera counts until ``set_camera``, where there was none.
         """
-        state, robot = memory_file.read(Path(path), self._state, self._hash)
+        state, robot = memory_file.read(Path(path), self._network, self._hash)
         saved = robot.odom.name if robot.odom is not None else ""
         if not localize and saved and odom_frame not in ("", saved):
             raise OdomFrameError(

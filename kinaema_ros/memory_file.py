@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import InputError
 from kinaema_ros.estimate import as_pose
-from kinaema_ros.model.checkpoint import CheckpointError, read_tensors, write_tensors
-from kinaema_ros.model.kind import Memory
+from kinaema_ros.model.checkpoint import CheckpointError, Shapes, read_tensors, write_tensors
+from kinaema_ros.model.kind import Memory, Network
+from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.odometry import OdomFrame
 
 FORMAT = "kinaema-memory"
@@ -60,16 +64,38 @@ def write(path: Path, state: Memory, network: str, robot: SavedRobot) -> None:
     write_tensors(path, state.tensors(), metadata, mode=0o600)
 
 
-def read(path: Path, like: Memory, network: str) -> tuple[Memory, SavedRobot]:
-    """A memory with the layout of ``like``, on its device. Raises ``CheckpointError`` for one that ``network`` did not make."""
-    tensors, metadata = read_tensors(path, FORMAT, VERSION, like.tensors())
-    if metadata.get("network") != network:
+def read(path: Path, network: Network, name: str) -> tuple[Memory, SavedRobot]:
+    """A memory for ``network``, on its device; one of fewer embeddings has then free ones. name: the hash of its checkpoint.
+
+    Raises ``CheckpointError`` for one that this checkpoint did not make, or that has more embeddings.
+    """
+    empty = network.empty()
+
+    def layout(shapes: Shapes) -> dict[str, Tensor]:
+        return _as_saved(path, network, shapes).tensors()
+
+    tensors, metadata = read_tensors(path, FORMAT, VERSION, layout)
+    if metadata.get("network") != name:
         raise CheckpointError(
             f"{path}: saved with another network; load the checkpoint that it was made with"
         )
-    state = like.from_tensors({name: tensor.to(like.odometry.device) for name, tensor in tensors.items()})
+    state = empty.from_tensors({name: tensor.to(network.device) for name, tensor in tensors.items()})
     try:
         state.check()
-        return state, SavedRobot.from_json(metadata.get("robot"))
+        robot = SavedRobot.from_json(metadata.get("robot"))
     except InputError as error:
         raise CheckpointError(f"{path}: not written by this program: {error}") from error
+    return (state.enlarged(empty) if isinstance(state, TokenMemory) else state), robot
+
+
+def _as_saved(path: Path, network: Network, shapes: Shapes) -> Memory:
+    """An empty memory of as many embeddings as a file's, whose tensors have these shapes."""
+    if not isinstance(network, Kinaema):
+        return network.empty()
+    room, saved = network.config.num_embeddings, math.prod(shapes.get("count", ()))
+    if saved > room:
+        raise CheckpointError(
+            f"{path}: a memory of {saved} embeddings, for which this one of {room} has no room; the file is as it was. Set "
+            f"num_embeddings (kinaema replay: --embeddings) to {saved} or more, and load it again"
+        )
+    return TokenMemory.empty(replace(network.config, num_embeddings=max(saved, 2)), network.device)

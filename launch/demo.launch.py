@@ -80,6 +80,7 @@ def generate_launch_description() -> LaunchDescription:
                         ),
                         "publish_map": ParameterValue(NotSubstitution(argument("nav2")), value_type=bool),
                         "publish_clock": ParameterValue(argument("use_sim_time"), value_type=bool),
+                        "sees_obstacles": ParameterValue(argument("publish_tf"), value_type=bool),
                         "localization": IfElseSubstitution(argument("publish_tf"), "tf", "ground_truth"),
                     },
                 ],

@@ -14,7 +14,6 @@ from kinaema_ros.baselines.baseline import Baseline
 from kinaema_ros.baselines.checkpoint import KINDS
 from kinaema_ros.baselines.config import LearnedConfig, PaperConfig
 from kinaema_ros.baselines.encoder import FEATURE_DIM
-from kinaema_ros.baselines.methods import with_config
 from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, plan_episode
 from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.network import Kinaema
@@ -47,7 +46,7 @@ def shipped_network() -> Kinaema:
 
 def small_network(**changes: Any) -> Kinaema:
     network = shipped_network()
-    return with_config(network, network.config.changed(SMALL).changed(changes))
+    return network.with_config(network.config.changed(SMALL).changed(changes))
 
 
 def small_baseline(name: str, seed: int = 1) -> Baseline:

@@ -122,7 +122,7 @@ class RetrievalPair(KinaemaMethod):
 
     def start(self, capacity: int) -> TokenMemory:
         """Room for ``capacity`` frames."""
-        self.network = with_config(self.network, keeps_all(self.network.config, capacity))
+        self.network = self.network.with_config(keeps_all(self.network.config, capacity))
         return self.network.empty()
 
     def num_bytes(self, state: TokenMemory) -> int:
@@ -156,7 +156,7 @@ class LastViews(KinaemaMethod):
         few = replace(
             config, num_embeddings=config.window.size + 1, revisit=replace(config.revisit, enabled=False)
         )
-        self.network = with_config(self.network, few)
+        self.network = self.network.with_config(few)
         return self.network.empty()
 
     def update(self, state: TokenMemory, observation: Tokens, odometry: Tensor) -> TokenMemory:
@@ -230,13 +230,6 @@ class Learned:
     def num_bytes(self, state: Any) -> int:
         """The baseline's own."""
         return self.baseline.num_bytes(state)
-
-
-def with_config(network: Kinaema, config: KinaemaConfig) -> Kinaema:
-    """The same weights with another configuration of the memory."""
-    other = Kinaema(config).to(network.device)
-    other.load_state_dict(network.state_dict())
-    return other.eval()
 
 
 def keeps_all(config: KinaemaConfig, capacity: int) -> KinaemaConfig:

@@ -20,7 +20,7 @@ from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.errors import InputError
 from kinaema_ros.model.answer import Answer
-from kinaema_ros.model.checkpoint import format_of, usable_device
+from kinaema_ros.model.checkpoint import CheckpointError, format_of, usable_device
 from kinaema_ros.model.checkpoint import load_network as load_kinaema
 from kinaema_ros.model.kind import Network
 from kinaema_ros.model.se2 import between, inverse
@@ -28,13 +28,24 @@ from kinaema_ros.model.se2 import between, inverse
 LARGEST = 1e9  # of any number in a memory
 
 
-def load_network(path: str | Path, device: torch.device | str = "cpu") -> tuple[Network, dict[str, Any]]:
+def load_network(
+    path: str | Path, device: torch.device | str = "cpu", num_embeddings: int | None = None
+) -> tuple[Network, dict[str, Any]]:
     """The network of a checkpoint of either kind, in evaluation mode, and its metadata (config, training, sha256).
 
-    Raises ``CheckpointError``, or ``InputError`` for a device that this machine does not have.
+    num_embeddings: N of the memory; None: the checkpoint's. Raises ``CheckpointError``, or ``InputError`` for a device that
+    this machine does not have, or a number of embeddings that no memory has.
     """
     if format_of(Path(path)) != checkpoint.FORMAT:
-        return load_kinaema(path, device)
+        network, metadata = load_kinaema(path, device)
+        if num_embeddings is not None:
+            network = network.with_config(network.config.of_size(num_embeddings))
+        return network, metadata
+    if num_embeddings is not None:
+        raise CheckpointError(
+            f"{path}: the number of embeddings of the paper's memory is fixed by its training; leave num_embeddings "
+            "(--embeddings) out, or use a checkpoint of local tokens, such as the shipped one"
+        )
     device = usable_device(device)
     baseline, metadata = checkpoint.read_baseline(Path(path), Paper.name)
     return PaperNetwork(baseline).to(device), metadata

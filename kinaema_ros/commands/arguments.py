@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from kinaema_ros.model.config import MIN_EMBEDDINGS
+
 if TYPE_CHECKING:
     from kinaema_ros.camera import Mount
 
@@ -207,6 +209,16 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         help="network weights (default: those that ship with the package)",
     )
     group.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
+
+
+def add_embeddings(parser: argparse._ActionsContainer) -> None:
+    """--embeddings."""
+    parser.add_argument(
+        "--embeddings",
+        metavar="N",
+        type=whole_number(MIN_EMBEDDINGS),
+        help="places that the memory holds, about one for each square metre (default: the checkpoint's)",
+    )
 
 
 def add_goal(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kinaema_ros.commands.arguments import (
     add_command,
+    add_embeddings,
     add_network,
     add_results,
     between,
@@ -72,9 +73,7 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
         type=footprint,
         help="sides of the buildings in metres, such as 40 or 70,30 (default: each between 8 and 20)",
     )
-    parser.add_argument(
-        "--embeddings", metavar="N", type=whole_number(16), help="of the memory (default: the checkpoint's)"
-    )
+    add_embeddings(parser)
     _add_odometry_noise(parser, (0.0, 0.0), "exact odometry")
     parser.add_argument(
         "--baselines",

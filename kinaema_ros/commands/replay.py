@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kinaema_ros.commands.arguments import (
     add_command,
+    add_embeddings,
     add_network,
     add_results,
     between,
@@ -104,6 +105,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
     memory.add_argument(
         "--save", metavar="FILE", type=Path, help="write the memory as it is after the drive to a file"
     )
+    add_embeddings(memory)
     parser.add_argument(
         "--stop-after", metavar="S", type=between(0, math.inf), help="seconds of the drive, and ask then"
     )
@@ -150,6 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
         "max_rate",
         "hfov",
         "checkpoint",
+        "embeddings",
         "camera_mount",
         "query_hfov_deg",
         "crop_hfov_deg",
@@ -202,7 +205,11 @@ def _here(arguments: argparse.Namespace, recording: Recording, queries: Sequence
     from kinaema_ros.replay.replay import Cut, ReplayOptions, remember_and_ask
 
     torch.set_num_threads(1)  # as memory_node: with one image at a time more threads wait more than they work
-    memory = SpatialMemory.from_checkpoint(arguments.checkpoint or default_checkpoint(), arguments.device)
+    memory = SpatialMemory.from_checkpoint(
+        arguments.checkpoint or default_checkpoint(),
+        arguments.device,
+        num_embeddings=arguments.embeddings,
+    )
     if arguments.memory:
         memory.load(arguments.memory, localize=True)
     defaults = KeyframeConfig()

@@ -22,7 +22,6 @@ from kinaema_ros.baselines.methods import (
     OwnPose,
     Retrieval,
     RetrievalPair,
-    with_config,
 )
 from kinaema_ros.baselines.network import load_network
 from kinaema_ros.evaluation.episodes import Episode, EpisodeConfig, odometry_of, plan_episode
@@ -30,7 +29,6 @@ from kinaema_ros.evaluation.rpe_answers import LabelledEstimates, groups, headin
 from kinaema_ros.evaluation.timing import milliseconds
 from kinaema_ros.model.checkpoint import CheckpointError
 from kinaema_ros.model.kind import Network
-from kinaema_ros.model.network import Kinaema
 from kinaema_ros.reporting import number, percent, progress, table
 from kinaema_ros.sim import OdometryNoise
 from kinaema_ros.training.drives import intrinsics, mounted
@@ -87,13 +85,7 @@ def evaluate(task: Task, scenes: int) -> tuple[list[dict[str, Any]], dict[str, l
 
 def load_methods(task: Task) -> dict[str, Method]:
     """The methods by name, with the network of the checkpoint. ``CheckpointError`` where a file is missing or wrong."""
-    network, _ = load_network(task.checkpoint, task.device)
-    if task.embeddings is not None:
-        if not isinstance(network, Kinaema):
-            raise CheckpointError(
-                f"{task.checkpoint}: its memory has no embeddings to count; leave --embeddings out"
-            )
-        network = with_config(network, network.config.changed({"num_embeddings": task.embeddings}))
+    network, _ = load_network(task.checkpoint, task.device, task.embeddings)
     return make_methods(task, network)
 
 

@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ DTYPES = {
     "U8": torch.uint8,
 }
 HALF_PRECISION_FROM = 100_000  # elements: large matrices are stored as float16, which changes no result
+
+Shapes = dict[str, tuple[int, ...]]
+Expected = Callable[[Shapes], dict[str, Tensor]]
 
 
 class CheckpointError(InputError):
@@ -78,11 +82,12 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def read_tensors(
-    path: Path, kind: str, version: int, expected: dict[str, Tensor] | None = None
+    path: Path, kind: str, version: int, expected: Expected | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file that ``write_tensors`` wrote; ``CheckpointError`` if it is not one.
 
-    expected: tensors whose names, shapes and types the file's must have, which is checked before any of it is read.
+    expected: by the shapes of the file's tensors, those whose names, shapes and types they must have, which is checked before
+    any of it is read.
     """
     try:
         if not path.is_file():
@@ -92,7 +97,9 @@ def read_tensors(
             _check_kind(path, metadata, kind, version)
             names = file.keys()
             if expected is not None:
-                _check_layout(path, {name: file.get_slice(name) for name in names}, expected)
+                found = {name: file.get_slice(name) for name in names}
+                shapes = {name: tuple(part.get_shape()) for name, part in found.items()}
+                _check_layout(path, found, expected(shapes))
             # Copies: what safetensors returns is mapped from the file; whoever truncates that kills us.
             tensors = {name: file.get_tensor(name).clone() for name in names}
     except CheckpointError:

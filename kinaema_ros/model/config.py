@@ -11,6 +11,7 @@ from typing import Any
 from kinaema_ros.errors import InputError
 from kinaema_ros.settings import check, setting
 
+MIN_EMBEDDINGS, MAX_EMBEDDINGS = 16, 65536  # of fewer, the window leaves hardly any
 TINY, LARGE = 1e-9, 1e9  # stand for "above 0" and "any"
 
 
@@ -221,7 +222,7 @@ class KinaemaConfig(Checked):
     The memory is ``num_embeddings`` (N) embeddings, each anchored at a planar pose, of ``tokens.tokens`` (M) tokens.
     """
 
-    num_embeddings: int = setting(512, "N", 2, 65536)
+    num_embeddings: int = setting(512, "N", 2, MAX_EMBEDDINGS)
     tokens: TokensConfig = field(default_factory=TokensConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
     fold: FoldConfig = field(default_factory=FoldConfig)
@@ -244,6 +245,14 @@ class KinaemaConfig(Checked):
         for name, value in changes.items():
             values[name] = values.get(name, {}) | value if isinstance(value, dict) else value
         return KinaemaConfig.from_dict(values)
+
+    def of_size(self, num_embeddings: int) -> KinaemaConfig:
+        """A copy with so many embeddings. ``InputError`` for a number that makes no useful memory."""
+        if not MIN_EMBEDDINGS <= num_embeddings <= MAX_EMBEDDINGS:
+            raise InputError(
+                f"num_embeddings is {num_embeddings}, must be in [{MIN_EMBEDDINGS}, {MAX_EMBEDDINGS}]"
+            )
+        return dataclasses.replace(self, num_embeddings=num_embeddings)
 
     def to_dict(self) -> dict[str, Any]:
         """A nested mapping, ready for JSON."""

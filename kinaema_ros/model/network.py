@@ -46,6 +46,12 @@ class Kinaema(nn.Module):
         """Where its weights are."""
         return self.projection.weight.device
 
+    def with_config(self, config: KinaemaConfig) -> Kinaema:
+        """The same weights with another configuration of the memory."""
+        other = Kinaema(config).to(self.device)
+        other.load_state_dict(self.state_dict())
+        return other.eval()
+
     def empty(self) -> TokenMemory:
         """A memory that has seen nothing."""
         return TokenMemory.empty(self.config, self.device)

@@ -18,8 +18,10 @@ from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN, RIGHT
 from kinaema_ros.model import pose_graph
 from kinaema_ros.model.answer import Answer, base_pose
 from kinaema_ros.model.camera_pose import planar_rotation
+from kinaema_ros.model.cell import RELOCATED_POSITION, RELOCATED_YAW
 from kinaema_ros.model.kind import Memory, Network
 from kinaema_ros.model.network import Kinaema, unmodelled
+from kinaema_ros.model.places import Places
 from kinaema_ros.model.pose_graph import NONE
 from kinaema_ros.model.se2 import apart, between, compose
 from kinaema_ros.model.token_memory import TokenMemory
@@ -137,6 +139,34 @@ def add(
     own = axes @ torch.diag(values.clamp_min(LEAST_VARIANCE)) @ axes.mT
     relative = between(memory.pose[nearest], memory_T_place)
     return replace(memory, places=memory.places.put(name, nearest, relative, own, confidence))
+
+
+def is_of_before(network: Kinaema, memory: TokenMemory, embedding: Tensor, before: TokenMemory) -> bool:
+    """Whether an embedding () of ``memory`` is in ``before``, an earlier state of it: nothing else has its number since."""
+    limits = network.config.fold
+    distance, turn = apart(memory.pose[embedding], before.pose[embedding])
+    near = distance < limits.max_distance and turn < limits.max_angle
+    return bool(near and before.count[embedding] > 0)
+
+
+def take_over(memory: TokenMemory, places: Places, name: str) -> TokenMemory:
+    """The memory with the place of this name that ``places`` has."""
+    row = places.row(name)
+    values = (places.embedding[row], places.embedding_T_place[row], places.covariance[row])
+    return replace(memory, places=memory.places.put(name, *values, float(places.confidence[row])))
+
+
+def move(memory: TokenMemory, name: str, memory_T_place: Tensor) -> TokenMemory:
+    """The memory with a place of it at memory_T_place (3,), which odometry says from where the robot was found."""
+    places = memory.places
+    row = places.row(name)
+    distance, turn = apart(memory_T_place, memory.pose)
+    nearest = torch.where(memory.count > 0, distance + turn, torch.inf).argmin()
+    found = torch.tensor([RELOCATED_POSITION, RELOCATED_POSITION, RELOCATED_YAW]).to(memory_T_place)
+    return replace(memory, places=places.put(
+        name, nearest, between(memory.pose[nearest], memory_T_place),
+        places.covariance[row] + torch.diag(found**2), float(places.confidence[row]),
+    ))  # fmt: skip
 
 
 def remove(memory: TokenMemory, name: str) -> TokenMemory:

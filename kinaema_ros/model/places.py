@@ -123,6 +123,10 @@ class Places:
         """Without the place of this row."""
         return self._with(row, **{name: value[0] for name, value in vars(Places.empty()).items()})
 
+    def forgetting(self, row: int) -> Places:
+        """The place of this row has a name, but where it lies is not known."""
+        return self._with(row, embedding=torch.tensor(NONE))
+
     def _with(self, row: int, **values: Tensor) -> Places:
         index = (torch.tensor(row, device=self.name.device),)
         return replace(

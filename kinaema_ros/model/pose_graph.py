@@ -71,6 +71,17 @@ class PoseGraph:
             noise=zeros(2) + 1.0,
         )
 
+    def enlarged(self, empty: PoseGraph) -> PoseGraph:
+        """This graph with the room that ``empty``, of more embeddings, has beyond it, in the tree and in the ring."""
+        n, wider = self.frame_T_pose.shape[1], empty.frame_T_pose.shape[1]
+
+        def both(part: Tensor, more: Tensor) -> Tensor:
+            ring = part.shape[1] - n
+            return torch.cat([part[:, :n], more[:, n:wider], part[:, n:], more[:, wider + ring :]], dim=1)
+
+        sized = ("frame_T_pose", "tail", "head", "tail_T_head", "information")
+        return replace(self, **{name: both(getattr(self, name), getattr(empty, name)) for name in sized})
+
     @property
     def next_loop(self) -> Tensor:
         """The relation (B,) that the next loop replaces: a free one, or else each in turn."""

@@ -3,10 +3,12 @@
 After a restart odometry says nothing. After a lift that wheels do not notice it says what is wrong, and the next view
 does not show what the views before it saw. Nor does a bare wall, or somebody in front of the camera: so odometry is
 doubted, but views are written by it, until they agree that the robot is elsewhere. Then the memory is again what it was
-before the doubt.
+before the doubt, but for the places that were named since: these are kept.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -14,9 +16,13 @@ from torch import Tensor
 
 from kinaema_ros import geometry
 from kinaema_ros.anchoring import Anchoring, View
+from kinaema_ros.errors import NoSuchPlaceError
 from kinaema_ros.geometry import Array
+from kinaema_ros.model import place_poses
 from kinaema_ros.model.cell import relocate
 from kinaema_ros.model.kind import Network, memory_T_odom
+from kinaema_ros.model.network import Kinaema
+from kinaema_ros.model.se2 import between, compose
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -36,12 +42,34 @@ class Seeking:
         """``asked``: holds nothing of this drive, or of the time since the doubt. ``doubted``: odometry counts until then."""
         self.asked, self.doubted = asked, doubted
         self.left = PROVING  # views; 0: the search is over
+        # (3,) by name, of the places added since that lie where only odometry tells
+        self._odom_T_place: dict[str, Tensor] = {}
         self._anchoring = Anchoring(asked.pose[asked.count > 0].cpu().numpy())
 
     @property
     def missing(self) -> str:
         """What is needed until views may be written, in words; "" where they may."""
         return "" if self.doubted or self._anchoring.memory_T_odom is not None else self._anchoring.missing
+
+    def add_place(self, network: Kinaema, memory: TokenMemory, name: str) -> None:
+        """``memory``, the present one, has a place of this name now: it is kept, however the search ends.
+
+        Next to an embedding of before it stays there. Else it is next to what was seen since: where that lies, odometry says
+        once it is known where odometry lies.
+        """
+        self._odom_T_place.pop(name, None)
+        row = memory.places.row(name)
+        if place_poses.is_of_before(network, memory, memory.places.embedding[row], self.asked):
+            self.asked = place_poses.take_over(self.asked, memory.places, name)
+        else:
+            robot_T_place = between(memory.robot, place_poses.poses(memory)[row])
+            self._odom_T_place[name] = compose(memory.odometry, robot_T_place)
+            self.asked = place_poses.take_over(self.asked, memory.places.forgetting(row), name)
+
+    def remove_place(self, name: str) -> None:
+        """The present memory has no place of this name any more."""
+        with suppress(NoSuchPlaceError):  # that of before may never have had it
+            self.asked = place_poses.remove(self.asked, name)
 
     def look(
         self, network: Network, memory: TokenMemory, view: Tokens, odometry: Tensor, height: float
@@ -81,6 +109,9 @@ class Seeking:
         return memory
 
     def _moved(self, found: Array, odometry: Tensor) -> TokenMemory:
+        memory_T_odom = torch.from_numpy(found).to(odometry)
+        for name in self._odom_T_place.keys() & self.asked.places.rows().keys():
+            self.asked = place_poses.move(self.asked, name, compose(memory_T_odom, self._odom_T_place[name]))
         memory_T_camera = geometry.compose(found, odometry.cpu().numpy())
         return relocate(self.asked, torch.from_numpy(memory_T_camera).to(odometry), odometry)
 

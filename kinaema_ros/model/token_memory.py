@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -83,6 +83,24 @@ class TokenMemory:
             for group, kind in groups.items()
         }
         return TokenMemory(**values, **nested)  # type: ignore[arg-type]
+
+    def enlarged(self, empty: TokenMemory) -> TokenMemory:
+        """This memory with the free embeddings that ``empty``, a memory of as many or more, has beyond it."""
+        n = len(self.pose)
+
+        def both(part: Tensor, more: Tensor) -> Tensor:
+            return torch.cat([part, more[n:]])
+
+        tokens = {name: both(part, getattr(empty.tokens, name)) for name, part in vars(self.tokens).items()}
+        return replace(
+            self,
+            tokens=PackedTokens(**tokens),
+            pose=both(self.pose, empty.pose),
+            height=both(self.height, empty.height),
+            count=both(self.count, empty.count),
+            written=both(self.written, empty.written),
+            graph=self.graph.enlarged(empty.graph),
+        )
 
     def check(self) -> None:
         """Raises InputError where a value is none that updates write: what is read from a file may say anything."""

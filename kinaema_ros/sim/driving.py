@@ -167,6 +167,16 @@ class PathFollower:
     PROGRESS = 0.05  # metres or radians that count as progress
 
     def __init__(self, path: np.ndarray, goal_yaw: float | None = None) -> None:
+        self._speed = 0.0
+        self._arrived = False
+        self._best = math.inf
+        self._idle = 0.0
+        self.done = False
+        self.stuck = False
+        self.go_on_along(path, goal_yaw)
+
+    def go_on_along(self, path: np.ndarray, goal_yaw: float | None) -> None:
+        """Follow another path, which begins where the robot is, at the speed that it has."""
         self.path = np.asarray(path, float)
         if self.path.ndim != 2 or self.path.shape[1] != 2 or len(self.path) == 0:
             raise ValueError(f"path must be (K, 2) with K >= 1, got shape {self.path.shape}")
@@ -174,13 +184,7 @@ class PathFollower:
         steps = np.hypot(*np.diff(self.path, axis=0).T) if len(self.path) > 1 else np.zeros(0)
         self._along = np.concatenate([[0.0], np.cumsum(steps)])
         self._at = 0.0  # metres of the path that lie behind
-        self._speed = 0.0
-        self._arrived = False
-        self._best = math.inf
-        self._idle = 0.0
         self.distance_remaining = float(self._along[-1])
-        self.done = False
-        self.stuck = False
 
     def command(self, pose: Sequence[float], dt: float) -> tuple[float, float]:
         """Speeds (v, omega) for the next dt seconds at the pose x, y, yaw; zeros once done or stuck."""

@@ -23,6 +23,7 @@ from kinaema_ros.sim.driving import CLEARANCE, ROBOT_RADIUS
 from kinaema_ros.sim.space import nearest_distance
 
 STEP_HZ, IMAGE_HZ = 20, 5  # steps of motion and images a second, unless a simulator is told otherwise
+REPLAN = 1.0  # seconds between two plans of a robot that sees obstacles; Nav2's behaviour trees' default
 # What the odometry makes of it when the robot is lifted: nothing, the motion, or a new origin where it is set down.
 LIFT_ODOMETRY = ("unaware", "jump", "reset")
 # The noise is given per step of a walk, as in training: this far, or this much of a turn.
@@ -43,12 +44,20 @@ class SimulatedRobot:
     """Thread-safe; time passes by ``step`` only. The map frame is the scene's."""
 
     def __init__(
-        self, scene: Scene, seed: int, noise: OdometryNoise, localization: str, start: Array | None = None
+        self,
+        scene: Scene,
+        seed: int,
+        noise: OdometryNoise,
+        localization: str,
+        start: Array | None = None,
+        sees_obstacles: bool = False,
     ):
         """``localization``: "ground_truth", or "odometry" for a robot that believes its drifting odometry.
 
-        ``start``: pose (3,) on the map; None: one that ``explore`` would start from with the same seed.
+        ``start``: pose (3,) on the map; None: one that ``explore`` would start from with the same seed. ``sees_obstacles``: it
+        drives round what is there, as by a costmap that its sensors fill, and is mistaken about where the goal lies only.
         """
+        self._sees_obstacles = sees_obstacles
         self.scene, self._noise, self._localization = scene, noise, localization
         self.grid: OccupancyGrid = scene.occupancy()
         self._rng = np.random.default_rng(seed)
@@ -61,6 +70,8 @@ class SimulatedRobot:
         self._seconds = 0.0
         self._command, self._command_until = (0.0, 0.0), 0.0
         self._follower: PathFollower | None = None
+        self._goal: Array = np.zeros(3)  # of the path that is followed
+        self._planned_at = 0.0
         self._speed = (0.0, 0.0)
         self.collisions = 0
         self._colliding = False
@@ -117,14 +128,31 @@ class SimulatedRobot:
 
     def go_to(self, map_T_goal: Array) -> PathFollower | None:
         """Plans a path and follows it from the next step on; None if there is none."""
-        start = self.believed()
-        path = plan_path(self.grid, start[:2].tolist(), map_T_goal[:2].tolist(), CLEARANCE)
+        with self._lock:
+            start, goal = self._way_to(map_T_goal)
+        path = plan_path(self.grid, start[:2].tolist(), goal[:2].tolist(), CLEARANCE)
         if path is None:
             return None
-        follower = PathFollower(path, float(map_T_goal[2]))
+        follower = PathFollower(path, float(goal[2]))
         with self._lock:
-            self._follower = follower
+            self._follower, self._goal, self._planned_at = follower, map_T_goal, self._seconds
         return follower
+
+    def _way_to(self, map_T_goal: Array) -> tuple[Array, Array]:
+        """The robot's pose and the goal (3,) each, among the obstacles as it takes them to be."""
+        believed = self._believed()
+        if self._sees_obstacles:
+            return self._true.copy(), geometry.compose(self._true, geometry.between(believed, map_T_goal))
+        return believed, map_T_goal
+
+    def _follow(self, follower: PathFollower, dt: float) -> tuple[float, float]:
+        start, goal = self._way_to(self._goal)
+        if self._sees_obstacles and self._seconds - self._planned_at >= REPLAN:
+            self._planned_at = self._seconds
+            path = plan_path(self.grid, start[:2].tolist(), goal[:2].tolist(), CLEARANCE)
+            if path is not None:
+                follower.go_on_along(path, float(goal[2]))
+        return follower.command(start.tolist(), dt)
 
     def stop(self, follower: PathFollower) -> None:
         """Gives a path up, unless another one has replaced it."""
@@ -137,7 +165,7 @@ class SimulatedRobot:
         with self._lock:
             v, omega = self._command if self._seconds < self._command_until else (0.0, 0.0)
             if self._follower is not None:
-                v, omega = self._follower.command(self._believed().tolist(), dt)
+                v, omega = self._follow(self._follower, dt)
             before = self._true
             pose, collided = step_robot(self.scene, before.tolist(), v, omega, dt)
             self._true = np.array(pose)

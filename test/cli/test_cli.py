@@ -488,7 +488,7 @@ def options_of(monkeypatch, recorded, *arguments):
         raise KinaemaError("enough")
 
     monkeypatch.setattr("kinaema_ros.replay.replay.remember_and_ask", remember_and_ask)
-    monkeypatch.setattr("kinaema_ros.memory.SpatialMemory.from_checkpoint", lambda *_: None)
+    monkeypatch.setattr("kinaema_ros.memory.SpatialMemory.from_checkpoint", lambda *_, **__: None)
     command = ["replay", recorded / "bag", "--queries", recorded / "queries.csv", *arguments]
     assert cli.main(list(map(str, command))) == 1
     (options,) = given

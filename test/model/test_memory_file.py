@@ -11,6 +11,7 @@ import pytest
 
 from kinaema_ros import SpatialMemory
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.errors import InputError
 from kinaema_ros.memory import OdomFrameError
 from kinaema_ros.memory_file import FORMAT, VERSION
 from kinaema_ros.model.checkpoint import CheckpointError, read_tensors, write_tensors
@@ -22,8 +23,8 @@ MOUNT = Mount(0.15, -0.05, 0.75, 1.2, 0.12, math.pi)
 ODOM = OdomFrame("ant/odom", (3.5, -2.0, 1.25), "first")
 
 
-def new_memory() -> SpatialMemory:
-    return SpatialMemory.from_checkpoint(default_checkpoint())
+def new_memory(num_embeddings: int | None = None) -> SpatialMemory:
+    return SpatialMemory.from_checkpoint(default_checkpoint(), num_embeddings=num_embeddings)
 
 
 @pytest.fixture
@@ -69,6 +70,39 @@ def test_files_of_before_still_load(saved: Path) -> None:
     assert memory.load(saved, odom_frame="odom") is None
     assert memory.num_updates == 1
     assert memory.camera is None
+
+
+@pytest.mark.parametrize("localize", [False, True])
+def test_a_saved_memory_gets_the_room_of_the_larger_one_that_loads_it(saved: Path, localize: bool) -> None:
+    memory = new_memory(600)
+    size = memory.state_bytes
+    assert 1500 < (size - new_memory().state_bytes) / 88 < 2200  # bytes an embedding
+    assert memory.load(saved, localize=localize) == ODOM
+    assert memory.localized is not localize
+    assert (memory.num_updates, len(memory.viewpoints), memory.state_bytes) == (1, 1, size)
+    memory.save(saved)
+    again = new_memory(600)
+    again.load(saved)
+    assert again.num_updates == 1
+
+
+def test_a_memory_that_has_no_room_for_a_saved_one_says_so_and_stays(saved: Path) -> None:
+    memory = new_memory(64)
+    memory.update(np.zeros((120, 160, 3), dtype=np.uint8), (0.0, 0.0, 0.0))
+    before, file = memory._state, saved.read_bytes()
+    with pytest.raises(
+        CheckpointError,
+        match=r"512 embeddings, for which this one of 64 has no room.*num_embeddings .* to 512",
+    ):
+        memory.load(saved)
+    assert memory._state is before
+    assert saved.read_bytes() == file
+
+
+@pytest.mark.parametrize("number", [-1, 0, 15, 65537])
+def test_a_number_of_embeddings_that_makes_no_memory_is_refused(number: int) -> None:
+    with pytest.raises(InputError, match=rf"num_embeddings is {number}, must be in \[16, 65536\]"):
+        new_memory(number)
 
 
 @pytest.mark.parametrize("localize", [False, True])

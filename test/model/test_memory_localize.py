@@ -150,6 +150,76 @@ def test_a_lift_that_odometry_does_not_notice_is_noticed_and_nothing_wrong_is_ke
     assert error < 0.3
 
 
+def name_places(memory: SpatialMemory, odometry: np.ndarray, photo: np.ndarray) -> None:
+    memory.add_place("here")
+    memory.add_place("pointed at", odom_pose=odometry)
+    memory.add_place("photo", photo)
+
+
+def assert_named(memory: SpatialMemory, robot: np.ndarray, true: dict[str, np.ndarray]) -> None:
+    """true: poses (3,) of the places, and robot (3,), in one frame."""
+    assert memory.places.keys() == true.keys()
+    for name, pose in true.items():
+        error, turn = pose_errors(memory.locate_place(name).pose, geometry.between(robot, pose))
+        assert error < 0.35, name
+        assert turn < math.radians(6.0), name
+
+
+def test_places_that_are_named_while_the_memory_doubts_where_it_is_are_kept_where_they_are(
+    house: tuple[np.ndarray, np.ndarray], saved: Path
+) -> None:
+    poses, images = house
+    at, there = FIRST_DRIVE - 1, 15
+    memory = new_memory()
+    memory.load(saved)
+    memory.add_place("gone", odom_pose=poses[at])
+    memory.add_place("pointed at", odom_pose=poses[at])
+    named = None
+    for number in range(there, there + 25):
+        odometry = geometry.compose(poses[at], geometry.between(poses[there], poses[number]))
+        memory.update(images[number], odometry)
+        if memory.num_lifts:
+            break
+        if named is None and memory._seeking is not None:
+            named = number
+            name_places(memory, odometry, images[5])
+            memory.add_place("not any more")
+            memory.remove_place(" not any more ")
+            memory.remove_place("gone")
+    assert memory.num_lifts == 1
+    assert named is not None
+    assert named < number
+    true = {"here": poses[named], "pointed at": poses[named], "photo": poses[5]}
+    assert_named(memory, poses[number], true)
+    assert memory.locate_place("here").confidence > 0.5
+
+
+def test_places_that_are_named_before_an_anchor_is_given_up_are_known_again_with_the_next_one(
+    house: tuple[np.ndarray, np.ndarray], saved: Path
+) -> None:
+    poses, images = house
+    odom_T_map = geometry.inverse(poses[20])
+    memory = new_memory()
+    memory.load(saved, localize=True)
+    named = None
+    for number in range(20, FIRST_DRIVE):
+        odometry = geometry.compose(odom_T_map, poses[number])
+        memory.update(images[number], odometry)
+        if not memory.localized:
+            continue
+        if named is not None:
+            break
+        named = number
+        name_places(memory, odometry, images[5])
+        assert memory._seeking is not None
+        memory._seeking._anchoring = type(memory._seeking._anchoring)(memory._seeking.asked.viewpoints)
+        assert not memory.localized  # as where the next views contradict the anchor
+    assert named is not None
+    assert named < number
+    assert memory.localized
+    assert_named(memory, poses[number], {"here": poses[named], "pointed at": poses[named], "photo": poses[5]})
+
+
 def test_somebody_in_front_of_the_camera_makes_no_lift(
     house: tuple[np.ndarray, np.ndarray],
 ) -> None:
@@ -159,8 +229,11 @@ def test_somebody_in_front_of_the_camera_makes_no_lift(
         hidden = 30 <= number < 34
         memory.update(np.full_like(rgb, 40) if hidden else rgb, pose)
         assert memory.localized
+        if number == 32:
+            memory.add_place("passer-by")
     assert memory.num_lifts == 0
     assert memory.num_updates == FIRST_DRIVE
+    assert_named(memory, poses[-1], {"passer-by": poses[32]})
 
 
 @pytest.mark.parametrize("second_is_low", [True, False])

@@ -57,6 +57,11 @@ def test_a_checkpoint_says_which_kind_of_memory_it_is(checkpoint: Path, tmp_path
         SpatialMemory.from_checkpoint(tmp_path / "nowhere")
 
 
+def test_its_number_of_embeddings_cannot_be_chosen(checkpoint: Path) -> None:
+    with pytest.raises(CheckpointError, match="fixed by its training; leave num_embeddings"):
+        SpatialMemory.from_checkpoint(checkpoint, num_embeddings=64)
+
+
 def test_it_answers_with_a_covariance_and_its_size_stays(checkpoint: Path, memory: SpatialMemory) -> None:
     empty = SpatialMemory.from_checkpoint(checkpoint)
     with pytest.raises(EmptyMemoryError):

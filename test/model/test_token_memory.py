@@ -205,3 +205,33 @@ def test_loops_move_all_but_the_oldest_place_which_holds_the_memorys_frame(room:
     drifted = geometry.between(poses[0], odometry[-1])
     off, off_by_odometry = (np.hypot(*(pose - expected)[:2]) for pose in (memory_T_robot, drifted))
     assert off < 0.5 * off_by_odometry
+
+
+def test_a_memory_that_is_given_more_room_goes_on_as_it_was_and_merges_no_more(room: Landmarks) -> None:
+    small, large = (replace(CONFIG, num_embeddings=n) for n in (24, 64))
+    poses = circle(rounds=1.5)
+    full = drive(room, poses, config=small)
+    assert (full.count > 0).all()
+    assert int(full.graph.loops[0]) > 0
+    wider = full.enlarged(TokenMemory.empty(large))
+    wider.check()
+    layout = {
+        name: (tensor.shape, tensor.dtype) for name, tensor in TokenMemory.empty(large).tensors().items()
+    }
+    assert {name: (tensor.shape, tensor.dtype) for name, tensor in wider.tensors().items()} == layout
+    settled, narrow = (cell.settle(config, memory) for config, memory in ((large, wider), (small, full)))
+    torch.testing.assert_close(settled.pose[:24], narrow.pose)
+    torch.testing.assert_close(settled.robot, narrow.robot)
+    before = [best(memory, room, poses[5]).place_T_photo for memory in (full, wider)]
+    torch.testing.assert_close(*before)
+    for pose in circle(radius=1.0)[:12]:
+        wider = cell.update(large, wider, room.view(pose), as_pose(pose))
+    wider.check()
+    assert int((wider.count > 0).sum()) > 24
+    assert int(wider.updates) == len(poses) + 12
+
+
+def test_a_memory_of_the_same_size_stays_as_it_is(known: TokenMemory) -> None:
+    same = known.enlarged(TokenMemory.empty(CONFIG))
+    for name, tensor in known.tensors().items():
+        torch.testing.assert_close(same.tensors()[name], tensor, msg=name)

@@ -12,8 +12,9 @@ from memory_node_support import a_memory, inputs_of, log_of
 from ros_support import DISCOVERY, NodeProcess, Robot, counts, frame, image_msg, wait_until
 
 from kinaema_interfaces.msg import MemoryStatus
+from kinaema_interfaces.srv import LoadMemory
 from kinaema_ros import SpatialMemory
-from kinaema_ros.errors import KinaemaError
+from kinaema_ros.errors import InputError, KinaemaError
 from kinaema_ros.estimate import Place
 from kinaema_ros.nodes.memory.keeping import MemoryKeeper
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
@@ -114,6 +115,28 @@ def test_a_killed_node_loses_at_most_a_period_and_looks_for_its_place_at_the_nex
         status = robot.status(lambda s: s.state == MemoryStatus.LOCALIZING)
         assert "agreeing views; turn or drive on" in status.waiting_for
         assert status.num_updates == 3
+    finally:
+        robot.close()
+        node.stop()
+
+
+def test_the_memorys_size_is_a_parameter_and_a_saved_one_gets_room_or_is_refused(tmp_path: Path) -> None:
+    for number in (16, 64):
+        memory = SpatialMemory.from_checkpoint(default_checkpoint(), num_embeddings=number)
+        memory.update(frame(1), (0.0, 0.0, 0.0))
+        memory.save(tmp_path / f"of{number}.safetensors")
+    with pytest.raises(InputError, match="num_embeddings is 7, must be 0 or at least 16"):
+        MemoryParameters(num_embeddings=7)
+    node, robot = NodeProcess("memory_node", f"memory_dir:={tmp_path}", "num_embeddings:=32"), Robot()
+    try:
+        robot.status(lambda s: s.state == MemoryStatus.WAITING, DISCOVERY)
+        smaller, larger = (
+            robot.call(robot.load_client, LoadMemory.Request(name=name)) for name in ("of16", "of64")
+        )
+        assert smaller.success, smaller.message
+        assert not larger.success
+        assert "64 embeddings, for which this one of 32 has no room" in larger.message
+        assert robot.status(lambda s: s.num_updates == 1).state_bytes < memory.state_bytes
     finally:
         robot.close()
         node.stop()

@@ -102,7 +102,9 @@ class MemoryNode(LifecycleNode):
         path = Path(parameters.checkpoint).expanduser() if parameters.checkpoint else default_checkpoint()
         try:
             torch.set_num_threads(parameters.threads)
-            memory = SpatialMemory.from_checkpoint(path, device=parameters.device)
+            memory = SpatialMemory.from_checkpoint(
+                path, parameters.device, num_embeddings=parameters.num_embeddings or None
+            )
         except (OSError, KinaemaError) as error:
             self._monitor.problem(
                 "checkpoint",

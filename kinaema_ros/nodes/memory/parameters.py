@@ -9,6 +9,7 @@ from kinaema_ros.camera import MAX_HFOV_DEG, MIN_HFOV_DEG, Mount
 from kinaema_ros.correction import CorrectionLimits
 from kinaema_ros.errors import InputError
 from kinaema_ros.keyframes import KeyframeConfig
+from kinaema_ros.model.config import MAX_EMBEDDINGS, MIN_EMBEDDINGS
 from kinaema_ros.nodes.support.parameters import AT_CONFIGURE, READ_ONLY, group
 from kinaema_ros.odometry import OdometryLimits
 from kinaema_ros.settings import setting
@@ -43,6 +44,13 @@ class MemoryParameters:
     )
     checkpoint: str = setting("", "Network weights (.safetensors); '' is the shipped one", when=AT_CONFIGURE)
     device: str = setting("cpu", "Device of the network: 'cpu', 'cuda', 'cuda:1'", when=AT_CONFIGURE)
+    num_embeddings: int = setting(
+        0,
+        f"Places that the memory holds, about one for each square metre (at least {MIN_EMBEDDINGS}); 0: the checkpoint's",
+        low=0,
+        high=MAX_EMBEDDINGS,
+        when=AT_CONFIGURE,
+    )
     threads: int = setting(1, "CPU threads of the network", low=1, high=64, when=AT_CONFIGURE)
     memory_dir: str = setting(
         "",
@@ -114,6 +122,10 @@ class MemoryParameters:
     def __post_init__(self) -> None:
         if 0.0 < self.query_hfov_deg < MIN_HFOV_DEG:
             raise InputError(f"query_hfov_deg is {self.query_hfov_deg}, must be 0 or at least {MIN_HFOV_DEG}")
+        if 0 < self.num_embeddings < MIN_EMBEDDINGS:
+            raise InputError(
+                f"num_embeddings is {self.num_embeddings}, must be 0 or at least {MIN_EMBEDDINGS}"
+            )
 
     @property
     def hfov(self) -> float:

@@ -48,7 +48,9 @@ class SimulatorNode(Node):
         self._parameters_now = p = declare(self, SimulatorParameters, self._apply)
         by_tf = p.localization == "tf"
         believes = "odometry" if by_tf else p.localization  # until a transform comes
-        self._robot = SimulatedRobot(p.scene, p.start_seed, p.odometry_noise, believes)
+        self._robot = SimulatedRobot(
+            p.scene, p.start_seed, p.odometry_noise, believes, sees_obstacles=p.sees_obstacles
+        )
         self._scene_T_map: Array = np.zeros(3)
         self._map_T_odom: Array = np.zeros(3)  # of the newest transform
         if by_tf:

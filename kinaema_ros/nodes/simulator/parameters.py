@@ -57,6 +57,12 @@ class SimulatorParameters:
         choices=("ground_truth", "odometry", "tf"),
         when=READ_ONLY,
     )
+    sees_obstacles: bool = setting(
+        False,
+        "navigate_to_pose drives round what is there, as by a costmap that sensors fill; false: by the building's map, as it is "
+        "believed to lie",
+        when=READ_ONLY,
+    )
     lift_odometry: str = setting(
         "unaware",
         "What the odometry makes of a lift (~/lift): 'unaware', as wheels are, 'jump' by the motion, or 'reset' to its origin",
