@@ -58,7 +58,7 @@ class BaselineConfig:
         Stage(16, 112_000, 32),
         Stage(32, 104_000, 32),
         Stage(64, 44_000, 32),
-        Stage(128, 16_000, 32),
+        Stage(128, 12_000, 32),
     )
     chunk: int = 32  # frames after which questions are asked, and beyond which nothing is learned back
     questions: int = 8  # of each kind after a chunk: views near the way, its own frames, places never seen

@@ -175,7 +175,7 @@ def test_an_interrupt_ends_the_command_and_its_children(setup_env, tmp_path):
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         setup_env.run(command)
-    thread.join(10)
+    thread.join(60)
     assert ended == [""]
 
 
