@@ -61,12 +61,12 @@ def main() -> None:
                 axes.text(
                     before["step"] / 1000,
                     1.01,
-                    f"{after['frames']} frames",
+                    f"{after['frames']}",
                     transform=top,
                     ha="center",
                     size=7,
                 )
-        axes.set(xlabel="sequences seen (thousands)", ylabel=label)
+        axes.set(xlabel="sequences seen (thousands); above: frames of each", ylabel=label)
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=8)
     figure.savefig(arguments.out, dpi=110)

@@ -35,7 +35,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_rpe(kinds: argparse._SubParsersAction) -> None:
-    methods = ("kinaema", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
+    methods = ("kinaema", "paper", "gru", "attention", "retrieval", "retrieval_pair", "own_pose")
     parser = add_command(
         kinds,
         "rpe",
@@ -48,7 +48,7 @@ def _add_rpe(kinds: argparse._SubParsersAction) -> None:
         "example:\n"
         "  kinaema evaluate rpe --method kinaema,retrieval --lengths 100,400 --scenes 16 --out out/rpe"
     )
-    _add_methods(parser, methods, to_train=("paper",))
+    _add_methods(parser, methods)
     parser.add_argument(
         "--lengths",
         metavar="LIST",
@@ -162,17 +162,13 @@ def _add_memnav(kinds: argparse._SubParsersAction) -> None:
     add_results(parser, "a picture of each method's episodes, and a table of them,")
 
 
-def _add_methods(
-    parser: argparse.ArgumentParser, methods: tuple[str, ...], to_train: tuple[str, ...] = ()
-) -> None:
-    """``to_train``: those for which no checkpoint is shipped."""
-    but = f" but {', '.join(to_train)}, which must be trained first" if to_train else ""
+def _add_methods(parser: argparse.ArgumentParser, methods: tuple[str, ...]) -> None:
     parser.add_argument(
         "--method",
         metavar="LIST",
-        type=one_or_more_of(*methods, *to_train),
+        type=one_or_more_of(*methods),
         default=methods,
-        help=f"of {', '.join((*methods, *to_train))} (default: all{but})",
+        help=f"of {', '.join(methods)} (default: all)",
     )
 
 
