@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -160,13 +161,23 @@ def test_a_failed_command_is_told_in_one_line(setup_env, output, told):
     assert "\n" not in str(failure.value)
 
 
-def test_an_interrupt_ends_the_command_and_its_children(setup_env, tmp_path):
+def test_an_interrupt_ends_the_command_and_its_children(setup_env, tmp_path, monkeypatch):
+    started = threading.Event()
+
+    class Started(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.set()
+
+    monkeypatch.setattr(setup_env.subprocess, "Popen", Started)
     alive = tmp_path / "alive"
     os.mkfifo(alive)  # open for writing as long as the grandchild lives
     command = ["sh", "-c", f"sleep 100 > {alive} & wait"]
 
     def interrupt() -> None:
         with open(alive) as end:
+            started.wait(60)  # the child may be faster than its parent, on a busy machine
+            time.sleep(0.3)
             os.kill(os.getpid(), signal.SIGINT)
             ended.append(end.read())
 
