@@ -68,8 +68,7 @@ def relocate(memory: TokenMemory, memory_T_camera: Tensor, odometry: Tensor) -> 
 
     No view of before is in its window any more. From the embedding nearest to it the way goes on.
     """
-    distance, turn = apart(memory_T_camera, memory.pose)
-    nearest = torch.where(memory.count > 0, distance + turn, torch.inf).argmin()
+    nearest = memory.nearest(memory_T_camera)
     frame = pose_graph.frames(memory.graph, memory.pose[None])[0, nearest]
     return replace(
         memory,

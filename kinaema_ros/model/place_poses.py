@@ -121,10 +121,9 @@ def add(
     covariance (3, 3): in the place's axes, of a photo's answer, as seen from the robot; None: the place is where it is
     said to be. Raises InputError where the robot was never near it.
     """
-    distance, turn = apart(memory_T_place, memory.pose)
-    used = memory.count > 0
-    nearest = torch.where(used, distance + turn, torch.inf).argmin()
-    if not bool((used & (distance < SURROUNDINGS)).any()):
+    nearest = memory.nearest(memory_T_place)
+    distance, _ = apart(memory_T_place, memory.pose)
+    if not bool(((memory.count > 0) & (distance < SURROUNDINGS)).any()):
         raise InputError(
             f"the robot was never within {SURROUNDINGS:g} m of there, so that the memory cannot keep the place; drive "
             "there, or choose a place that it has seen"
@@ -160,8 +159,7 @@ def move(memory: TokenMemory, name: str, memory_T_place: Tensor) -> TokenMemory:
     """The memory with a place of it at memory_T_place (3,), which odometry says from where the robot was found."""
     places = memory.places
     row = places.row(name)
-    distance, turn = apart(memory_T_place, memory.pose)
-    nearest = torch.where(memory.count > 0, distance + turn, torch.inf).argmin()
+    nearest = memory.nearest(memory_T_place)
     found = torch.tensor([RELOCATED_POSITION, RELOCATED_POSITION, RELOCATED_YAW]).to(memory_T_place)
     return replace(memory, places=places.put(
         name, nearest, between(memory.pose[nearest], memory_T_place),

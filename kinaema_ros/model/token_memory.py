@@ -11,6 +11,7 @@ from kinaema_ros.errors import InputError
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.places import Places
 from kinaema_ros.model.pose_graph import NONE, PoseGraph
+from kinaema_ros.model.se2 import apart
 from kinaema_ros.model.tokens import PackedTokens
 
 LARGEST = 1e9  # of any number in a memory: metres, radians, their inverses and squares
@@ -133,6 +134,11 @@ class TokenMemory:
     def viewpoints(self) -> Tensor:
         """(P, 3) of the camera at the places that the embeddings hold, memory frame."""
         return self.pose[self.count > 0]
+
+    def nearest(self, pose: Tensor) -> Tensor:
+        """The embedding () nearest to a pose (3,) in the memory's frame; a radian counts as a metre."""
+        distance, turn = apart(pose, self.pose)
+        return torch.where(self.count > 0, distance + turn, torch.inf).argmin()
 
     @property
     def num_bytes(self) -> int:
