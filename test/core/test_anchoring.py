@@ -49,6 +49,13 @@ def test_views_of_one_spot_are_not_enough() -> None:
     assert not any(feed(Anchoring(PLACES), [seen_there(pose) for pose in small_steps]))
 
 
+def test_turning_on_the_spot_is_enough_once_the_views_show_much_of_the_room() -> None:
+    turning = [np.array([0.0, 0.0, math.radians(angle)]) for angle in range(0, 180, 15)]
+    anchoring = Anchoring(geometry.compose(MEMORY_T_ODOM, np.array(turning)))
+    anchored = feed(anchoring, [seen_there(pose) for pose in turning])
+    assert anchored.index(True) == 8  # 120 degrees on
+
+
 def test_unsure_and_contradicting_views_do_not_anchor() -> None:
     unsure = [seen_there(pose, confidence=0.4) for pose in WAY]
     assert not any(feed(Anchoring(PLACES), unsure))

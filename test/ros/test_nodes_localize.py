@@ -103,7 +103,7 @@ def test_a_loaded_memory_is_used_once_the_robot_was_found_in_it(
     robot: Robot, house: Drive, saved: str
 ) -> None:
     message = load(robot, saved, localize=True)
-    assert "where the robot is in it is looked for: 0 of 6 agreeing views" in message
+    assert "where the robot is in it is looked for: 0 of 5 agreeing views" in message
     drive_until_found(robot, house, geometry.inverse(house[0][20]), first=20)  # the odometry begins at zero
 
 
