@@ -147,6 +147,12 @@ def _add_memnav(kinds: argparse._SubParsersAction) -> None:
     )
     _add_odometry_noise(parser, (0.02, 0.2), "0.02,0.2")
     parser.add_argument(
+        "--sees-obstacles",
+        action="store_true",
+        help="the robot drives round what is there, as by Nav2's costmaps that its sensors fill, and is mistaken about where\n"
+        "the goal lies only; else it trusts the building's map, and gets stuck where its localisation is off",
+    )
+    parser.add_argument(
         "--through-ros",
         action="store_true",
         help="drive by simulator_node, memory_node and navigator_node instead, five photos one after the other in a\n"
@@ -241,14 +247,14 @@ def run_memnav(arguments: argparse.Namespace) -> int:
             arguments.parser.error("--through-ros drives by the nodes, which are --method kinaema alone")
         from kinaema_ros.evaluation.memnav.through_nodes import GOALS, drive_through_nodes
 
-        config = MemnavConfig(arguments.seed, goals=GOALS)
+        config = MemnavConfig(arguments.seed, goals=GOALS, sees_obstacles=arguments.sees_obstacles)
         logs = arguments.out / "log" if arguments.out else Path(tempfile.mkdtemp(prefix="kinaema-memnav-"))
         driven = drive_through_nodes(
             config, arguments.episodes, noise, checkpoint, arguments.device, logs, arguments.restart
         )
         results = {"kinaema": driven}
     else:
-        config = MemnavConfig(arguments.seed)
+        config = MemnavConfig(arguments.seed, sees_obstacles=arguments.sees_obstacles)
         results = evaluate(config, arguments.episodes, arguments.method, noise, checkpoint, arguments.device)
     records = [record(name, results[name], config.seed, noise) for name in arguments.method]
     print(f"\n{records_table(records)}")

@@ -16,6 +16,7 @@ from evaluation_support import shipped_network, small_network
 from kinaema_ros import cli, geometry, metrics
 from kinaema_ros.baselines.methods import KinaemaMethod, LastViews, NetworkEncoder, OwnPose, Retrieval
 from kinaema_ros.camera import Intrinsics, Mount
+from kinaema_ros.errors import InputError
 from kinaema_ros.estimate import Estimate, as_pose
 from kinaema_ros.evaluation.memnav import evaluate as memnav
 from kinaema_ros.evaluation.memnav import rollout
@@ -234,6 +235,19 @@ def test_retrieval_drives_on_its_own_word_and_is_judged_in_hindsight(explored):
 # -- what a robot is told ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("sees_obstacles", [True, False])
+def test_a_robot_that_sees_obstacles_plans_from_where_it_is_not_from_where_it_believes_to_be(
+    ours, sees_obstacles
+):
+    plan = plan_building(CONFIG, 0)
+    explored = rollout.explore(ours, plan, plan.odometry(NOISE, CONFIG.seed, 0), [1, 2, 3], sees_obstacles)
+    robot = explored.robot(0, NOISE)
+    true, believed = plan.walk[-1], plan.walk[-2]
+    robot.localise(believed)
+    follower = robot.go_to(plan.walk[0])
+    np.testing.assert_allclose(follower.path[0], (true if sees_obstacles else believed)[:2], atol=1e-9)
+
+
 def test_an_answer_is_turned_into_the_odometrys_frame():
     """The robot stands at (3, 1) and looks to the left; the photo was taken 2 m ahead of it."""
     answer = Answer(
@@ -353,6 +367,16 @@ def test_wrong_usage_is_refused_before_anything_is_done(words, complaint, capsys
         cli.main(["evaluate", "memnav", *words])
     assert refused.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--sees-obstacles"]])
+def test_the_command_tells_whether_the_robot_sees_obstacles(words, monkeypatch, capsys):
+    def evaluate(config: MemnavConfig, *_: object) -> None:
+        raise InputError(f"sees obstacles: {config.sees_obstacles}")
+
+    monkeypatch.setattr(memnav, "evaluate", evaluate)
+    assert cli.main(["evaluate", "memnav", *words]) == 1
+    assert f"sees obstacles: {bool(words)}" in capsys.readouterr().err
 
 
 def test_a_sheet_shows_episodes_of_as_many_buildings_as_there_are(explored):

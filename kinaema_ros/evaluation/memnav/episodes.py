@@ -55,6 +55,7 @@ class MemnavConfig:
     seed: int = 0
     frames: int = 300  # of exploration, one each 0.25 m or 25 degrees
     goals: int = 8  # in a building, and as many photos of places never seen
+    sees_obstacles: bool = False  # the robot drives round what is there, as by costmaps
 
 
 @dataclass

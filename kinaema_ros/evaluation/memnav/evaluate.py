@@ -113,7 +113,9 @@ def run_task(task: Task, network: Network | None = None) -> dict[str, Result]:
     )
     encoder, limits = NetworkEncoder(network), DriveLimits()
     ours = NetworkMethod(network, encoder)
-    explored = explore(ours, building, odometry, seeds.tolist())  # all methods see by the same encoder
+    explored = explore(  # all methods see by the same encoder
+        ours, building, odometry, seeds.tolist(), config.sees_obstacles
+    )
     results = {}
     for name in task.methods:
         if name == "kinaema":

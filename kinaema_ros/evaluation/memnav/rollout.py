@@ -45,6 +45,7 @@ class Exploration:
     photos: list[Any]
     unseen: list[Any]
     seeds: list[int]  # (G,) of the odometry's errors on the way to each goal
+    sees_obstacles: bool  # see MemnavConfig
 
     def episode(self, n: int) -> Episode:
         """To goal ``n``, not begun yet."""
@@ -54,7 +55,9 @@ class Exploration:
     def robot(self, n: int, noise: OdometryNoise, start: Array | None = None) -> SimulatedRobot:
         """The robot that goes to goal ``n``, from ``start`` (3,) or from where the exploration ended."""
         start = self.building.walk[-1] if start is None else start
-        return SimulatedRobot(self.building.scene, self.seeds[n], noise, "odometry", start)
+        return SimulatedRobot(
+            self.building.scene, self.seeds[n], noise, "odometry", start, self.sees_obstacles
+        )
 
 
 def observe(method: Method, building: Building, pose: Array, elsewhere: bool = False) -> Any:
@@ -64,7 +67,9 @@ def observe(method: Method, building: Building, pose: Array, elsewhere: bool = F
     return method.encoder(rgb, intrinsics(building.camera), mounted(building.camera))
 
 
-def explore(method: Method, building: Building, odometry: Array, seeds: list[int]) -> Exploration:
+def explore(
+    method: Method, building: Building, odometry: Array, seeds: list[int], sees_obstacles: bool = False
+) -> Exploration:
     """Phase 1 as the camera saw it, and the photos to be asked for."""
     return Exploration(
         building,
@@ -76,6 +81,7 @@ def explore(method: Method, building: Building, odometry: Array, seeds: list[int
             for pose, outside in zip(building.unseen, building.outside, strict=True)
         ],
         seeds,
+        sees_obstacles,
     )
 
 

@@ -68,13 +68,19 @@ def drive_through_nodes(
         building = replace(planned, lighting=Lighting())  # the simulator's light stays
         folder = logs / f"{index:02}"
         rng = np.random.default_rng([FIRST_SEED + 5, config.seed, index])
-        nodes = _nodes(building, noise, checkpoint, device, folder if restart else None)
+        memory_dir = folder if restart else None
+        nodes = _nodes(building, noise, checkpoint, device, memory_dir, config.sees_obstacles)
         results.append(_drive_in(building, nodes, folder, rng, restart))
     return results
 
 
 def _nodes(
-    building: Building, noise: OdometryNoise, checkpoint: Path, device: str, memory_dir: Path | None
+    building: Building,
+    noise: OdometryNoise,
+    checkpoint: Path,
+    device: str,
+    memory_dir: Path | None,
+    sees_obstacles: bool,
 ) -> dict[str, list[str]]:
     """Their parameters; with a ``memory_dir`` the memory outlives its node, and is the robot's localisation."""
     scene, camera = building.scene, building.camera
@@ -89,6 +95,7 @@ def _nodes(
         f"odometry_noise.degrees:={noise.degrees}",
         f"localization:={'odometry' if memory_dir is None else 'tf'}",
         "lift_odometry:=reset",
+        f"sees_obstacles:={str(sees_obstacles).lower()}",
         "publish_clock:=true",
         f"real_time_factor:={SPEED}",
         "lockstep:=true",
