@@ -281,3 +281,19 @@ def search(points: Tensor, seen: Tensor, tolerance: float, iterations: int) -> t
     optical_R_frame = cv2.Rodrigues(turn)[0]
     rotation = torch.from_numpy(optical_R_frame.T @ OPTICAL_R_CAMERA).to(seen)
     return rotation, torch.from_numpy(-optical_R_frame.T @ shift[:, 0]).to(seen)
+
+
+def moved(before: Tensor, after: Tensor, tolerance: float) -> int:
+    """How many of K points, seen in directions ``before`` and ``after`` (K, 3), one motion of the camera explains.
+
+    Whatever their distances are: by OpenCV's RANSAC for an essential matrix; tolerance in radians.
+    """
+    ahead = torch.minimum(before[:, 0], after[:, 0]) > math.cos(MAX_ANGLE)
+    if int(ahead.sum()) < 5:
+        return 0
+    first, second = ((seen[ahead, 1:] / seen[ahead, :1]).double().cpu().numpy() for seen in (before, after))
+    try:
+        _, fits = cv2.findEssentialMat(first, second, np.eye(3), cv2.RANSAC, 0.999, tolerance)
+    except cv2.error:
+        return 0
+    return 0 if fits is None else int(np.count_nonzero(fits))

@@ -206,6 +206,12 @@ class ComparisonConfig(Checked):
     other_camera: float = setting(
         0.4, "Of both, where another camera took the photo: from another height it shares less", 0.0, 1.0
     )
+    other_shared: int = setting(
+        40,
+        "Points of the photo that the view shows at whatever distances, with fewer of which alone it is another place",
+        0,
+        10**6,
+    )
     min_known: int = setting(
         70,
         "Points of the view that the memory knows to be here, without which nothing is another place",

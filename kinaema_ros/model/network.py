@@ -127,7 +127,7 @@ class Kinaema(nn.Module):
         if found:
             evidence = torch.tensor([terms(one.evidence, photo_height) for one in found], device=self.device)
             best = found[int(self.judge.rating(evidence).argmax())]
-        return verdict(self.config.comparison, here, photo, best, photo_height is not None)
+        return verdict(self.config, here, photo, best, photo_height is not None)
 
     def judged(self, of: Candidates) -> list[Answer]:
         """The distinct ones (K,) of one photo's candidates, whose poses are in the robot's frame, as answers."""

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.estimate import as_pose
-from kinaema_ros.model.camera_pose import planar_rotation
+from kinaema_ros.model.camera_pose import moved, planar_rotation
 from kinaema_ros.model.cell import correct, follow
-from kinaema_ros.model.config import ComparisonConfig, KinaemaConfig
+from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.localise import Hypothesis, around
 from kinaema_ros.model.matching import match, rays
 from kinaema_ros.model.se2 import between
@@ -19,6 +19,7 @@ from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens, pack
 
 LEAST_STD = 0.03  # 1/m: what an embedding says of a distance is no surer, for the robot's pose against it is not exact
+TOLERANCE = 0.005  # radians, of a point's direction by a motion of the camera
 
 
 @dataclass
@@ -81,9 +82,10 @@ def placed(config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: flo
 
 
 def verdict(
-    limits: ComparisonConfig, here: Sight, photo: Tokens, best: Hypothesis | None, same_camera: bool
+    config: KinaemaConfig, here: Sight, photo: Tokens, best: Hypothesis | None, same_camera: bool
 ) -> Comparison:
     """What the best hypothesis about a photo in a sight is worth; ``same_camera``: the robot's own took the photo."""
+    limits = config.comparison
     robot, places = here.memory.robot, here.memory.pose
     for what, tokens in (("photo", photo), ("camera's view", here.view)):
         points = int(tokens.known.sum())
@@ -106,4 +108,18 @@ def verdict(
         return Comparison(
             Verdict.UNDECIDED, f"the camera sees neither the photo's place nor what was here before: {words}"
         )
+    fits = shared(config, here.view, photo)
+    if fits >= least * limits.other_shared:
+        return Comparison(
+            Verdict.UNDECIDED, f"{words}, but {fits} of them if it may have moved from there in any way"
+        )
     return Comparison(Verdict.OTHER_PLACE, f"{words}, and {here.known} points that were here before")
+
+
+def shared(config: KinaemaConfig, view: Tokens, photo: Tokens) -> int:
+    """How many of a photo's points a view shows, at whatever distances.
+
+    A robot that turned on the spot knows few: then the photo's pose is not found, though the view shows it.
+    """
+    matches = match(photo.descriptor, view.descriptor[None], config.tokens.min_similarity)
+    return moved(photo.bearing[matches.view], view.bearing[matches.token], TOLERANCE)

@@ -12,6 +12,7 @@ from kinaema_ros.model.camera_pose import (
     CameraPose,
     Rays,
     axis_rotation,
+    moved,
     planar_rotation,
     refine,
     search,
@@ -55,6 +56,17 @@ def test_no_pose_from_nothing():
     assert search(rays.points, seen, 0.02, 100) is None
     rays, seen = scene(20)
     assert search(rays.points, -seen, 0.02, 100) is None  # all behind the camera
+
+
+def test_points_that_one_motion_explains_are_counted_whatever_their_distances():
+    rays, seen = scene()
+    assert moved(rays.direction, seen, 0.005) == 80
+    seen[:40] = seen[:40].roll(1, 0)
+    assert 40 <= moved(rays.direction, seen, 0.005) < 50
+    assert moved(rays.direction, -seen, 0.005) == 0  # all behind the camera
+    assert moved(rays.direction[:4], seen[:4], 0.005) == 0  # any four points can be explained
+    one = rays.direction[:1].expand(20, 3)
+    assert 0 <= moved(one, one, 0.005) <= 20
 
 
 @pytest.mark.parametrize("where", [0.05, 1.0, 30.0])

@@ -18,7 +18,9 @@ from kinaema_ros.model.sight import sight, verdict
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
-LIMITS = ComparisonConfig(min_tokens=30, min_found=25, min_coverage=0.3, other_found=10, min_known=20)
+LIMITS = ComparisonConfig(
+    min_tokens=30, min_found=25, min_coverage=0.3, other_found=10, other_shared=20, min_known=20
+)
 WAY = circle()[:12]
 HERE = geometry.compose(WAY[-1], np.array([0.1, 0.0, 0.05]))
 
@@ -40,7 +42,7 @@ def compared(memory: TokenMemory, view: Tokens, photo: Tokens, same_camera: bool
     here = sight(CONFIG, memory, view, as_pose(HERE), 0.0)
     found = hypotheses(CONFIG, here.memory, photo, 0.0)
     best = max(found, key=lambda one: one.evidence.inliers, default=None)
-    return verdict(LIMITS, here, photo, best, same_camera)
+    return verdict(replace(CONFIG, comparison=LIMITS), here, photo, best, same_camera)
 
 
 def some(tokens: Tokens, number: int) -> Tokens:
@@ -119,6 +121,21 @@ def test_a_dark_view_and_a_bare_photo_tell_nothing(memory: TokenMemory, room: La
         assert seen.verdict == Verdict.UNDECIDED
         assert "too little to see: 20 points" in seen.why
         assert words in seen.why
+
+
+def test_a_view_whose_distances_nothing_tells_is_not_taken_for_another_place(room: Landmarks):
+    """The robot drove here, turned, and stands a little beside where the photo was taken: it sees no parallax."""
+    memory = TokenMemory.empty(CONFIG)
+    for pose in WAY:
+        memory = update(CONFIG, memory, room.view(pose), as_pose(pose))
+    view = room.view(HERE)
+    here = replace(sight(CONFIG, memory, view, as_pose(HERE), 0.0), view=view)
+    config = replace(CONFIG, comparison=LIMITS)
+    photo = room.view(geometry.compose(HERE, np.array([0.2, 0.2, 0.1])))
+    unseen = verdict(config, here, photo, None, True)
+    assert unseen.verdict == Verdict.UNDECIDED
+    assert "in any way" in unseen.why
+    assert verdict(config, here, Landmarks(seed=5).view(HERE), None, True).verdict == Verdict.OTHER_PLACE
 
 
 def test_what_is_between_the_two_tells_nothing(memory: TokenMemory, room: Landmarks):
