@@ -42,7 +42,7 @@ def update(
     memory = close_oldest(config, memory)
     memory = keep(config, memory, view, height)
     if config.revisit.enabled:
-        loop = find_revisit(config, memory, view)
+        loop = find_revisit(config, memory, view, float(memory.tilt[2]) + height)
         if loop is not None:
             memory = believe(config, memory, loop)
         if int(memory.updates) % config.pose_graph.optimise_every == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kinaema_ros.model.camera_pose import refine, search
+from kinaema_ros.model.camera_pose import Upright, refine, search
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.matching import match, rays
 from kinaema_ros.model.pose_graph import LoopClosure
@@ -14,10 +14,13 @@ from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
 
-def find_revisit(config: KinaemaConfig, memory: TokenMemory, view: Tokens) -> LoopClosure | None:
+def find_revisit(
+    config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: float
+) -> LoopClosure | None:
     """The old place that the present view (C tokens) shows, or None where none is sure.
 
-    Only places around where odometry expects the robot are asked: of look-alikes elsewhere nothing is believed.
+    Only places around where odometry expects the robot are asked: of look-alikes elsewhere nothing is believed. Nor is
+    a pose that tilts a view which is level: matches that are wrong together find one. height: metres, of the camera.
     """
     limits = config.revisit
     index = candidates(config, memory)
@@ -40,7 +43,15 @@ def find_revisit(config: KinaemaConfig, memory: TokenMemory, view: Tokens) -> Lo
         return None
     rotation, position = first
     weight = torch.ones_like(stored.inverse_depth)
-    pose = refine(rotation[None], position[None], stored[None], seen[None], weight[None], config.tokens.noise)
+    pose = refine(
+        rotation[None],
+        position[None],
+        stored[None],
+        seen[None],
+        weight[None],
+        config.tokens.noise,
+        upright=Upright(limits.tilt_std, height - memory.height[place][None], limits.height_std),
+    )
     fits = pose.chi2[0] < config.tokens.max_deviations**2
     covariance = pose.planar_covariance[0]
     variance = torch.stack([(covariance[0, 0] + covariance[1, 1]) / 2.0, covariance[2, 2]])
@@ -51,6 +62,7 @@ def find_revisit(config: KinaemaConfig, memory: TokenMemory, view: Tokens) -> Lo
         and 2.0 * float(variance[0]) < limits.max_std**2
         and float(off) < limits.max_distance
         and float(turn) < limits.max_turn
+        and float(pose.tilt[0].abs().max()) < limits.max_tilt
     )
     if not sure:
         return None

@@ -13,6 +13,7 @@ from kinaema_ros import geometry
 from kinaema_ros.model import cell, pose_graph
 from kinaema_ros.model.config import KinaemaConfig, RevisitConfig
 from kinaema_ros.model.localise import Hypothesis, hypotheses
+from kinaema_ros.model.revisit import find_revisit
 from kinaema_ros.model.token_memory import NONE, TokenMemory
 
 
@@ -153,6 +154,15 @@ def test_a_nodding_camera_is_levelled_and_a_level_one_stays_level(room: Landmark
     level = drive(room, circle())
     torch.testing.assert_close(level.tilt, torch.zeros(3))
     torch.testing.assert_close(level.height, torch.zeros(CONFIG.num_embeddings))
+
+
+def test_a_pose_that_tilts_a_levelled_view_is_no_loop(room: Landmarks, known: TokenMemory) -> None:
+    pose = circle(rounds=1.5)[-1]
+    loop = find_revisit(CONFIG, known, room.view(pose), 0.0)
+    assert loop is not None
+    assert find_revisit(CONFIG, known, room.view(pose, tilt=(0.0, 0.03)), 0.0) is not None
+    for tilt in ((0.4, 0.0), (0.0, 0.3)):
+        assert find_revisit(CONFIG, known, room.view(pose, tilt=tilt), 0.0) is None
 
 
 def test_the_memory_stays_as_large_as_it_is(room: Landmarks) -> None:
