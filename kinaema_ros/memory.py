@@ -32,6 +32,7 @@ from kinaema_ros.model.tokens import Tokens
 from kinaema_ros.odometry import OdomFrame, checked_odometry
 
 HFOV = math.radians(90.0)  # of a camera that nobody has described
+UNKNOWN_SIZE = (4, 3)  # the aspect of its images
 
 
 class EmptyMemoryError(KinaemaError, RuntimeError):
@@ -108,7 +109,7 @@ class SpatialMemory:
         mount = self._mount  # once: another thread may set another one
         odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
         with torch.inference_mode(), self._writing:
-            view = self._view(rgb, self._own_camera(rgb), mount)
+            view = self._view(rgb, mount)
             if self._seeking is not None and not self._seek(self._seeking, view, odometry, mount.z):
                 return
             before = self._state
@@ -200,7 +201,7 @@ class SpatialMemory:
             raise EmptyMemoryError("the memory is empty: drive the robot (update) before comparing")
         odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
         with torch.inference_mode():
-            view = self._view(view_rgb, self._own_camera(view_rgb), mount)
+            view = self._view(view_rgb, mount)
             photo, same = self._photo(photo_rgb, hfov, camera, mount)
             comparison = self._network.compare(
                 state, view, odometry, mount.z, photo, mount.z if same else None
@@ -364,12 +365,18 @@ class SpatialMemory:
         height, width = checked_image(rgb).shape[:2]
         if camera is None and hfov is not None:
             camera = Intrinsics.from_hfov(width, height, hfov)
-        same = camera is None
-        return self._view(rgb, camera or self._own_camera(rgb), mount if same else None), same
+        if camera is None:
+            return self._view(rgb, mount), True
+        robots = self._camera or Intrinsics.from_hfov(*UNKNOWN_SIZE, self._hfov)
+        return self._network.photo(self._tensor(rgb), camera, robots), False
 
-    def _view(self, rgb: RGB, camera: Intrinsics, mount: Mount | None) -> Tokens:
-        tensor = torch.from_numpy(np.ascontiguousarray(checked_image(rgb))).to(self._device)
-        return self._network.view(tensor, camera, mount)
+    def _view(self, rgb: RGB, mount: Mount) -> Tokens:
+        """What an image of the robot's own camera shows."""
+        camera = self._own_camera(rgb)
+        return self._network.view(self._tensor(rgb), camera, mount)
+
+    def _tensor(self, rgb: RGB) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(checked_image(rgb))).to(self._device)
 
 
 def _viewpoints(state: Memory) -> Array:

@@ -30,7 +30,7 @@ from kinaema_ros.model.se2 import between
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
-# Image (H, W, 3), its camera, and that camera's mount: None for another camera than the robot's
+# Image (H, W, 3) of the robot's camera, that camera, and where it is: None for at the base, level
 Encoder = Callable[[RGB, Intrinsics, "Mount | None"], Any]
 
 

@@ -137,6 +137,10 @@ class PaperNetwork:
         """(V,) of an image (H, W, 3) uint8 of ``camera``."""
         return seen_by(self.baseline, rgb, camera, mount)
 
+    def photo(self, rgb: Tensor, camera: Intrinsics, robots: Intrinsics) -> Tensor:
+        """(V,), as of a level camera; the robot's own plays no part."""
+        return seen_by(self.baseline, rgb, camera, None)
+
     def update(self, memory: PaperMemory, view: Tensor, odometry: Tensor, height: float = 0.0) -> PaperMemory:
         """Fold one view into the embeddings; the camera's height plays no part."""
         return self._alone(self.baseline.update(self._batch(memory), view[None], odometry[None]))

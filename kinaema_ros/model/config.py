@@ -62,6 +62,11 @@ class TokensConfig(Checked):
     view_tokens: int = setting(400, "Tokens of a view, and of an embedding while it is new", 8, 4096)
     dim: int = setting(32, "D, of a token's descriptor; even", 2, 64)
     view_pixels: int = setting(384 * 288, "Area at which an image is read out", 4096, 10**7)
+    photo_coarse: float = setting(
+        0.85, "Scale at which another camera's photo is read out, as a share of that of the frames", 0.1, 10.0
+    )
+    photo_fine: float = setting(1.25, "The same, a second time", 0.1, 10.0)
+    photo_tokens: int = setting(250, "Tokens of such a photo by each of the two", 8, 4096)
     noise: float = setting(0.006, "Radians, deviation of a bearing", TINY, 1.0)
     prior_depth: float = setting(0.25, "1/m, inverse depth of a token that nothing is known of", TINY, 10.0)
     prior_depth_std: float = setting(0.3, "1/m, its deviation", TINY, 10.0)

@@ -67,7 +67,10 @@ class Network(Protocol):
         """A Memory that has seen nothing."""
 
     def view(self, rgb: Tensor, camera: Intrinsics, mount: Mount | None = None) -> Any:
-        """What an image (H, W, 3) uint8 of ``camera`` shows. mount: of the robot's own camera; None: another one."""
+        """What an image (H, W, 3) uint8 of the robot's own ``camera`` shows. mount: where it is; None: at the base, level."""
+
+    def photo(self, rgb: Tensor, camera: Intrinsics, robots: Intrinsics) -> Any:
+        """What a photo (H, W, 3) uint8 of another ``camera`` shows, to be asked of what ``robots``, the robot's own, saw."""
 
     def update(self, memory: Any, view: Any, odometry: Tensor, height: float = 0.0) -> Any:
         """Fold one view into the memory. odometry (3,) float64: the camera's planar pose in the odom frame; height: of its

@@ -35,6 +35,13 @@ class Keypoints:
         """K."""
         return len(self.scores)
 
+    @classmethod
+    def joined(cls, parts: list[Keypoints]) -> Keypoints:
+        """Those of all ``parts``, of one image."""
+        scores, order = torch.cat([part.scores for part in parts]).sort(descending=True, stable=True)
+        pixels = torch.cat([part.pixels for part in parts])[order]
+        return cls(pixels, torch.cat([part.descriptors for part in parts])[order], scores)
+
 
 class ConvRelu(nn.Sequential):
     """A convolution with the bias that its batch normalisation became, and ReLU."""
@@ -67,6 +74,7 @@ class LocalFeatures(nn.Module):
             ConvRelu(64, 64, 1), ConvRelu(64, 64, 1), ConvRelu(64, 64, 1), nn.Conv2d(64, CELL**2 + 1, 1)
         )
         self.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter less time on a CPU
 
     def forward(self, grey: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Grey (1, 1, H, W), H and W multiples of 32, to three maps.
@@ -90,7 +98,7 @@ class LocalFeatures(nn.Module):
         )
 
     @torch.no_grad()
-    def detect(self, rgb: Tensor, area: int, most: int) -> Keypoints:
+    def detect(self, rgb: Tensor, area: float, most: int) -> Keypoints:
         """The points of an image (H, W, 3) uint8 of any size, read out at about ``area`` pixels; at most ``most``."""
         height, width = rgb.shape[:2]
         h, w = input_size(height, width, area)
@@ -111,7 +119,7 @@ class LocalFeatures(nn.Module):
         return Keypoints((fine + 0.5) * scale - 0.5, described, scores)
 
 
-def input_size(height: int, width: int, area: int) -> tuple[int, int]:
+def input_size(height: int, width: int, area: float) -> tuple[int, int]:
     """Height and width, multiples of 32, of about ``area`` pixels and nearly the image's aspect."""
     scale = math.sqrt(area / (height * width))
     return tuple(max(1, round(side * scale / MULTIPLE)) * MULTIPLE for side in (height, width))  # type: ignore[return-value]

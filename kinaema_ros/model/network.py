@@ -28,6 +28,7 @@ LOST_POSITION, LOST_YAW = (
     5.0,
     2.0,
 )  # deviations, metres and radians, where nothing is known but the likeliest place
+MOST_PIXELS = 3  # at which a photo is read out, in those of a frame
 
 
 class Kinaema(nn.Module):
@@ -57,13 +58,35 @@ class Kinaema(nn.Module):
         return TokenMemory.empty(self.config, self.device)
 
     def view(self, rgb: Tensor, camera: Intrinsics, mount: Mount | None = None) -> Tokens:
-        """The tokens (C,) of an image (H, W, 3) uint8 of ``camera``, as a level camera with the heading 0 has them."""
+        """The tokens (C,) of an image (H, W, 3) uint8 of the robot's ``camera``, as a level one with the heading 0 has them."""
         sizes = self.config.tokens
         points = self.features.detect(rgb, sizes.view_pixels, sizes.view_tokens)
-        return self.tokens(points, camera.scaled_to(rgb.shape[1], rgb.shape[0]), mount)
+        return self.tokens(points, camera.scaled_to(rgb.shape[1], rgb.shape[0]), sizes.view_tokens, mount)
 
-    def tokens(self, points: Keypoints, camera: Intrinsics, mount: Mount | None = None) -> Tokens:
-        """The tokens (C,) of an image's points; none where the camera's distortion has no inverse."""
+    def photo(self, rgb: Tensor, camera: Intrinsics, robots: Intrinsics) -> Tokens:
+        """The tokens (C,) of a photo (H, W, 3) uint8 of another ``camera`` than the robot's, ``robots``.
+
+        Local features know a point again at about the scale at which they met it: so the photo is read out at two, one
+        below that of the robot's frames and one above, whatever its own resolution.
+        """
+        sizes = self.config.tokens
+        height, width = rgb.shape[:2]
+        camera = camera.scaled_to(width, height)
+        density = robots.fx * math.sqrt(sizes.view_pixels / (robots.width * robots.height))
+        largest = MOST_PIXELS * sizes.view_pixels
+        scales = (sizes.photo_coarse * density, sizes.photo_fine * density)  # pixels per radian at the middle
+        points = Keypoints.joined([
+            self.features.detect(
+                rgb, min(width * height * (scale / camera.fx) ** 2, largest), sizes.photo_tokens
+            )
+            for scale in scales
+        ])
+        return self.tokens(points, camera, len(scales) * sizes.photo_tokens)
+
+    def tokens(
+        self, points: Keypoints, camera: Intrinsics, size: int, mount: Mount | None = None
+    ) -> Tokens:
+        """``size`` tokens (C,), those of an image's points first; none where the camera's distortion has no inverse."""
         sizes, device = self.config.tokens, points.descriptors.device
         ray = torch.from_numpy(camera.rays(points.pixels.cpu().numpy())).to(device, torch.float32)
         if mount is not None:
@@ -71,12 +94,12 @@ class Kinaema(nn.Module):
         there = ray.isfinite().all(-1)
         descriptor = F.normalize(self.projection(points.descriptors[there]), dim=-1)
         quality = 0.1 + 0.5 * points.scores[there].clamp(0, 1)
-        empty = Tokens.empty((sizes.view_tokens - len(quality),), sizes.dim, device)
+        empty = Tokens.empty((size - len(quality),), sizes.dim, device)
         return Tokens(
             torch.cat([descriptor, empty.descriptor]),
             torch.cat([ray[there], empty.bearing]),
-            torch.full((sizes.view_tokens,), sizes.prior_depth, device=device),
-            torch.full((sizes.view_tokens,), sizes.prior_depth_std, device=device),
+            torch.full((size,), sizes.prior_depth, device=device),
+            torch.full((size,), sizes.prior_depth_std, device=device),
             torch.cat([quality, empty.quality]),
         )
 

@@ -39,7 +39,7 @@ class DriveConfig:
     """What is driven and photographed. Metres and degrees."""
 
     seed: int = 0
-    drives: int = 48
+    drives: int = 96
     frames: tuple[int, int] = (60, 260)
     moments: tuple[float, ...] = (0.06, 0.3, 1.0)  # shares of the drive after which photos are asked about
     photos: int = 6  # of the robot's camera that were seen, of another one that were, and as many unseen ones

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinaema_ros import geometry
+from kinaema_ros.camera import Intrinsics
 from kinaema_ros.model.judge import TERMS, Candidates
 from kinaema_ros.model.localise import hypotheses
 from kinaema_ros.model.network import Kinaema, candidates
@@ -59,16 +60,21 @@ def ask(network: Kinaema, drive: Drive) -> Questions:
         view = network.view(torch.from_numpy(rgb), drive.camera, drive.mount)
         memory = network.update(memory, view, torch.from_numpy(odometry), drive.mount.z)
         parts += [
-            _asked(network, memory, photo, geometry.between(drive.poses[t], photo.pose))
+            _asked(network, memory, photo, drive.camera, geometry.between(drive.poses[t], photo.pose))
             for photo in drive.photos
             if photo.moment == t + 1
         ]
     return Questions.joined(parts)
 
 
-def _asked(network: Kinaema, memory: TokenMemory, photo: Photo, robot_T_photo: geometry.Array) -> Questions:
-    tokens = network.view(torch.from_numpy(photo.rgb), photo.camera, photo.mount)
-    height = None if photo.mount is None else photo.mount.z
+def _asked(
+    network: Kinaema, memory: TokenMemory, photo: Photo, robots: Intrinsics, robot_T_photo: geometry.Array
+) -> Questions:
+    rgb = torch.from_numpy(photo.rgb)
+    if photo.mount is None:
+        tokens, height = network.photo(rgb, photo.camera, robots), None
+    else:
+        tokens, height = network.view(rgb, photo.camera, photo.mount), photo.mount.z
     found = hypotheses(network.config, memory, tokens, height)
     size = network.config.search.verified
     if found:

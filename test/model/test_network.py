@@ -19,7 +19,7 @@ from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.judge import TERMS, Candidates
 from kinaema_ros.model.local_features import DESCRIPTOR_DIM, Keypoints
 from kinaema_ros.model.localise import hypotheses
-from kinaema_ros.model.network import LOST_POSITION, LOST_YAW, Kinaema, unmodelled
+from kinaema_ros.model.network import LOST_POSITION, LOST_YAW, MOST_PIXELS, Kinaema, unmodelled
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.paths import default_checkpoint
 
@@ -61,7 +61,7 @@ def keypoints(*pixels: tuple[float, float]) -> Keypoints:
 
 def test_a_token_lies_where_its_pixel_looks(network: Kinaema):
     points = keypoints((0.0, 0.0), (159.5, 119.5), (300.0, 30.0))
-    tokens = network.tokens(points, CAMERA)
+    tokens = network.tokens(points, CAMERA, SIZE)
     assert tokens.known.tolist() == [True] * 3 + [False] * (SIZE - 3)
     expected = torch.from_numpy(CAMERA.rays(points.pixels.numpy())).float()
     torch.testing.assert_close(tokens.bearing[:3], expected)
@@ -71,28 +71,28 @@ def test_a_token_lies_where_its_pixel_looks(network: Kinaema):
 
 
 def test_a_tilted_camera_has_the_tokens_of_a_level_one(network: Kinaema):
-    tokens = network.tokens(keypoints((159.5, 119.5), (250.0, 119.5)), CAMERA, Mount(pitch=0.2))
+    tokens = network.tokens(keypoints((159.5, 119.5), (250.0, 119.5)), CAMERA, SIZE, Mount(pitch=0.2))
     torch.testing.assert_close(tokens.bearing[0], torch.tensor([math.cos(0.2), 0.0, -math.sin(0.2)]))
-    upside_down = network.tokens(keypoints((250.0, 60.0)), CAMERA, Mount(roll=math.pi))
-    upright = network.tokens(keypoints((69.0, 179.0)), CAMERA)
+    upside_down = network.tokens(keypoints((250.0, 60.0)), CAMERA, SIZE, Mount(roll=math.pi))
+    upright = network.tokens(keypoints((69.0, 179.0)), CAMERA, SIZE)
     torch.testing.assert_close(upside_down.bearing[0], upright.bearing[0])
 
 
 def test_where_a_level_camera_is_on_the_robot_changes_no_token(network: Kinaema):
     points = keypoints((10.0, 20.0), (300.0, 200.0))
-    mounted = network.tokens(points, CAMERA, Mount(x=0.3, y=-0.2, z=1.1, yaw=2.0))
-    torch.testing.assert_close(mounted.bearing, network.tokens(points, CAMERA).bearing)
+    mounted = network.tokens(points, CAMERA, SIZE, Mount(x=0.3, y=-0.2, z=1.1, yaw=2.0))
+    torch.testing.assert_close(mounted.bearing, network.tokens(points, CAMERA, SIZE).bearing)
 
 
 def test_a_lens_bends_the_rays_and_a_pixel_that_no_ray_reaches_has_no_token(network: Kinaema):
     points = keypoints((159.5, 119.5), (280.0, 60.0), (2000.0, 1500.0))
     bent = Intrinsics(320, 240, 160.0, 160.0, 159.5, 119.5, "plumb_bob", (-0.2, 0.03, 0.0, 0.0))
-    tokens = network.tokens(points, bent)
-    straight = network.tokens(points, CAMERA)
+    tokens = network.tokens(points, bent, SIZE)
+    straight = network.tokens(points, CAMERA, SIZE)
     torch.testing.assert_close(tokens.bearing[0], straight.bearing[0])
     assert tokens.bearing[1, 0] < straight.bearing[1, 0] - 0.01  # barrel distortion: farther off the axis
     fisheye = Intrinsics(320, 240, 120.0, 120.0, 159.5, 119.5, "equidistant", (0.05, -0.04, 0.0, 0.0))
-    tokens = network.tokens(points, fisheye)
+    tokens = network.tokens(points, fisheye, SIZE)
     assert int(tokens.known.sum()) == 2
     assert tokens.bearing.isfinite().all()
 
@@ -109,6 +109,37 @@ def test_a_camera_is_the_same_at_any_resolution(network: Kinaema):
     assert by_own.known.sum() > 40
     torch.testing.assert_close(by_large.bearing, by_own.bearing)
     assert by_own.bearing[by_own.known][:, 0].min() > 0.5  # all within the field of view
+
+
+@pytest.mark.parametrize("size", [(480, 360), (1920, 1440)])
+def test_another_cameras_photo_is_read_out_at_the_scale_of_the_robots_frames(
+    network: Kinaema, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+):
+    asked: list[float] = []
+    detect = network.features.detect
+
+    def recorded(rgb: torch.Tensor, area: float, most: int) -> Keypoints:
+        asked.append(area)
+        return detect(rgb, area, most)
+
+    monkeypatch.setattr(network.features, "detect", recorded)
+    rgb = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8))
+    narrow = Intrinsics.from_hfov(*size, math.radians(60.0))
+    photo = network.photo(rgb, narrow, CAMERA)
+    sizes = CONFIG.tokens
+    of_frame = math.sqrt(sizes.view_pixels / (CAMERA.width * CAMERA.height)) * CAMERA.fx  # pixels per radian
+    of_photo = [math.sqrt(area / (size[0] * size[1])) * narrow.fx for area in asked]
+    assert of_photo == pytest.approx([sizes.photo_coarse * of_frame, sizes.photo_fine * of_frame])
+    known = photo.bearing[photo.known]
+    assert len(photo.quality) == 2 * sizes.photo_tokens
+    assert len(known) > 20
+    assert known[:, 1].abs().max() < math.sin(math.radians(31.0))
+    assert (photo.quality.diff() <= 0).all()  # the strongest first: these vote
+
+    asked.clear()
+    wide = Intrinsics.from_hfov(*size, math.radians(120.0))
+    network.photo(rgb, wide, Intrinsics.from_hfov(320, 240, math.radians(45.0)))
+    assert max(asked) <= MOST_PIXELS * sizes.view_pixels
 
 
 def test_a_photo_is_answered_in_the_frame_of_the_robot(network: Kinaema, room: Landmarks, known: TokenMemory):
