@@ -114,6 +114,13 @@ def checked_yaw(x: float, y: float, z: float, w: float) -> float:
     return yaw_from_quaternion(x / length, y / length, z / length, w / length)
 
 
+def tilt_from_quaternion(x: float, y: float, z: float, w: float) -> tuple[float, float]:
+    """Roll and pitch (radians, REP 103: pitch > 0 is down) of a quaternion, which need not be of unit length."""
+    length = x * x + y * y + z * z + w * w
+    roll = math.atan2(2.0 * (w * x + y * z), length - 2.0 * (x * x + y * y))
+    return roll, math.asin(min(max(2.0 * (w * y - z * x) / length, -1.0), 1.0))
+
+
 def quaternion_from_yaw(yaw: float) -> tuple[float, float, float, float]:
     """Unit quaternion (x, y, z, w) of a rotation by ``yaw`` about +z."""
     return 0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2))

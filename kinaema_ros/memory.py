@@ -29,7 +29,7 @@ from kinaema_ros.model.places import checked_name
 from kinaema_ros.model.seeking import Seeking
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
-from kinaema_ros.odometry import OdomFrame, checked_odometry
+from kinaema_ros.odometry import LEVEL, OdomFrame, checked_odometry, checked_tilt
 
 HFOV = math.radians(90.0)  # of a camera that nobody has described
 UNKNOWN_SIZE = (4, 3)  # the aspect of its images
@@ -70,6 +70,7 @@ class SpatialMemory:
         Intrinsics.from_hfov(1, 1, self._hfov)  # refuses an impossible field of view now
         self._camera: Intrinsics | None = None
         self._mount = Mount()
+        self._stood: Mount | None = None  # the mount at the last update, against a level base
         self._writing = threading.Lock()
         self._state: Memory = network.empty()
         self._seeking: Seeking | None = None
@@ -98,22 +99,23 @@ class SpatialMemory:
         """
         self._camera, self._mount = camera, mount or Mount()
 
-    def update(self, rgb: RGB, odom_pose: ArrayLike) -> None:
+    def update(self, rgb: RGB, odom_pose: ArrayLike, tilt: tuple[float, float] = LEVEL) -> None:
         """Fold one frame into the memory.
 
         rgb: (H, W, 3) uint8. odom_pose: (x, y, yaw) of the robot in the odom frame when the image was taken; only
-        its motion since the last update is used, so that distance from the origin costs no precision. Raises
+        its motion since the last update is used, so that distance from the origin costs no precision. tilt: roll and pitch of
+        the base in radians (pitch > 0: down), where odometry carries them. Raises
         ``ValueError`` and changes nothing if either is not usable, or if the image has another aspect than the
         camera of ``set_camera``. After ``load(path, localize=True)`` nothing is written until the memory is ``localized``.
         """
-        mount = self._mount  # once: another thread may set another one
+        mount = self._mount.on_tilted_base(*checked_tilt(tilt))  # once: another thread may set another one
         odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
         with torch.inference_mode(), self._writing:
             view = self._view(rgb, mount)
             if self._seeking is not None and not self._seek(self._seeking, view, odometry, mount.z):
                 return
             before = self._state
-            self._state = self._network.update(before, view, odometry, mount.z)
+            self._stood, self._state = mount, self._network.update(before, view, odometry, mount.z)
             if self._seeking is None and not self._network.continues(before, self._state, view):
                 self._seeking = Seeking(_that_finds_itself(before), doubted=True)
                 self._seek(self._seeking, view, odometry, mount.z)
@@ -127,11 +129,11 @@ class SpatialMemory:
         first update, ``NotLocalizedError`` until the memory is ``localized``, and ``ValueError`` for an image that is not usable, or that without either has another aspect than
         the camera of ``set_camera``.
         """
-        state, mount = self._known()
+        state, stood = self._known()
         with torch.inference_mode():
-            photo, same = self._photo(query_rgb, hfov, camera, mount)
-            answers = self._network.locate(state, photo, mount.z if same else None)
-        return as_estimate(answers, state, mount, same)
+            photo, mount = self._photo(query_rgb, hfov, camera)
+            answers = self._network.locate(state, photo, mount.z if mount else None)
+        return as_estimate(answers, state, stood, mount)
 
     def add_place(
         self,
@@ -151,11 +153,11 @@ class SpatialMemory:
         """
         name = checked_name(name)
         with torch.inference_mode(), self._writing:
-            state, mount = self._known()
+            state, stood = self._known()
             network, memory = place_poses.with_places(self._network, state)
             found = None if photo is None else self.locate(photo, hfov, camera)
             odom_T_place = None if odom_pose is None else checked_odometry(odom_pose)
-            self._state = place_poses.add_for_robot(network, memory, mount, name, found, odom_T_place)
+            self._state = place_poses.add_for_robot(network, memory, stood, name, found, odom_T_place)
             if self._seeking is not None:
                 self._seeking.add_place(network, self._state, name)
             return name in memory.places.rows()
@@ -170,10 +172,10 @@ class SpatialMemory:
 
         Raises ``NoSuchPlaceError``, ``ForgottenPlaceError`` where its surroundings are no longer in memory, and as ``locate``.
         """
-        state, mount = self._known()
+        state, stood = self._known()
         with torch.inference_mode():
             answer = place_poses.locate(*place_poses.with_places(self._network, state), name)
-        return as_estimate([answer], state, mount, same_camera=False)
+        return as_estimate([answer], state, stood, None)
 
     def remove_place(self, name: str) -> None:
         """Forget the name of a place. Raises ``NoSuchPlaceError``."""
@@ -190,25 +192,27 @@ class SpatialMemory:
         odom_pose: ArrayLike,
         hfov: float | None = None,
         camera: Intrinsics | None = None,
+        tilt: tuple[float, float] = LEVEL,
     ) -> Comparison:
         """Does the robot, that sees ``view_rgb``, stand where this photo was taken?
 
-        view_rgb and odom_pose are as in ``update``, but nothing is written; photo_rgb, hfov and camera are as in ``locate``,
+        view_rgb, odom_pose and tilt are as in ``update``, but nothing is written; photo_rgb, hfov and camera are as in ``locate``,
         but the photo is compared with the view and the newest updates alone, not with the memory. Raises as these do.
         """
-        state, mount = self._state, self._mount  # a snapshot, as in ``locate``
+        # a snapshot, as in ``locate``
+        state, mount = self._state, self._mount.on_tilted_base(*checked_tilt(tilt))
         if int(state.updates) == 0:
             raise EmptyMemoryError("the memory is empty: drive the robot (update) before comparing")
         odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
         with torch.inference_mode():
             view = self._view(view_rgb, mount)
-            photo, same = self._photo(photo_rgb, hfov, camera, mount)
+            photo, taken = self._photo(photo_rgb, hfov, camera)
             comparison = self._network.compare(
-                state, view, odometry, mount.z, photo, mount.z if same else None
+                state, view, odometry, mount.z, photo, taken.z if taken else None
             )
         if comparison.pose is None or comparison.covariance is None:
             return comparison
-        pose, covariance = of_base(np.array(comparison.pose), comparison.covariance, mount, same)
+        pose, covariance = of_base(np.array(comparison.pose), comparison.covariance, mount, taken)
         return replace(comparison, pose=as_pose(pose), covariance=covariance)
 
     def localization(self) -> Localization | None:
@@ -216,7 +220,7 @@ class SpatialMemory:
 
         None before the first update, while not ``localized``, and of a kind of memory that does not correct its odometry.
         """
-        state, mount = self._state, self._mount  # a snapshot, as in locate
+        state, mount = self._state, self._stood or self._mount  # a snapshot, as in locate
         if int(state.updates) == 0 or not self.localized:
             return None
         with torch.inference_mode():
@@ -230,7 +234,7 @@ class SpatialMemory:
     def reset(self) -> None:
         """Forget everything."""
         with self._writing:
-            self._state = self._network.empty()
+            self._stood, self._state = None, self._network.empty()
             self._seeking = None
 
     def localize(self) -> None:
@@ -317,7 +321,7 @@ class SpatialMemory:
             self._seeking = None
             if localize:
                 self._seek_in(state)
-            self._state = state
+            self._stood, self._state = None, state
             if self._camera is None and robot.camera is not None:
                 self.set_camera(robot.camera, robot.mount)
         return robot.odom
@@ -336,13 +340,14 @@ class SpatialMemory:
         return not seeking.missing
 
     def _known(self) -> tuple[Memory, Mount]:
+        """The memory, and the mount when the robot last saw something."""
         """A snapshot (an update replaces the state, it never changes it) in which it is known where the robot is."""
-        state, mount, missing = self._state, self._mount, self.missing
+        state, stood, missing = self._state, self._stood or self._mount, self.missing
         if int(state.updates) == 0:
             raise EmptyMemoryError("the memory is empty: drive the robot (update) before asking")
         if missing:
             raise NotLocalizedError(f"the memory does not know yet where the robot is: {missing}")
-        return state, mount
+        return state, stood
 
     def _own_camera(self, rgb: RGB) -> Intrinsics:
         """The robot's camera at the image's resolution."""
@@ -358,17 +363,16 @@ class SpatialMemory:
             )
         return camera
 
-    def _photo(
-        self, rgb: RGB, hfov: float | None, camera: Intrinsics | None, mount: Mount
-    ) -> tuple[Tokens, bool]:
-        """A photo's tokens, and whether the robot's own camera took it."""
+    def _photo(self, rgb: RGB, hfov: float | None, camera: Intrinsics | None) -> tuple[Tokens, Mount | None]:
+        """A photo's tokens, and the mount of the robot's own camera, if that took it; None: another one did."""
         height, width = checked_image(rgb).shape[:2]
         if camera is None and hfov is not None:
             camera = Intrinsics.from_hfov(width, height, hfov)
         if camera is None:
-            return self._view(rgb, mount), True
+            mount = self._mount
+            return self._view(rgb, mount), mount
         robots = self._camera or Intrinsics.from_hfov(*UNKNOWN_SIZE, self._hfov)
-        return self._network.photo(self._tensor(rgb), camera, robots), False
+        return self._network.photo(self._tensor(rgb), camera, robots), None
 
     def _view(self, rgb: RGB, mount: Mount) -> Tokens:
         """What an image of the robot's own camera shows."""

@@ -22,6 +22,8 @@ from kinaema_ros.geometry import Array
 from kinaema_ros.settings import check, setting
 from kinaema_ros.stamps import NANOSECONDS, PoseHistory, neighbours
 
+LEVEL = (0.0, 0.0)  # roll and pitch of a base whose odometry does not say
+MAX_TILT = 1.0  # radians; beyond it the robot has fallen
 MAX_COORDINATE = 1e7  # metres; beyond it odometry is broken, not far away
 _LONGEST_NAME = 255  # characters
 JUMP_POLICIES = ("localize", "hold", "continue", "reanchor", "reset")
@@ -116,6 +118,7 @@ class OdometryTracker:
         self.limits = limits or OdometryLimits()
         self._lock = threading.Lock()
         self._track = PoseHistory(history)  # in the memory frame
+        self._tilts = PoseHistory(history)  # roll, pitch, 0
         self._anchor: Array = np.zeros(3)  # memory_T_odom
         self._run = _new_run()
         self._last: tuple[int, Array] | None = None  # newest message, in the odom frame
@@ -124,8 +127,14 @@ class OdometryTracker:
 
     # -- input -----------------------------------------------------------------------------------------------
 
-    def add(self, stamp: int, odom_T_base: ArrayLike, simulated: bool = False) -> Discontinuity | None:
-        """Takes a pose (x, y, yaw) at ``stamp`` (nanoseconds).
+    def add(
+        self,
+        stamp: int,
+        odom_T_base: ArrayLike,
+        simulated: bool = False,
+        tilt: tuple[float, float] = LEVEL,
+    ) -> Discontinuity | None:
+        """Takes a pose (x, y, yaw) at ``stamp`` (nanoseconds), and roll and pitch.
 
         simulated: stamps are of a simulation or a played bag, where the robot starts over with the clock. Returns what happened if the odometry was not continuous. Raises ``BadInput`` for a stamp that is not newer
         than the last one, unless it is clear that the clock was set back.
@@ -138,6 +147,7 @@ class OdometryTracker:
             self._late = []
             event = restart or self._compare(stamp, pose)
             self._last = (stamp, pose)
+            self._tilts.add(stamp, np.array([*tilt, 0.0]))
             if self._before_jump is None:
                 self._track.add(stamp, geometry.compose(self._anchor, pose))
             return event
@@ -277,6 +287,12 @@ class OdometryTracker:
                 "one clock?",
             )
 
+    def tilt_at(self, stamp: int) -> tuple[float, float]:
+        """Roll and pitch of the base at ``stamp``; level where there is no odometry around it."""
+        with self._lock:
+            tilt = self._tilts.at(stamp, self.limits.max_gap * NANOSECONDS)
+        return LEVEL if tilt is None else (float(tilt[0]), float(tilt[1]))
+
     def _pose_at(self, stamp: int) -> Array | None:
         if self._before_jump is not None:
             raise BadInput(
@@ -312,6 +328,20 @@ def _new_run() -> str:
 
 def _within(pose: Array, radius: float, angle: float) -> bool:
     return math.hypot(pose[0], pose[1]) < radius and abs(float(pose[2])) < angle
+
+
+def tilt_of(x: float, y: float, z: float, w: float) -> tuple[float, float]:
+    """Roll and pitch of a base of this quaternion; level where no robot drives so: then its axes are other ones."""
+    roll, pitch = geometry.tilt_from_quaternion(x, y, z, w)
+    return (roll, pitch) if max(abs(roll), abs(pitch)) <= MAX_TILT else LEVEL
+
+
+def checked_tilt(tilt: tuple[float, float]) -> tuple[float, float]:
+    """Roll and pitch of a base that a robot can have. Raises InputError."""
+    roll, pitch = tilt
+    if not (abs(roll) <= MAX_TILT and abs(pitch) <= MAX_TILT):  # NaN too
+        raise InputError(f"tilt of the base {tilt}: roll and pitch must be at most {MAX_TILT} rad")
+    return roll, pitch
 
 
 def checked_odometry(odom_pose: ArrayLike) -> Array:

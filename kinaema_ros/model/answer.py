@@ -28,9 +28,12 @@ class Answer:
     confidence: float  # probability that the pose is within 1 m and 20 degrees of the truth
 
 
-def as_estimate(answers: list[Answer], state: Memory, mount: Mount, same_camera: bool) -> Estimate:
-    """The best of the answers (K,) and a few others, for the robot's base instead of its camera ``mount``."""
-    best, *others = [_of_robot(answer, mount, same_camera) for answer in answers[: 1 + MAX_ALTERNATIVES]]
+def as_estimate(answers: list[Answer], state: Memory, mount: Mount, photo: Mount | None) -> Estimate:
+    """The best of the answers (K,) and a few others, for the robot's base instead of its camera.
+
+    mount: of the camera when the robot was last seen; photo: when it took the photo, None: another camera did.
+    """
+    best, *others = [_of_robot(answer, mount, photo) for answer in answers[: 1 + MAX_ALTERNATIVES]]
     return Estimate(
         pose=best.pose,
         covariance=best.covariance,
@@ -42,18 +45,18 @@ def as_estimate(answers: list[Answer], state: Memory, mount: Mount, same_camera:
     )
 
 
-def _of_robot(answer: Answer, mount: Mount, same_camera: bool) -> Alternative:
+def _of_robot(answer: Answer, mount: Mount, photo: Mount | None) -> Alternative:
     """The answer for the robot's base instead of its camera, in the frame of the base."""
     assert answer.covariance is not None
-    pose, covariance = of_base(answer.pose.cpu().numpy(), answer.covariance.cpu().numpy(), mount, same_camera)
+    pose, covariance = of_base(answer.pose.cpu().numpy(), answer.covariance.cpu().numpy(), mount, photo)
     return Alternative(as_pose(pose), covariance, answer.confidence)
 
 
-def of_base(pose: Array, covariance: Array, mount: Mount, same_camera: bool) -> tuple[Array, Array]:
+def of_base(pose: Array, covariance: Array, mount: Mount, photo: Mount | None) -> tuple[Array, Array]:
     """A photo's pose and covariance in the camera's frame, in the base's; of the base if the robot's camera took it."""
     pose = geometry.compose(mount.planar, pose)
     covariance = geometry.rotate_covariance(covariance, mount.yaw)
-    return mount.base_pose(pose, covariance) if same_camera else (pose, covariance)
+    return (pose, covariance) if photo is None else photo.base_pose(pose, covariance)
 
 
 def base_pose(parent_T_camera: Tensor, mount: Mount) -> Array:

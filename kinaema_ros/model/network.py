@@ -75,17 +75,17 @@ class Kinaema(nn.Module):
         density = robots.fx * math.sqrt(sizes.view_pixels / (robots.width * robots.height))
         largest = MOST_PIXELS * sizes.view_pixels
         scales = (sizes.photo_coarse * density, sizes.photo_fine * density)  # pixels per radian at the middle
-        points = Keypoints.joined([
-            self.features.detect(
-                rgb, min(width * height * (scale / camera.fx) ** 2, largest), sizes.photo_tokens
-            )
-            for scale in scales
-        ])
+        points = Keypoints.joined(
+            [
+                self.features.detect(
+                    rgb, min(width * height * (scale / camera.fx) ** 2, largest), sizes.photo_tokens
+                )
+                for scale in scales
+            ]
+        )
         return self.tokens(points, camera, len(scales) * sizes.photo_tokens)
 
-    def tokens(
-        self, points: Keypoints, camera: Intrinsics, size: int, mount: Mount | None = None
-    ) -> Tokens:
+    def tokens(self, points: Keypoints, camera: Intrinsics, size: int, mount: Mount | None = None) -> Tokens:
         """``size`` tokens (C,), those of an image's points first; none where the camera's distortion has no inverse."""
         sizes, device = self.config.tokens, points.descriptors.device
         ray = torch.from_numpy(camera.rays(points.pixels.cpu().numpy())).to(device, torch.float32)

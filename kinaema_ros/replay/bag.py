@@ -27,6 +27,7 @@ from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
 from kinaema_ros.errors import InputError
 from kinaema_ros.images import DEPTH, RGB, decode_compressed, decode_image
+from kinaema_ros.odometry import tilt_of
 from kinaema_ros.replay.reader import blame_the_bag, open_reader
 from kinaema_ros.replay.topics import BagError, Picture, Topic, choose_topics, named_picture
 from kinaema_ros.stamps import NANOSECONDS, pose_at
@@ -49,6 +50,12 @@ class Track:
     frame_id: str
     rejected: int = 0  # messages left out: NaN, infinite, no rotation
     child_frame_id: str = ""  # of odometry: the robot's base
+    tilts: geometry.Array = field(default_factory=lambda: np.zeros((0, 2)))  # (T, 2) roll and pitch
+
+    def tilt_at(self, stamp_ns: int) -> tuple[float, float]:
+        """Roll and pitch at a stamp that has a pose."""
+        roll, pitch = (float(np.interp(stamp_ns, self.stamps_ns, column)) for column in self.tilts.T)
+        return roll, pitch
 
     def at(self, stamp_ns: int) -> geometry.Array | None:
         """The pose (3,) at a stamp, or None before the first, after the last, or in a hole of the track."""
@@ -61,6 +68,7 @@ class Frame:
 
     stamp_ns: int
     odom_pose: geometry.Array
+    tilt: tuple[float, float]  # roll and pitch of the base, radians; 0 where the odometry is planar
     serialized: bytes
     _message: Any
 
@@ -125,7 +133,7 @@ class Recording:
                 self.dropped["no odometry at the image's stamp"] += 1
             else:
                 last_ns = stamp_ns
-                yield Frame(stamp_ns, odom_pose, serialized, message)
+                yield Frame(stamp_ns, odom_pose, self.odom.tilt_at(stamp_ns), serialized, message)
 
 
 @contextmanager
@@ -192,6 +200,7 @@ def _records(reader: Reader, path: Path, topic: Topic) -> Iterator[tuple[int, An
 def _read_track(reader: Reader, path: Path, topic: Topic) -> Track:
     stamps: list[int] = []
     poses: list[tuple[float, float, float]] = []
+    tilts: list[tuple[float, float]] = []
     frame_id, child_frame_id, rejected = "", "", 0
     for stamp_ns, message, _ in _messages(reader, path, topic):
         pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
@@ -207,10 +216,16 @@ def _read_track(reader: Reader, path: Path, topic: Topic) -> Track:
         child_frame_id = getattr(message, "child_frame_id", "")
         stamps.append(stamp_ns)
         poses.append((p.x, p.y, yaw))
+        tilts.append(tilt_of(q.x, q.y, q.z, q.w))
     # Of messages with the same stamp the first stays: one instant has one pose.
     stamps_ns, first = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
     return Track(
-        stamps_ns, np.array(poses, dtype=np.float64).reshape(-1, 3)[first], frame_id, rejected, child_frame_id
+        stamps_ns,
+        np.array(poses, dtype=np.float64).reshape(-1, 3)[first],
+        frame_id,
+        rejected,
+        child_frame_id,
+        np.array(tilts, dtype=np.float64).reshape(-1, 2)[first],
     )
 
 

@@ -74,3 +74,29 @@ def test_an_upright_photo_shows_the_narrower_angle_across_its_width() -> None:
     long_side = math.radians(70)
     assert photo_hfov(4000, 3000, long_side) == long_side
     assert photo_hfov(3000, 4000, long_side) == pytest.approx(2 * math.atan(0.75 * math.tan(long_side / 2)))
+
+
+@given(
+    yaw=angles,
+    roll=st.floats(-0.9, 0.9),
+    pitch=st.floats(-0.9, 0.9),
+    camera_yaw=angles,
+    camera_pitch=st.floats(-0.5, 0.5),
+)
+def test_a_tilted_base_carries_its_camera_with_it(yaw, roll, pitch, camera_yaw, camera_pitch) -> None:
+    by_roll = np.array([math.sin(roll / 2), 0.0, 0.0, math.cos(roll / 2)])
+    by_pitch = np.array([0.0, math.sin(pitch / 2), 0.0, math.cos(pitch / 2)])
+    tilted = geometry.multiply_quaternions(by_pitch, by_roll)
+    heading = geometry.multiply_quaternions(geometry.quaternion_from_yaw(yaw), tilted)
+    assert geometry.tilt_from_quaternion(*(1.01 * heading)) == pytest.approx((roll, pitch), abs=1e-7)
+
+    mount = Mount(0.3, -0.1, 1.2, camera_yaw, camera_pitch)
+    optical = geometry.multiply_quaternions(tilted, np.array(optical_quaternion(camera_yaw, camera_pitch)))
+    position = geometry.rotate_by_quaternion(tilted, np.array([0.3, -0.1, 1.2]))
+    expected, found = Mount.from_optical(position, optical), mount.on_tilted_base(roll, pitch)
+    if abs(expected.pitch) < 1.5:  # straight up or down no heading is left
+        for name in ("x", "y", "z", "pitch"):
+            assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-6)
+        for name in ("yaw", "roll"):
+            assert abs(geometry.wrap_angle(getattr(found, name) - getattr(expected, name))) < 1e-6
+    assert mount.on_tilted_base(0.0, 0.0) is mount

@@ -76,6 +76,43 @@ def answers(driven: SpatialMemory, drive: Drive) -> list[Estimate]:
     return [driven.locate(photo) for photo in drive.photos]
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_base_that_nods_is_levelled_by_its_odometry(drive: Drive, told: bool) -> None:
+    """Without it the memory finds the tilt by itself, about, and believes the camera where a level base would carry it."""
+    mount, memory = Mount(z=1.0), new_memory()
+    memory.set_camera(Intrinsics.from_hfov(CAMERA.width, CAMERA.height, CAMERA.hfov), mount)
+    wrong, tilts = [], []
+    for number, pose in enumerate(drive.poses):
+        pitch = (0.0, 0.12, -0.12)[number % 3]
+        there = mount.on_tilted_base(0.0, pitch)
+        camera = replace(CAMERA, x=there.x, z=there.z, pitch=pitch)
+        memory.update(render(drive.scene, pose[None], camera)[0], pose, (0.0, pitch) if told else (0.0, 0.0))
+        estimate = memory.localization()
+        assert estimate is not None
+        wrong.append(float(np.hypot(*(np.array(estimate.pose) - geometry.between(drive.poses[0], pose))[:2])))
+        assert isinstance(memory._state, TokenMemory)
+        tilts.append(float(memory._state.tilt[:2].abs().max()))
+    photos = render(drive.scene, drive.views, replace(CAMERA, z=1.0))
+    errors = [
+        pose_errors(np.array(memory.locate(photo).pose), true)[0]
+        for photo, true in zip(photos, drive.truth, strict=True)
+    ]
+    if told:
+        assert max(wrong) < 0.01
+        assert max(tilts) < 0.02
+        assert np.median(errors) < 0.05
+    else:
+        assert max(tilts) > 0.08
+
+
+def test_a_tilt_that_no_robot_drives_with_is_refused(drive: Drive) -> None:
+    memory = new_memory()
+    for tilt in ((1.2, 0.0), (0.0, math.nan)):
+        with pytest.raises(ValueError, match="roll and pitch must be at most"):
+            memory.update(drive.images[0], drive.poses[0], tilt)
+    assert memory.num_updates == 0
+
+
 @pytest.fixture(scope="module")
 def strange_answers(driven: SpatialMemory) -> list[Estimate]:
     """To photos of a scene that the robot was never in."""

@@ -14,6 +14,7 @@ from bag_support import (
     compressed,
     drive_poses,
     image,
+    make,
     ns,
     odometry,
     picture,
@@ -164,6 +165,19 @@ def test_a_track_is_not_interpolated_across_a_hole_nor_beyond_its_ends():
     assert track.at(5 * 10**9) is None
     assert track.at(-1) is None
     assert track.at(10 * 10**9 + 1) is None
+
+
+def test_frames_have_the_tilt_that_odometry_carries(tmp_path):
+    with recording(tmp_path / "bag") as recorder:
+        for seconds, pitch in ((0, 0.0), (1, 0.2)):
+            message = odometry(ns(seconds), (seconds, 0, 0))
+            message.pose.pose.orientation = make(
+                "geometry_msgs/msg/Quaternion", x=0.0, y=math.sin(pitch / 2), z=0.0, w=math.cos(pitch / 2)
+            )
+            recorder.write("/odom", message, ns(seconds))
+        recorder.write("/image", image(ns(0.5), picture(0)), ns(0.5))
+    with open_recording(tmp_path / "bag") as drive:
+        assert [frame.tilt for frame in drive.frames()] == [pytest.approx((0.0, 0.1))]
 
 
 def test_an_uncalibrated_camera_counts_as_none(tmp_path):

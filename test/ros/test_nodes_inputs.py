@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from unittest.mock import Mock
 
 import pytest
@@ -24,6 +25,22 @@ def test_an_image_that_is_no_keyframe_is_not_decoded(monkeypatch: pytest.MonkeyP
         inputs._remember(image_msg(frame(1), seconds))
     assert decoded.call_count == 1
     assert (inputs._monitor.tally.used, inputs._monitor.tally.skipped) == (1, 2)
+
+
+@pytest.mark.parametrize(("pitch", "told"), [(0.2, 0.2), (-1.5, 0.0)])  # the second: axes of an optical frame
+def test_an_image_goes_into_memory_with_the_tilt_that_odometry_says(pitch: float, told: float) -> None:
+    memory = a_memory()
+    inputs = inputs_of(memory)
+    inputs.tracker.restart()
+    for seconds in (99.0, 100.0):
+        message = odometry_msg((1.0, 0.0, 0.0), seconds)
+        message.pose.pose.orientation.y, message.pose.pose.orientation.w = (
+            math.sin(pitch / 2),
+            math.cos(pitch / 2),
+        )
+        inputs._on_odometry(message)
+    inputs._remember(image_msg(frame(1), 99.5))
+    assert memory.update.call_args.args[2] == pytest.approx((0.0, told))
 
 
 def test_an_image_that_cannot_be_decoded_leaves_its_place_to_the_next() -> None:

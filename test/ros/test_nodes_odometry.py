@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kinaema_ros import geometry
 from kinaema_ros.errors import BadInput
-from kinaema_ros.odometry import OdometryLimits, OdometryTracker
+from kinaema_ros.odometry import LEVEL, OdometryLimits, OdometryTracker
 
 SECOND = 1_000_000_000
 coordinates = st.floats(-1e4, 1e4)
@@ -41,6 +41,17 @@ def test_pose_at_a_stamp_is_interpolated_between_its_neighbours(start, moves, fr
     stamp = round((n + 1 + fraction) * SECOND / 10)
     exact = (stamp - (n + 1) * SECOND // 10) / (SECOND // 10)
     assert_same_pose(odometry.pose_at(stamp), geometry.interpolate(track[n], track[n + 1], exact))
+
+
+def test_the_tilt_of_the_base_is_interpolated_and_level_where_it_is_not_known() -> None:
+    odometry = tracker()
+    assert odometry.tilt_at(SECOND) == LEVEL
+    odometry.add(SECOND, np.zeros(3), tilt=(0.1, -0.2))
+    odometry.add(2 * SECOND, np.zeros(3), tilt=(0.3, 0.0))
+    assert odometry.tilt_at(SECOND + SECOND // 2) == pytest.approx((0.2, -0.1))
+    assert odometry.tilt_at(3 * SECOND) == LEVEL
+    odometry.add(9 * SECOND, np.zeros(3), tilt=(0.3, 0.0))
+    assert odometry.tilt_at(5 * SECOND) == LEVEL  # a hole of the odometry
 
 
 @settings(deadline=None, max_examples=60)

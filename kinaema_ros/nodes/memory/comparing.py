@@ -34,7 +34,9 @@ def compare(inputs: MemoryInputs, request: CompareView.Request) -> Comparison:
         )
     try:
         camera = camera_of(inputs, memory, photo, request)
-        comparison = memory.compare(photo, messages.image_to_rgb(image), memory_T_base, camera=camera)
+        view = messages.image_to_rgb(image)
+        tilt = inputs.tracker.tilt_at(messages.stamp_ns(image.header.stamp))
+        comparison = memory.compare(photo, view, memory_T_base, camera=camera, tilt=tilt)
     except BadInput:
         raise
     except KinaemaError as error:  # also where it was emptied since the check above

@@ -238,7 +238,7 @@ class MemoryInputs:
             pose = messages.odometry_to_pose(message)
             self._check_frames(message)
             simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
-            event = self.tracker.add(stamp, pose, simulated)
+            event = self.tracker.add(stamp, pose, simulated, messages.odometry_tilt(message))
         except BadInput as error:
             tally.add("odometry_rejected")
             self._monitor.problem(error.reason, str(error))
@@ -343,7 +343,7 @@ class MemoryInputs:
                 self.camera_in_use, self._mount_in_use = camera, mount
                 self._monitor.camera(camera, source)
             lifts = memory.num_lifts
-            memory.update(rgb, memory_T_base)
+            memory.update(rgb, memory_T_base, self.tracker.tilt_at(stamp))
             self._selector.used(stamp, memory_T_base)
             self._localize(memory)
             if memory.num_lifts != lifts:

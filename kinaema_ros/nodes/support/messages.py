@@ -25,6 +25,7 @@ from kinaema_ros.errors import BadInput, InputError
 from kinaema_ros.estimate import Alternative, Estimate, Place, as_pose
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support import bridge
+from kinaema_ros.odometry import tilt_of
 from kinaema_ros.stamps import NANOSECONDS
 
 MAX_NAME = 255  # characters of a frame's name; it is repeated in every answer
@@ -191,6 +192,12 @@ def odometry_to_pose(message: Odometry) -> Array:
             "orientation that was never set has length 0)",
         ) from error
     return np.array([p.x, p.y, yaw])
+
+
+def odometry_tilt(message: Odometry) -> tuple[float, float]:
+    """Roll and pitch of the base, radians; 0 where the odometry is planar."""
+    q = message.pose.pose.orientation
+    return tilt_of(q.x, q.y, q.z, q.w)
 
 
 def camera_info_to_intrinsics(message: CameraInfo, rectified: bool) -> Intrinsics:
