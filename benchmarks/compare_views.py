@@ -87,7 +87,7 @@ def main() -> None:
                 long_side = math.radians(query.hfov_deg)
                 hfov = photo_hfov(photo.shape[1], photo.shape[0], long_side) if long_side else None
                 counts[kind][memory.compare(photo, rgb, frame.odom_pose, hfov).verdict.name] += 1
-            memory.update(rgb, frame.odom_pose)
+            memory.update(rgb, *frame.odometry)
             number += 1
     for kind in ("at", "near", "elsewhere"):
         total = sum(counts[kind].values())

@@ -61,7 +61,7 @@ def remember(memory: SpatialMemory, bag: Path) -> Array:
         assert recording.truth is not None
         memory.set_camera(recording.camera)
         for frame, rgb in keyframes(recording, "remembering"):
-            memory.update(rgb, frame.odom_pose)
+            memory.update(rgb, *frame.odometry)
         return recording.truth.at(frame.stamp_ns)
 
 

@@ -52,7 +52,7 @@ def remember(memory: SpatialMemory, recording: Recording) -> list[Update]:
         recording.frames(), total=recording.image_topic.count, desc="remembering", unit="frame"
     ):
         if selector.select(frame.stamp_ns, frame.odom_pose):
-            memory.update(frame.rgb(), frame.odom_pose)
+            memory.update(frame.rgb(), *frame.odometry)
             said = memory.localization()
             if said is not None:
                 updates.append(Update(frame.stamp_ns, said, recording.truth.at(frame.stamp_ns)))

@@ -142,7 +142,7 @@ def remember_and_ask(
         rgb, camera = _cut(rgb, robot_camera, options.cut)
         memory.set_camera(camera, options.mount)
         start = time.perf_counter()
-        memory.update(rgb, frame.odom_pose, frame.tilt)
+        memory.update(rgb, *frame.odometry)
         update_ms.append(1e3 * (time.perf_counter() - start))
         if not memory.localized:
             localization = None
