@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinaema_ros.model import pose_graph
-from kinaema_ros.model.camera_pose import CameraPose, Rays, refine, tilt_rotation
+from kinaema_ros.model.camera_pose import CameraPose, Rays, planar_rotation, refine, tilt_rotation
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.folding import bounded, choose, fold, merge
 from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays
@@ -129,10 +129,34 @@ def correct(
     if pose is not None and config.window.heading_by_sight:
         memory = turn(config, memory, pose)
     view = replace(view, bearing=view.bearing @ tilt_rotation(tilt[:2]).mT)
+    if bool(tilt.any()):
+        memory, window, view, tilt = relevel(config, memory, window, view, tilt)
     slot_T_robot = between(memory.pose[slot], memory.robot).float()
     rise = tilt[2] + height - memory.height[slot]
     window, view = triangulate(config, window, view, matches, slot_T_robot, rise)
     return replace(memory, tilt=tilt, window=memory.window.put(viewed, pack(window))), view
+
+
+def relevel(
+    config: KinaemaConfig, memory: TokenMemory, window: Tokens, view: Tokens, tilt: Tensor
+) -> tuple[TokenMemory, Tokens, Tokens, Tensor]:
+    """Turn the window (P, C), the view (C,) and its ``tilt`` (3,) together a little back towards level.
+
+    A view's tilt is against the window's views, whose own was against those before: nothing but that robots and heads are
+    level most of the time keeps their errors from adding up. What the views say of each other stays as it is.
+    """
+    limits, slot = config.window, memory.window_slot[memory.viewed]
+    back = tilt * tilt.new_tensor([limits.levelled_roll, limits.levelled_pitch, limits.levelled_height])
+    turned = tilt_rotation(-back[:2])  # in the axes of the robot's heading
+    slot_R_robot = planar_rotation(between(memory.pose[slot], memory.robot)[:, 2].float())
+    window = replace(window, bearing=window.bearing @ (slot_R_robot @ turned @ slot_R_robot.mT).mT)
+    view = replace(view, bearing=view.bearing @ turned.mT)
+    left = turned @ tilt_rotation(tilt[:2])
+    tilt = torch.stack(
+        [torch.atan2(left[2, 1], left[2, 2]), -left[2, 0].clamp(-1, 1).asin(), tilt[2] - back[2]]
+    )
+    height = memory.height.index_put((slot,), memory.height[slot] - back[2])
+    return replace(memory, height=height), window, view, tilt
 
 
 def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenMemory:

@@ -110,6 +110,15 @@ class WindowConfig(Checked):
     rise_std: float = setting(0.005, "Metres, height of a camera on a level robot", TINY, LARGE)
     tilt_std: float = setting(0.25, "Radians, of a camera that nods", TINY, LARGE)
     height_std: float = setting(0.1, "Metres, of a camera that bobs", TINY, LARGE)
+    levelled_roll: float = setting(
+        0.1,
+        "Share of a view's roll by which it and the window are turned back towards level: each tilt builds on those "
+        "before, and their errors must not add up",
+        0.0,
+        1.0,
+    )
+    levelled_pitch: float = setting(0.02, "The same of its pitch: a head is pitched for longer", 0.0, 1.0)
+    levelled_height: float = setting(0.1, "The same of its height", 0.0, 1.0)
 
 
 @dataclass(frozen=True)

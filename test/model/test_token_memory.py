@@ -156,6 +156,23 @@ def test_a_nodding_camera_is_levelled_and_a_level_one_stays_level(room: Landmark
     torch.testing.assert_close(level.height, torch.zeros(CONFIG.num_embeddings))
 
 
+def test_a_tilt_that_stays_is_taken_for_level_in_the_end_and_distances_stay_right(room: Landmarks) -> None:
+    """A first view that was tilted makes all others look tilted: what is tilted for long is the memory, not the robot."""
+    memory = TokenMemory.empty(CONFIG)
+    tilts = []
+    for number, pose in enumerate(circle(steps=60)[:50]):
+        memory = cell.update(
+            CONFIG, memory, room.view(pose, tilt=(0.12, 0.0) if number == 0 else (0.0, 0.0)), as_pose(pose)
+        )
+        tilts.append(float(memory.tilt[:2].norm()))
+    assert max(tilts[1:4]) > 0.08
+    assert max(tilts[-10:]) < 0.03
+    embedding = int(memory.window_slot[memory.viewed][0])
+    tokens = memory.tokens.unpack(torch.tensor([embedding]))
+    placed = tokens.known[0] & (tokens.depth_std[0] < 0.3 * tokens.inverse_depth[0])
+    assert int(placed.sum()) > 10
+
+
 def test_a_pose_that_tilts_a_levelled_view_is_no_loop(room: Landmarks, known: TokenMemory) -> None:
     pose = circle(rounds=1.5)[-1]
     loop = find_revisit(CONFIG, known, room.view(pose), 0.0)
