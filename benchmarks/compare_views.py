@@ -25,6 +25,7 @@ from kinaema_ros.comparison import Verdict
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import read_image
 from kinaema_ros.keyframes import KeyframeSelector
+from kinaema_ros.odometry import told
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.replay.bag import open_recording
 from kinaema_ros.replay.queries import Query, read_queries
@@ -87,7 +88,7 @@ def main() -> None:
                 long_side = math.radians(query.hfov_deg)
                 hfov = photo_hfov(photo.shape[1], photo.shape[0], long_side) if long_side else None
                 counts[kind][memory.compare(photo, rgb, frame.odom_pose, hfov).verdict.name] += 1
-            memory.update(rgb, *frame.odometry)
+            memory.update(rgb, frame.odom_pose, **told(frame.tilt))
             number += 1
     for kind in ("at", "near", "elsewhere"):
         total = sum(counts[kind].values())

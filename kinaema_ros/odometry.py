@@ -336,6 +336,11 @@ def tilt_of(x: float, y: float, z: float, w: float) -> tuple[float, float]:
     return (roll, pitch) if max(abs(roll), abs(pitch)) <= MAX_TILT else LEVEL
 
 
+def told(tilt: tuple[float, float]) -> dict[str, tuple[float, float]]:
+    """The argument ``tilt`` of ``SpatialMemory.update`` and ``compare``, where there is one to tell."""
+    return {} if tilt == LEVEL else {"tilt": tilt}
+
+
 def checked_tilt(tilt: tuple[float, float]) -> tuple[float, float]:
     """Roll and pitch of a base that a robot can have. Raises InputError."""
     roll, pitch = tilt

@@ -27,7 +27,7 @@ from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics, Mount, is_rectified_topic
 from kinaema_ros.errors import InputError
 from kinaema_ros.images import DEPTH, RGB, decode_compressed, decode_image
-from kinaema_ros.odometry import LEVEL, tilt_of
+from kinaema_ros.odometry import tilt_of
 from kinaema_ros.replay.reader import blame_the_bag, open_reader
 from kinaema_ros.replay.topics import BagError, Picture, Topic, choose_topics, named_picture
 from kinaema_ros.stamps import NANOSECONDS, pose_at
@@ -71,11 +71,6 @@ class Frame:
     tilt: tuple[float, float]  # roll and pitch of the base, radians; 0 where the odometry is planar
     serialized: bytes
     _message: Any
-
-    @property
-    def odometry(self) -> tuple[Any, ...]:
-        """What `SpatialMemory.update` is told of it: the pose, and the tilt where there is one."""
-        return (self.odom_pose,) if self.tilt == LEVEL else (self.odom_pose, self.tilt)
 
     def rgb(self) -> RGB:
         """The pixels, (H, W, 3) uint8. Raises InputError if the image is broken or its encoding unknown."""

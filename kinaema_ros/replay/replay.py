@@ -23,6 +23,7 @@ from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB, read_image
 from kinaema_ros.keyframes import KeyframeConfig, KeyframeSelector
+from kinaema_ros.odometry import told
 from kinaema_ros.photos import photo_camera
 from kinaema_ros.replay.bag import BagError, Frame, Recording
 from kinaema_ros.replay.queries import Query
@@ -142,7 +143,7 @@ def remember_and_ask(
         rgb, camera = _cut(rgb, robot_camera, options.cut)
         memory.set_camera(camera, options.mount)
         start = time.perf_counter()
-        memory.update(rgb, *frame.odometry)
+        memory.update(rgb, frame.odom_pose, **told(frame.tilt))
         update_ms.append(1e3 * (time.perf_counter() - start))
         if not memory.localized:
             localization = None

@@ -14,7 +14,7 @@ from kinaema_ros.nodes.memory import image_topics
 from kinaema_ros.nodes.memory.image_topics import RAW_SILENCE, ImageTopics
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.support import messages
-from kinaema_ros.odometry import OdometryLimits
+from kinaema_ros.odometry import LEVEL, OdometryLimits
 
 
 def test_an_image_that_is_no_keyframe_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_an_image_goes_into_memory_with_the_tilt_that_odometry_says(pitch: float
         )
         inputs._on_odometry(message)
     inputs._remember(image_msg(frame(1), 99.5))
-    assert memory.update.call_args.args[2] == pytest.approx((0.0, told))
+    assert memory.update.call_args.kwargs.get("tilt", LEVEL) == pytest.approx((0.0, told))
 
 
 def test_an_image_that_cannot_be_decoded_leaves_its_place_to_the_next() -> None:

@@ -167,7 +167,7 @@ def test_queries_are_answered_while_the_memory_updates(robot: Robot) -> None:
         robot.image.publish(image_msg(large[n % 4], robot.drive(metres=0.05)))
         if n % 5 == 0:
             futures.append(robot.query_client.call_async(QueryPose.Request(image=image_msg(frame(1)))))
-        time.sleep(0.025)  # the rate of the stream; nothing is waited for
+        time.sleep(0.005)  # the rate of the stream; nothing is waited for
     answers = [robot.result(future) for future in futures]
     assert all(answer.success for answer in answers)
     status = robot.quiet()

@@ -9,6 +9,7 @@ from kinaema_ros.errors import BadInput, KinaemaError
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
 from kinaema_ros.nodes.memory.locating import camera_of, localized_memory
 from kinaema_ros.nodes.support import messages
+from kinaema_ros.odometry import told
 from kinaema_ros.stamps import NANOSECONDS
 
 _MAX_AGE = (
@@ -36,7 +37,7 @@ def compare(inputs: MemoryInputs, request: CompareView.Request) -> Comparison:
         camera = camera_of(inputs, memory, photo, request)
         view = messages.image_to_rgb(image)
         tilt = inputs.tracker.tilt_at(messages.stamp_ns(image.header.stamp))
-        comparison = memory.compare(photo, view, memory_T_base, camera=camera, tilt=tilt)
+        comparison = memory.compare(photo, view, memory_T_base, camera=camera, **told(tilt))
     except BadInput:
         raise
     except KinaemaError as error:  # also where it was emptied since the check above

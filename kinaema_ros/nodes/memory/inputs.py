@@ -29,7 +29,7 @@ from kinaema_ros.nodes.memory.worker import PatientWorker
 from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.frames import Frames
 from kinaema_ros.nodes.support.subscriptions import MatchedSubscription
-from kinaema_ros.odometry import OdometryTracker, OdomFrame
+from kinaema_ros.odometry import OdometryTracker, OdomFrame, told
 from kinaema_ros.stamps import NANOSECONDS
 
 if TYPE_CHECKING:  # torch takes seconds to load; a node that refuses its parameters should not take that long
@@ -343,7 +343,7 @@ class MemoryInputs:
                 self.camera_in_use, self._mount_in_use = camera, mount
                 self._monitor.camera(camera, source)
             lifts = memory.num_lifts
-            memory.update(rgb, memory_T_base, self.tracker.tilt_at(stamp))
+            memory.update(rgb, memory_T_base, **told(self.tracker.tilt_at(stamp)))
             self._selector.used(stamp, memory_T_base)
             self._localize(memory)
             if memory.num_lifts != lifts:
