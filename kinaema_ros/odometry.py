@@ -11,6 +11,7 @@ import math
 import threading
 import uuid
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -336,7 +337,13 @@ def tilt_of(x: float, y: float, z: float, w: float) -> tuple[float, float]:
     return (roll, pitch) if max(abs(roll), abs(pitch)) <= MAX_TILT else LEVEL
 
 
-def told(tilt: tuple[float, float]) -> dict[str, tuple[float, float]]:
+class Told(TypedDict, total=False):
+    """See ``told``."""
+
+    tilt: tuple[float, float]
+
+
+def told(tilt: tuple[float, float]) -> Told:
     """The argument ``tilt`` of ``SpatialMemory.update`` and ``compare``, where there is one to tell."""
     return {} if tilt == LEVEL else {"tilt": tilt}
 
