@@ -25,7 +25,6 @@ from kinaema_ros.comparison import Verdict
 from kinaema_ros.geometry import Array
 from kinaema_ros.images import read_image
 from kinaema_ros.keyframes import KeyframeSelector
-from kinaema_ros.odometry import told
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.replay.bag import open_recording
 from kinaema_ros.replay.queries import Query, read_queries
@@ -87,8 +86,10 @@ def main() -> None:
                 photo = read_image(query.path)
                 long_side = math.radians(query.hfov_deg)
                 hfov = photo_hfov(photo.shape[1], photo.shape[0], long_side) if long_side else None
-                counts[kind][memory.compare(photo, rgb, frame.odom_pose, hfov).verdict.name] += 1
-            memory.update(rgb, frame.odom_pose, **told(frame.tilt))
+                counts[kind][
+                    memory.compare(photo, rgb, frame.odom_pose, hfov, tilt=frame.tilt).verdict.name
+                ] += 1
+            memory.update(rgb, frame.odom_pose, frame.tilt)
             number += 1
     for kind in ("at", "near", "elsewhere"):
         total = sum(counts[kind].values())

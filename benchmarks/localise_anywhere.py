@@ -27,7 +27,6 @@ from kinaema_ros.geometry import Array
 from kinaema_ros.images import RGB
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.metrics import pose_errors
-from kinaema_ros.odometry import told
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.replay.bag import Frame, Recording, open_recording
 from kinaema_ros.reporting import progress, write_json
@@ -62,7 +61,7 @@ def remember(memory: SpatialMemory, bag: Path) -> Array:
         assert recording.truth is not None
         memory.set_camera(recording.camera)
         for frame, rgb in keyframes(recording, "remembering"):
-            memory.update(rgb, frame.odom_pose, **told(frame.tilt))
+            memory.update(rgb, frame.odom_pose, frame.tilt)
         return recording.truth.at(frame.stamp_ns)
 
 

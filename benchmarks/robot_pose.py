@@ -27,7 +27,6 @@ from kinaema_ros.estimate import Localization
 from kinaema_ros.geometry import Array
 from kinaema_ros.keyframes import KeyframeSelector
 from kinaema_ros.metrics import ellipse_levels, pose_errors
-from kinaema_ros.odometry import told
 from kinaema_ros.paths import default_checkpoint
 from kinaema_ros.replay.bag import Recording, open_recording
 from kinaema_ros.reporting import progress, write_json
@@ -53,7 +52,7 @@ def remember(memory: SpatialMemory, recording: Recording) -> list[Update]:
         recording.frames(), total=recording.image_topic.count, desc="remembering", unit="frame"
     ):
         if selector.select(frame.stamp_ns, frame.odom_pose):
-            memory.update(frame.rgb(), frame.odom_pose, **told(frame.tilt))
+            memory.update(frame.rgb(), frame.odom_pose, frame.tilt)
             said = memory.localization()
             if said is not None:
                 updates.append(Update(frame.stamp_ns, said, recording.truth.at(frame.stamp_ns)))

@@ -231,17 +231,12 @@ class Mount:
         x, y, z, w = quaternion
         right = np.array([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)])
         forward = np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
-        return cls._from_axes(translation, forward, -right)
-
-    @classmethod
-    def _from_axes(cls, translation: Array, forward: Array, left: Array) -> Mount:
-        """Of a camera that looks along ``forward``, unit vectors (3,) in the base's axes."""
         yaw = math.atan2(forward[1], forward[0])
         pitch = math.atan2(-forward[2], math.hypot(forward[0], forward[1]))
         # Left and up of a camera with this heading and pitch, but without roll.
-        level = np.array([-math.sin(yaw), math.cos(yaw), 0.0])
-        up = np.cross(forward, level)
-        roll = math.atan2(float(left @ up), float(left @ level))
+        left = np.array([-math.sin(yaw), math.cos(yaw), 0.0])
+        up = np.cross(forward, left)
+        roll = math.atan2(float(-right @ up), float(-right @ left))
         x, y, z = (float(v) for v in translation)
         return cls(x, y, z, yaw, pitch, roll)
 
@@ -249,18 +244,13 @@ class Mount:
         """The same camera against a level base, when its own base rolls and pitches (radians) about its origin."""
         if roll == 0.0 and pitch == 0.0:
             return self
-        base = _rotation(0.0, pitch, roll)
-        camera = base @ _rotation(self.yaw, self.pitch, self.roll)
-        return self._from_axes(base @ [self.x, self.y, self.z], camera[:, 0], camera[:, 1])
-
-
-def _rotation(yaw: float, pitch: float, roll: float) -> Array:
-    """The matrix (3, 3) of a roll about x, then a pitch about y, then a yaw about z."""
-    (cy, sy), (cp, sp), (cr, sr) = ((math.cos(angle), math.sin(angle)) for angle in (yaw, pitch, roll))
-    by_yaw = np.array([[cy, -sy, 0.0], [sy, cy, 0.0], [0.0, 0.0, 1.0]])
-    by_pitch = np.array([[cp, 0.0, sp], [0.0, 1.0, 0.0], [-sp, 0.0, cp]])
-    by_roll = np.array([[1.0, 0.0, 0.0], [0.0, cr, -sr], [0.0, sr, cr]])
-    return by_yaw @ by_pitch @ by_roll
+        base = geometry.quaternion_from_tilt(roll, pitch)
+        about_axis = geometry.quaternion_from_yaw(self.roll)  # the optical axis is z
+        optical = geometry.multiply_quaternions(optical_quaternion(self.yaw, self.pitch), about_axis)
+        return self.from_optical(
+            geometry.rotate_by_quaternion(base, [self.x, self.y, self.z]),
+            geometry.multiply_quaternions(base, optical),
+        )
 
 
 def optical_quaternion(yaw: float, pitch: float) -> tuple[float, float, float, float]:

@@ -126,6 +126,12 @@ def quaternion_from_yaw(yaw: float) -> tuple[float, float, float, float]:
     return 0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2))
 
 
+def quaternion_from_tilt(roll: float, pitch: float) -> Array:
+    """Unit quaternion (4,) x, y, z, w of a roll, then a pitch; ``tilt_from_quaternion`` undoes it."""
+    by_pitch = (0.0, math.sin(pitch / 2), 0.0, math.cos(pitch / 2))
+    return multiply_quaternions(by_pitch, (math.sin(roll / 2), 0.0, 0.0, math.cos(roll / 2)))
+
+
 def multiply_quaternions(a: ArrayLike, b: ArrayLike) -> Array:
     """The rotation b, then a: quaternions (4,) x, y, z, w."""
     (ax, ay, az, aw), (bx, by, bz, bw) = np.asarray(a, float), np.asarray(b, float)

@@ -109,8 +109,7 @@ class CameraPose:
     @property
     def tilt(self) -> Tensor:
         """(B, 2) roll (the left side up) and pitch (down) against the frame's plane."""
-        left, forward = self.rotation[:, 2, 1], self.rotation[:, 2, 0]
-        return torch.stack([torch.atan2(left, self.rotation[:, 2, 2]), -forward.clamp(-1, 1).asin()], dim=-1)
+        return rotation_tilt(self.rotation)
 
     def __getitem__(self, which: Tensor | slice) -> CameraPose:
         return CameraPose(
@@ -156,13 +155,19 @@ def planar_rotation(yaw: Tensor) -> Tensor:
 
 
 def tilt_rotation(tilt: Tensor) -> Tensor:
-    """level_R_camera (..., 3, 3) of roll and pitch (..., 2); ``CameraPose.tilt`` undoes it."""
+    """level_R_camera (..., 3, 3) of roll and pitch (..., 2); ``rotation_tilt`` undoes it."""
     roll, pitch = tilt.unbind(-1)
     zero, one = torch.zeros_like(roll), torch.ones_like(roll)
     cr, sr, cp, sp = roll.cos(), roll.sin(), pitch.cos(), pitch.sin()
     by_pitch = torch.stack([cp, zero, sp, zero, one, zero, -sp, zero, cp], dim=-1).unflatten(-1, (3, 3))
     by_roll = torch.stack([one, zero, zero, zero, cr, -sr, zero, sr, cr], dim=-1).unflatten(-1, (3, 3))
     return by_pitch @ by_roll
+
+
+def rotation_tilt(rotation: Tensor) -> Tensor:
+    """Roll and pitch (..., 2) of a camera turned by ``rotation`` (..., 3, 3), whatever its heading."""
+    forward, left, up = rotation[..., 2, :].unbind(-1)
+    return torch.stack([torch.atan2(left, up), -forward.clamp(-1, 1).asin()], dim=-1)
 
 
 def tangents(direction: Tensor) -> Tensor:

@@ -16,7 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinaema_ros.model import pose_graph
-from kinaema_ros.model.camera_pose import CameraPose, Rays, planar_rotation, refine, tilt_rotation
+from kinaema_ros.model.camera_pose import (
+    CameraPose,
+    Rays,
+    planar_rotation,
+    refine,
+    rotation_tilt,
+    tilt_rotation,
+)
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.folding import bounded, choose, fold, merge
 from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays
@@ -151,10 +158,8 @@ def relevel(
     slot_R_robot = planar_rotation(between(memory.pose[slot], memory.robot)[:, 2].float())
     window = replace(window, bearing=window.bearing @ (slot_R_robot @ turned @ slot_R_robot.mT).mT)
     view = replace(view, bearing=view.bearing @ turned.mT)
-    left = turned @ tilt_rotation(tilt[:2])
-    tilt = torch.stack(
-        [torch.atan2(left[2, 1], left[2, 2]), -left[2, 0].clamp(-1, 1).asin(), tilt[2] - back[2]]
-    )
+    left = rotation_tilt(turned @ tilt_rotation(tilt[:2]))
+    tilt = torch.cat([left, (tilt - back)[2:]])
     height = memory.height.index_put((slot,), memory.height[slot] - back[2])
     return replace(memory, height=height), window, view, tilt
 

@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinaema_ros import geometry
 from kinaema_ros.camera import Mount, optical_quaternion, photo_hfov
+from kinaema_ros.model.camera_pose import planar_rotation, tilt_rotation
 from kinaema_ros.sim import Camera, explore, generate_scene, render
 
 angles = st.floats(-3.1, 3.1)
@@ -100,3 +102,20 @@ def test_a_tilted_base_carries_its_camera_with_it(yaw, roll, pitch, camera_yaw, 
         for name in ("yaw", "roll"):
             assert abs(geometry.wrap_angle(getattr(found, name) - getattr(expected, name))) < 1e-6
     assert mount.on_tilted_base(0.0, 0.0) is mount
+
+
+@settings(deadline=None)  # the first use of torch takes a while
+@given(
+    roll=st.floats(-0.9, 0.9),
+    pitch=st.floats(-0.9, 0.9),
+    yaw=angles,
+    camera=st.tuples(*[st.floats(-0.5, 0.5)] * 2),
+)
+def test_a_tilted_base_turns_its_camera_as_matrices_do(roll, pitch, yaw, camera) -> None:
+    def rotation(of: Mount) -> torch.Tensor:
+        tilt = torch.tensor([of.roll, of.pitch], dtype=torch.float64)
+        return planar_rotation(torch.tensor(of.yaw, dtype=torch.float64)) @ tilt_rotation(tilt)
+
+    mount = Mount(yaw=yaw, roll=camera[0], pitch=camera[1])
+    expected = rotation(Mount(roll=roll, pitch=pitch)) @ rotation(mount)
+    torch.testing.assert_close(rotation(mount.on_tilted_base(roll, pitch)), expected, rtol=0.0, atol=1e-6)
