@@ -21,6 +21,7 @@ OPTICAL_R_CAMERA = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]
 MAX_ANGLE = 1.2  # radians from the middle of the view: P3P sees points through a pinhole
 FARTHEST = 50.0  # metres; what is farther off tells no position
 LEAST_INFORMATION = 1e-6  # 1/rad^2 and 1/m^2, of a pose of which nothing is known
+LEAST_MOTION = 6  # points that tell a motion: any five fit one
 BEHIND = 1e6  # deviations squared of what would be behind the camera
 
 
@@ -58,6 +59,20 @@ class Rays:
         length = torch.linalg.vector_norm(seen, dim=-1).clamp_min(1e-6)
         blur = self.depth_std * torch.linalg.vector_norm(away, dim=-1) / length
         return seen / length[..., None], blur
+
+    def cosine_to(self, seen: Tensor, position: Tensor, rotation: Tensor, deviations: float) -> Tensor:
+        """How nearly (K,) such a camera may see each of them where it sees ``seen`` (K, 3).
+
+        The cosine of the angle between the two at the best of the distances that are so many deviations from what is known.
+        """
+        away, direction = (self.origin - position) @ rotation, self.direction @ rotation
+        across = away - (away * seen).sum(-1, keepdim=True) * seen
+        best = -(across * direction).sum(-1) / across.square().sum(-1).clamp_min(1e-9)
+        reach = deviations * self.depth_std
+        least = (self.inverse_depth - reach).clamp_min(0.0)
+        depth = torch.minimum(torch.maximum(best, least), self.inverse_depth + reach)
+        towards = direction + depth[..., None] * away
+        return (towards * seen).sum(-1) / torch.linalg.vector_norm(towards, dim=-1).clamp_min(1e-6)
 
 
 def stack(rays: list[Rays], seen: list[Tensor]) -> tuple[Rays, Tensor, Tensor]:
@@ -242,7 +257,8 @@ def refine(
             known = upright.information()
             information = information + torch.diag(known)
             pull = pull + (known * upright.off(rotation, position))[..., None]
-        step = -torch.linalg.solve(information + damping, pull)[..., 0]
+        # In single precision a pose that too little is known of may be singular: then it stays where it is.
+        step = -torch.linalg.solve_ex(information + damping, pull).result[..., 0]
         step = torch.where(step.isfinite(), step, 0.0)
         step = step * (0.5 / torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(0.5))
         depth = depth - (pull_depth + (mixed * step[:, None]).sum(-1)) / of_depth
@@ -288,17 +304,26 @@ def search(points: Tensor, seen: Tensor, tolerance: float, iterations: int) -> t
     return rotation, torch.from_numpy(-optical_R_frame.T @ shift[:, 0]).to(seen)
 
 
-def moved(before: Tensor, after: Tensor, tolerance: float) -> int:
-    """How many of K points, seen in directions ``before`` and ``after`` (K, 3), one motion of the camera explains.
+def search_motion(before: Tensor, after: Tensor, tolerance: float) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The motion of a camera that saw K points, whatever their distances are, in directions ``before`` and then ``after``.
 
-    Whatever their distances are: by OpenCV's RANSAC for an essential matrix; tolerance in radians.
+    before, after: (K, 3), in the axes of the camera then; tolerance in radians. Returns the rotation before_R_after (3, 3),
+    the unit vector (3,) along which it moved, of no meaning if it only turned, and which points (K,) bool fit; None where
+    too few do. OpenCV's USAC for an essential matrix: always the same result for the same matches.
     """
     ahead = torch.minimum(before[:, 0], after[:, 0]) > math.cos(MAX_ANGLE)
-    if int(ahead.sum()) < 5:
-        return 0
-    first, second = ((seen[ahead, 1:] / seen[ahead, :1]).double().cpu().numpy() for seen in (before, after))
+    if int(ahead.sum()) < LEAST_MOTION:
+        return None
+    first, second = ((-seen[ahead, 1:] / seen[ahead, :1]).double().cpu().numpy() for seen in (before, after))
     try:
-        _, fits = cv2.findEssentialMat(first, second, np.eye(3), cv2.RANSAC, 0.999, tolerance)
+        essential, fits = cv2.findEssentialMat(first, second, np.eye(3), cv2.USAC_ACCURATE, 0.999, tolerance)
+        if essential is None or essential.shape != (3, 3):
+            return None
+        _, turn, shift, _ = cv2.recoverPose(essential, first, second, np.eye(3), mask=fits.copy())
     except cv2.error:
-        return 0
-    return 0 if fits is None else int(np.count_nonzero(fits))
+        return None
+    fitting = torch.zeros_like(ahead)
+    fitting[ahead] = torch.from_numpy(fits[:, 0] > 0).to(ahead.device)
+    rotation = OPTICAL_R_CAMERA.T @ turn.T @ OPTICAL_R_CAMERA
+    towards = -OPTICAL_R_CAMERA.T @ turn.T @ shift[:, 0]
+    return torch.from_numpy(rotation).to(before), torch.from_numpy(towards).to(before), fitting

@@ -193,6 +193,17 @@ class SearchConfig(Checked):
     nearby_distance: float = setting(4.0, "Metres", TINY, LARGE)
     nearby_angle: float = setting(1.4, "Radians", TINY, math.pi)
     min_located: int = setting(5, "Matches of known distance, fewer than which give no position", 4, 10**6)
+    usual_depth: float = setting(
+        0.4,
+        "1/m, mean inverse depth in rooms, taken for that of a token that nothing is known of; in the window a smaller "
+        "one, tokens.prior_depth, keeps a nodding camera's tilt steadier",
+        TINY,
+        10.0,
+    )
+    one_spot: float = setting(0.2, "Metres within which directions are as if seen from one spot", TINY, LARGE)
+    first_distance: float = setting(
+        0.6, "Metres to a photo at first, where directions alone tell whither it lies", TINY, LARGE
+    )
     min_inliers: int = setting(5, "Tokens without which there is no answer", 4, 10**6)
     radius: float = setting(
         0.08, "Radians around where a token should be, at first; then half of it", TINY, 1.0

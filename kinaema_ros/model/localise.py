@@ -13,25 +13,31 @@ from dataclasses import dataclass, replace
 from itertools import compress
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from kinaema_ros.model.camera_pose import CameraPose, Rays, Upright, refine, search, stack
+from kinaema_ros.model.camera_pose import CameraPose, Rays, Upright, refine, search, search_motion, stack
 from kinaema_ros.model.config import KinaemaConfig, SearchConfig
 from kinaema_ros.model.matching import Matches, entries, match, rays
 from kinaema_ros.model.se2 import apart, between, compose
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens, squares
 
+DEPTH_DEVIATIONS = 2.0  # within which a token's distance is looked for
+
 
 @dataclass
 class Evidence:
-    """What speaks for a pose; each of them rises with how well it explains the photo, but for the tilt and height."""
+    """What speaks for a pose; each of them rises with how well it explains the photo, but for the tilt and height.
+
+    A token of unknown distance may be seen at many places, and matches by chance: it counts for less.
+    """
 
     similarity: float  # sum over the photo's tokens of how much more alike than by chance their matches are
     share: float  # of the tokens that the photo must show, those that it shows
     best_share: float  # the same of the one embedding that fits best
     coverage: float  # of the photo's squares with tokens, those with a match
-    inliers: int  # tokens of the photo that match
+    inliers: float  # tokens of the photo that match
     roll: float  # radians, of the photo's camera
     pitch: float  # radians, the same
     height: float  # metres above the robot's base
@@ -61,12 +67,22 @@ def hypotheses(
         return []
     votes = vote(limits, photo, memory.tokens.unpack_descriptors(used, limits.vote_stored))
     index = used[votes.topk(min(limits.shortlist, len(votes))).indices]
-    tokens = memory.tokens.unpack(index)
+    tokens = unpack(config, memory, index)
     matches = match(photo.descriptor, tokens.descriptor, config.tokens.min_similarity)
     if not len(matches):
         return []
     proposed = propose(config, memory, photo, index, tokens, matches, height)
     return verify(config, memory, photo, proposed, height)
+
+
+def unpack(config: KinaemaConfig, memory: TokenMemory, index: Tensor) -> Tokens:
+    """The tokens of the places ``index``; those of unknown distance about as far off as things in rooms are."""
+    tokens = memory.tokens.unpack(index)
+    of_prior = (
+        tokens.depth_std / config.tokens.prior_depth_std
+    ) ** 2  # share of what is known that the prior tells
+    other = config.search.usual_depth - config.tokens.prior_depth
+    return replace(tokens, inverse_depth=tokens.inverse_depth + of_prior * other)
 
 
 def vote(limits: SearchConfig, photo: Tokens, places: Tensor) -> Tensor:
@@ -120,7 +136,7 @@ def propose(
         [start.stored for start in starts],
         [start.seen for start in starts],
         height,
-        iterations=3,
+        iterations=6,
     )
     fits = refined.chi2 < config.tokens.max_deviations**2
     # Several embeddings may hold one point: what counts is how much of the photo agrees.
@@ -150,15 +166,41 @@ def leads(config: KinaemaConfig, matches: Matches, beside: Tensor) -> Iterator[i
 def begin(limits: SearchConfig, photo: Tokens, place: int, stored: Rays, view: Tensor) -> Start | None:
     """The pose at which most of the matches between ``stored`` (J,) and the photo's tokens ``view`` (J,) agree."""
     seen = photo.bearing[view]
+    start = begin_at_points(limits, place, stored, seen, view)
+    agreed = 0 if start is None else len(start.view)
+    here = torch.linalg.vector_norm(stored.origin, dim=-1) < limits.one_spot
+    if int((here & ~stored.located).sum()) <= agreed:
+        return start
+    by_motion = begin_at_directions(limits, place, stored[here], seen[here], view[here])
+    return by_motion if by_motion is not None and len(by_motion.view) > agreed else start
+
+
+def begin_at_points(
+    limits: SearchConfig, place: int, stored: Rays, seen: Tensor, view: Tensor
+) -> Start | None:
+    """By the matches (J,) of known distance."""
     located = stored.located
-    # Nothing is located after turning on the spot: then the directions alone must do.
     if int(located.sum()) < limits.min_located:
-        located = torch.ones_like(located)
+        return None
     found = search(stored.points[located], seen[located], limits.tolerance, limits.iterations)
     if found is None:
         return None
     near = agreeing(stored, seen, *found, 2.0 * limits.tolerance)
     return Start(place, *found, stored[near], seen[near], view[near])
+
+
+def begin_at_directions(
+    limits: SearchConfig, place: int, stored: Rays, seen: Tensor, view: Tensor
+) -> Start | None:
+    """By directions alone, all from about one spot (J,): of what a robot saw turning on the spot no distance is known.
+
+    They tell the photo's heading and in which direction it lies; how far, what is likely of distances will tell.
+    """
+    motion = search_motion(stored.direction, seen, 0.5 * limits.tolerance)
+    if motion is None:
+        return None
+    rotation, towards, fits = motion
+    return Start(place, rotation, limits.first_distance * towards, stored[fits], seen[fits], view[fits])
 
 
 def refine_all(
@@ -212,18 +254,13 @@ class Expected:
     similarity: Tensor  # (P,)
     embeddings: int  # around the pose
 
-    def visible(self, extent: tuple[Tensor, Tensor]) -> Tensor:
-        """Which tokens (J,) are in a picture of this ``extent``."""
-        return inside(self.stored.directions_from(self.position, self.rotation)[0], *extent)
-
-    def found(self, photo: Tokens, extent: tuple[Tensor, Tensor], radius: float) -> Tensor:
-        """Which pairs (of the P) show one point: about where the token should be, and the likest there of both sides."""
-        expected, blur = self.stored.directions_from(self.position, self.rotation)
-        visible = inside(expected, *extent) & (blur < 2.0 * radius)
-        cosine = (expected[self.token] * photo.bearing[self.view]).sum(-1)
-        close = visible[self.token] & (cosine > math.cos(radius))
+    def found(self, photo: Tokens, radius: float) -> Tensor:
+        """Which pairs (of the P) show one point: about where the token may be, and the likest there of both sides."""
+        seen = photo.bearing[self.view]
+        cosine = self.stored[self.token].cosine_to(seen, self.position, self.rotation, DEPTH_DEVIATIONS)
+        close = cosine > math.cos(radius)
         similarity = torch.where(close, self.similarity, -1.0)
-        of_token = similarity.new_full((len(expected),), -1.0).scatter_reduce(
+        of_token = similarity.new_full((len(self.owner),), -1.0).scatter_reduce(
             0, self.token, similarity, "amax"
         )
         of_view = torch.full_like(photo.quality, -1.0).scatter_reduce(0, self.view, similarity, "amax")
@@ -241,10 +278,10 @@ def verify(
 ) -> list[Hypothesis]:
     """Look again, for all tokens that the photo must show if it was taken there; without those that find too few."""
     limits, size = config.search, extent(photo)
-    shown = [expect(limits, memory, photo, place, pose, size) for place, pose in proposed]
+    shown = [expect(config, memory, photo, place, pose, size) for place, pose in proposed]
     views = [one for one in shown if one is not None]
     for radius, iterations in ((limits.radius, 2), (0.5 * limits.radius, 3)):
-        found = [one.found(photo, size, radius) for one in views]
+        found = [one.found(photo, radius) for one in views]
         enough = [len(pairs) >= limits.min_inliers for pairs in found]
         views, found = list(compress(views, enough)), list(compress(found, enough))
         if not views:
@@ -273,15 +310,26 @@ def verify(
                     one.place,
                     place_T_photo,
                     compose(memory.pose[one.place], place_T_photo),
-                    pose.planar_covariance[0],
-                    evidence(limits, photo, pose, memory, one, pairs, one.visible(size)),
+                    pose.planar_covariance[0] + of_scale(config, place_T_photo, one.stored[one.token[pairs]]),
+                    evidence(limits, photo, pose, memory, one, pairs, size),
                 )
             )
     return hypotheses
 
 
+def of_scale(config: KinaemaConfig, place_T_photo: Tensor, fitting: Rays) -> Tensor:
+    """The covariance (3, 3) of a pose by what no residual shows: unknown distances are all too near or all too far.
+
+    fitting: the K tokens that it rests on. Nothing where most of their distances are known.
+    """
+    share = float((~fitting.located).double().mean())
+    relative = config.tokens.prior_depth_std / config.search.usual_depth
+    variance = (relative * share**2) ** 2 * place_T_photo[:2].square().sum()
+    return torch.diag(F.pad(variance.expand(2), (0, 1)))
+
+
 def expect(
-    limits: SearchConfig,
+    config: KinaemaConfig,
     memory: TokenMemory,
     photo: Tokens,
     place: int,
@@ -289,13 +337,13 @@ def expect(
     size: tuple[Tensor, Tensor],
 ) -> Expected | None:
     """What a photo of this ``extent`` shows if it was taken at about ``pose``; None where nobody was or saw enough."""
-    rotation, position = pose.rotation[0], pose.position[0]
+    limits, rotation, position = config.search, pose.rotation[0], pose.position[0]
     if float(torch.linalg.vector_norm(position)) > limits.max_distance:
         return None
     index = around(limits, memory, compose(memory.pose[place], pose.planar[0].double()))
     if not len(index):
         return None
-    tokens = memory.tokens.unpack(index)
+    tokens = unpack(config, memory, index)
     owner, token = tokens.known.nonzero().unbind(-1)
     place_T_other = between(memory.pose[place], memory.pose[index]).float()
     stored = rays(tokens, owner, token, place_T_other, memory.height[index] - memory.height[place])
@@ -306,9 +354,10 @@ def expect(
     if len(owner) < limits.min_inliers:
         return None
     similarity = tokens.descriptor[owner, token] @ photo.descriptor.T  # (J, C)
-    reach = math.cos(4.0 * limits.radius)  # no step of the pose will turn or move a token farther
-    close = expected[likely] @ photo.bearing.T > reach
-    of, view = entries((similarity > limits.guided_similarity) & close)
+    of, view = entries(similarity > limits.guided_similarity)
+    cosine = stored[of].cosine_to(photo.bearing[view], position, rotation, DEPTH_DEVIATIONS)
+    close = cosine > math.cos(4.0 * limits.radius)  # no step of the pose will turn or move a token farther
+    of, view = of[close], view[close]
     return Expected(place, rotation, position, stored, owner, of, view, similarity[of, view], len(index))
 
 
@@ -343,23 +392,32 @@ def evidence(
     memory: TokenMemory,
     expected: Expected,
     pairs: Tensor,
-    visible: Tensor,
+    size: tuple[Tensor, Tensor],
 ) -> Evidence:
-    """Count what was found: ``pairs`` of the expected tokens, of which ``visible`` (J,) must be in the picture."""
-    gain = torch.zeros_like(photo.quality).scatter_reduce(
-        0, expected.view[pairs], expected.similarity[pairs] - limits.guided_similarity, "amax"
-    )
-    owner = expected.owner
-    shown = torch.bincount(owner[visible], minlength=expected.embeddings)
-    hits = torch.bincount(owner[expected.token[pairs]], minlength=expected.embeddings)
-    square = squares(photo.bearing, limits.coverage_cell)
+    """Count what was found: ``pairs`` of the expected tokens, in a photo of this ``extent``."""
+    direction, blur = expected.stored.directions_from(pose.position[0], pose.rotation[0])
+    weight = limits.radius / (limits.radius + blur)  # (J,)
+    visible = inside(direction, *size)
+    token, view, owner = expected.token[pairs], expected.view[pairs], expected.owner
+
+    def of_embeddings(tokens: Tensor) -> Tensor:
+        return weight.new_zeros(expected.embeddings).index_add(0, owner[tokens], weight[tokens])
+
+    def best(values: Tensor, index: Tensor, number: int) -> Tensor:
+        return weight.new_zeros(number).scatter_reduce(0, index, values, "amax")
+
+    gain = (expected.similarity[pairs] - limits.guided_similarity) * weight[token]
+    of_view = best(weight[token], view, len(photo.quality))
+    seen = photo.known
+    _, square = torch.unique(squares(photo.bearing[seen], limits.coverage_cell), return_inverse=True)
     roll, pitch = pose.tilt[0].tolist()
+    hits, shown = of_embeddings(token), of_embeddings(visible.nonzero()[:, 0])
     return Evidence(
-        similarity=float(gain.sum()),
-        share=len(pairs) / max(int(visible.sum()), 30),
-        best_share=float((hits / shown.clamp_min(20)).max()),
-        coverage=len(torch.unique(square[gain > 0])) / len(torch.unique(square[photo.known])),
-        inliers=int((gain > 0).sum()),
+        similarity=float(best(gain, view, len(photo.quality)).sum()),
+        share=float(hits.sum() / shown.sum().clamp_min(30.0)),
+        best_share=float((hits / shown.clamp_min(20.0)).max()),
+        coverage=float(best(of_view[seen], square, int(square.max()) + 1).mean()),
+        inliers=float(of_view.sum()),
         roll=roll,
         pitch=pitch,
         height=float(pose.position[0, 2] + memory.height[expected.place]),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kinaema_ros.comparison import Comparison, Verdict
 from kinaema_ros.estimate import as_pose
-from kinaema_ros.model.camera_pose import moved, planar_rotation
+from kinaema_ros.model.camera_pose import planar_rotation, search_motion
 from kinaema_ros.model.cell import correct, follow
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.localise import Hypothesis, around
@@ -91,8 +91,8 @@ def verdict(
         points = int(tokens.known.sum())
         if points < limits.min_tokens:
             return Comparison(Verdict.UNDECIDED, f"too little to see: {points} points in the {what}")
-    found, share = (0, 0.0) if best is None else (best.evidence.inliers, best.evidence.coverage)
-    words = f"the camera sees {found} of the photo's points, in {share:.0%} of the photo"
+    found, share = (0.0, 0.0) if best is None else (best.evidence.inliers, best.evidence.coverage)
+    words = f"the camera sees {found:.0f} of the photo's points, in {share:.0%} of the photo"
     if best is not None and found >= limits.min_found and share >= limits.min_coverage:
         turn = planar_rotation(between(robot, places[best.place])[2])
         return Comparison(
@@ -122,4 +122,5 @@ def shared(config: KinaemaConfig, view: Tokens, photo: Tokens) -> int:
     A robot that turned on the spot knows few: then the photo's pose is not found, though the view shows it.
     """
     matches = match(photo.descriptor, view.descriptor[None], config.tokens.min_similarity)
-    return moved(photo.bearing[matches.view], view.bearing[matches.token], TOLERANCE)
+    motion = search_motion(view.bearing[matches.token], photo.bearing[matches.view], TOLERANCE)
+    return 0 if motion is None else int(motion[2].sum())

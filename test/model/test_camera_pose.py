@@ -12,10 +12,10 @@ from kinaema_ros.model.camera_pose import (
     CameraPose,
     Rays,
     axis_rotation,
-    moved,
     planar_rotation,
     refine,
     search,
+    search_motion,
     stack,
     tilt_rotation,
 )
@@ -58,15 +58,51 @@ def test_no_pose_from_nothing():
     assert search(rays.points, -seen, 0.02, 100) is None  # all behind the camera
 
 
-def test_points_that_one_motion_explains_are_counted_whatever_their_distances():
+def test_a_motion_is_found_among_false_matches_whatever_the_distances_are():
     rays, seen = scene()
-    assert moved(rays.direction, seen, 0.005) == 80
-    seen[:40] = seen[:40].roll(1, 0)
-    assert 40 <= moved(rays.direction, seen, 0.005) < 50
-    assert moved(rays.direction, -seen, 0.005) == 0  # all behind the camera
-    assert moved(rays.direction[:4], seen[:4], 0.005) == 0  # any four points can be explained
-    one = rays.direction[:1].expand(20, 3)
-    assert 0 <= moved(one, one, 0.005) <= 20
+    seen[:30] = seen[:30].roll(1, 0)
+    found = search_motion(rays.direction, seen, 0.005)
+    assert found is not None
+    rotation, towards, fits = found
+    torch.testing.assert_close(rotation, TRUE_ROTATION, atol=1e-3, rtol=0)
+    torch.testing.assert_close(towards, F.normalize(TRUE_POSITION, dim=0), atol=2e-3, rtol=0)
+    assert fits[30:].all()
+    assert int(fits[:30].sum()) < 10
+
+
+def test_no_motion_from_too_few_points_or_what_is_behind():
+    rays, seen = scene()
+    assert search_motion(rays.direction, -seen, 0.005) is None  # all behind the camera
+    assert search_motion(rays.direction[:5], seen[:5], 0.005) is None  # any five points can be explained
+
+
+@pytest.mark.parametrize("number", [6, 20])
+def test_one_direction_many_times_is_no_error(number: int):
+    rays, _ = scene()
+    one = rays.direction[:1].expand(number, 3)
+    search_motion(one, one, 0.005)
+
+
+def test_where_a_token_may_be_seen_depends_on_how_well_its_distance_is_known():
+    rays, _ = scene(1)
+    two = Rays(*(part.expand(2, *part.shape[1:]) for part in vars(rays).values()))
+    two = Rays(two.origin, two.direction, torch.tensor([0.3, 0.3]), torch.tensor([0.001, 0.3]))
+    position, rotation = torch.tensor([0.0, 0.5, 0.0]), planar_rotation(torch.tensor(0.1))
+    nearer = F.normalize((two.direction + 0.7 * (two.origin - position)) @ rotation, dim=-1)
+    known, unknown = two.cosine_to(nearer, position, rotation, 2.0).clamp(-1, 1).acos().tolist()
+    assert known > 0.1
+    assert unknown < 1e-3
+    above = F.normalize(nearer + torch.tensor([0.0, 0.0, 0.2]), dim=-1)
+    assert (two.cosine_to(above, position, rotation, 2.0) < math.cos(0.1)).all()  # where no distance puts it
+    assert (two.cosine_to(-nearer, position, rotation, 2.0) < 0).all()  # behind the camera
+
+
+def test_matches_that_tell_nothing_leave_the_pose_where_it_was():
+    nothing = Rays(torch.zeros(1, 1, 3), torch.zeros(1, 1, 3), torch.zeros(1, 1), torch.ones(1, 1))
+    seen = torch.tensor([[[1.0, 0.0, 0.0]]])
+    pose = refine(LEVEL, torch.zeros(1, 3), nothing, seen, torch.ones(1, 1), 0.005)
+    assert pose.position.isfinite().all()
+    assert pose.rotation.isfinite().all()
 
 
 @pytest.mark.parametrize("where", [0.05, 1.0, 30.0])

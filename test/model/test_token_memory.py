@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -70,6 +71,20 @@ def test_a_photo_is_placed_to_centimetres(
         assert found.evidence.inliers > 15
     off = geometry.between(geometry.between(start, end), known.robot.numpy())
     np.testing.assert_allclose(off, np.zeros(3), atol=0.08)
+
+
+def test_a_photo_taken_beside_a_robot_that_only_turned_is_placed_by_directions(room: Landmarks) -> None:
+    turns = np.stack([np.zeros(8), np.zeros(8), np.arange(8) * 0.4], axis=-1)
+    memory = drive(room, turns)
+    assert not bool((memory.tokens.depth_std[memory.count > 0] < CONFIG.tokens.prior_depth_std - 1e-3).any())
+    for pose in ([0.5, 0.3, 0.9], [-0.4, 0.6, 1.7], [0.0, -0.6, 2.2], [0.8, 0.0, 0.4]):
+        found = best(memory, room, np.array(pose))
+        x, y, yaw = found.memory_T_photo.tolist()
+        assert abs(yaw - pose[2]) < 0.1
+        whither = math.atan2(y, x) - math.atan2(pose[1], pose[0])
+        assert abs(geometry.wrap_angle(whither)) < 0.5
+        off, std = math.dist((x, y), pose[:2]), float(found.covariance[0, 0].sqrt())
+        assert off < min(0.6, 3.0 * std), "how far is unsure, and says so"
 
 
 def test_a_photo_of_another_room_is_not_explained(room: Landmarks, known: TokenMemory) -> None:
