@@ -22,6 +22,7 @@ MAX_ANGLE = 1.2  # radians from the middle of the view: P3P sees points through 
 FARTHEST = 50.0  # metres; what is farther off tells no position
 LEAST_INFORMATION = 1e-6  # 1/rad^2 and 1/m^2, of a pose of which nothing is known
 LEAST_MOTION = 6  # points that tell a motion: any five fit one
+ONLY_TURNED = 0.7  # share of these that a turn alone explains
 BEHIND = 1e6  # deviations squared of what would be behind the camera
 
 
@@ -308,8 +309,8 @@ def search_motion(before: Tensor, after: Tensor, tolerance: float) -> tuple[Tens
     """The motion of a camera that saw K points, whatever their distances are, in directions ``before`` and then ``after``.
 
     before, after: (K, 3), in the axes of the camera then; tolerance in radians. Returns the rotation before_R_after (3, 3),
-    the unit vector (3,) along which it moved, of no meaning if it only turned, and which points (K,) bool fit; None where
-    too few do. OpenCV's USAC for an essential matrix: always the same result for the same matches.
+    the unit vector (3,) along which it moved, zero if it only turned, and which points (K,) bool fit; None where too few do.
+    OpenCV's USAC for an essential matrix: always the same result for the same matches.
     """
     ahead = torch.minimum(before[:, 0], after[:, 0]) > math.cos(MAX_ANGLE)
     if int(ahead.sum()) < LEAST_MOTION:
@@ -324,6 +325,16 @@ def search_motion(before: Tensor, after: Tensor, tolerance: float) -> tuple[Tens
         return None
     fitting = torch.zeros_like(ahead)
     fitting[ahead] = torch.from_numpy(fits[:, 0] > 0).to(ahead.device)
-    rotation = OPTICAL_R_CAMERA.T @ turn.T @ OPTICAL_R_CAMERA
-    towards = -OPTICAL_R_CAMERA.T @ turn.T @ shift[:, 0]
-    return torch.from_numpy(rotation).to(before), torch.from_numpy(towards).to(before), fitting
+    rotation = best_turn(before[fitting], after[fitting])
+    off = torch.linalg.vector_norm(before - after @ rotation.mT, dim=-1)[fitting]
+    if float((off < 2.0 * tolerance).double().mean()) > ONLY_TURNED:  # whither it moved is noise then
+        return rotation, torch.zeros_like(before[0]), fitting
+    rotation = torch.from_numpy(OPTICAL_R_CAMERA.T @ turn.T @ OPTICAL_R_CAMERA).to(before)
+    return rotation, torch.from_numpy(-OPTICAL_R_CAMERA.T @ turn.T @ shift[:, 0]).to(before), fitting
+
+
+def best_turn(before: Tensor, after: Tensor) -> Tensor:
+    """The rotation before_R_after (3, 3) that brings directions ``after`` (K, 3) nearest to those of ``before`` (Kabsch)."""
+    u, _, v = torch.linalg.svd(before.mT @ after)
+    mirrored = torch.linalg.det(u @ v).sign()
+    return (u * torch.stack([torch.ones_like(mirrored), torch.ones_like(mirrored), mirrored])) @ v

@@ -70,6 +70,17 @@ def test_a_motion_is_found_among_false_matches_whatever_the_distances_are():
     assert int(fits[:30].sum()) < 10
 
 
+def test_a_camera_that_only_turned_moved_nowhere():
+    rays, _ = scene()
+    noise = 0.002 * torch.randn(80, 3, generator=torch.Generator().manual_seed(2))
+    after = F.normalize(rays.direction @ TRUE_ROTATION + noise, dim=-1)
+    found = search_motion(rays.direction, after, 0.01)
+    assert found is not None
+    torch.testing.assert_close(found[0], TRUE_ROTATION, atol=2e-3, rtol=0)
+    assert not found[1].any()
+    assert int(found[2].sum()) > 70
+
+
 def test_no_motion_from_too_few_points_or_what_is_behind():
     rays, seen = scene()
     assert search_motion(rays.direction, -seen, 0.005) is None  # all behind the camera
