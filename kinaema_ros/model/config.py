@@ -229,6 +229,12 @@ class ComparisonConfig(Checked):
     min_tokens: int = setting(100, "Points of photo and view, with fewer of which nothing is said", 1, 4096)
     min_found: int = setting(60, "Points of the photo that the camera sees, where it is recognised", 4, 10**6)
     min_coverage: float = setting(0.35, "Share of the photo in which they lie, at least", 0.0, 1.0)
+    max_std: float = setting(
+        0.3,
+        "Metres, of the photo's position, where it is recognised: with unknown distances much may fit",
+        TINY,
+        LARGE,
+    )
     other_found: int = setting(50, "Points of the photo, with fewer of which it is another place", 0, 10**6)
     other_coverage: float = setting(0.2, "... in a smaller share of the photo than this", 0.0, 1.0)
     other_camera: float = setting(

@@ -94,6 +94,9 @@ def verdict(
     found, share = (0.0, 0.0) if best is None else (best.evidence.inliers, best.evidence.coverage)
     words = f"the camera sees {found:.0f} of the photo's points, in {share:.0%} of the photo"
     if best is not None and found >= limits.min_found and share >= limits.min_coverage:
+        std = float(torch.linalg.eigvalsh(best.covariance[:2, :2])[-1].sqrt())
+        if std > limits.max_std:
+            return Comparison(Verdict.UNDECIDED, f"{words}, but where it lies only to within {std:.1f} m")
         turn = planar_rotation(between(robot, places[best.place])[2])
         return Comparison(
             Verdict.RECOGNISED,

@@ -153,3 +153,16 @@ def test_the_memory_stays_as_it_is(memory: TokenMemory, room: Landmarks):
     before = {name: tensor.clone() for name, tensor in memory.tensors().items()}
     sight(CONFIG, memory, room.view(HERE), as_pose(HERE), 0.0)
     assert all(torch.equal(before[name], tensor) for name, tensor in memory.tensors().items())
+
+
+def test_a_photo_that_fits_at_an_unknown_distance_is_not_recognised(memory: TokenMemory, room: Landmarks):
+    """A wall of the same paint seen from the other side fits too, if nothing says how far its points are."""
+    here = sight(CONFIG, memory, room.view(HERE), as_pose(HERE), 0.0)
+    photo = room.view(HERE)
+    best = max(hypotheses(CONFIG, here.memory, photo, 0.0), key=lambda one: one.evidence.inliers)
+    config = replace(CONFIG, comparison=LIMITS)
+    assert verdict(config, here, photo, best, True).verdict == Verdict.RECOGNISED
+    unsure = replace(best, covariance=torch.diag(torch.tensor([0.5**2, 0.1**2, 0.01**2])))
+    seen = verdict(config, here, photo, unsure, True)
+    assert seen.verdict == Verdict.UNDECIDED
+    assert "only to within 0.5 m" in seen.why
