@@ -22,7 +22,7 @@ SHARE = 0.75  # of the views that an anchor says must be recognised, those that 
 LOST_SHARE = 0.34  # of them, below which an anchor is given up
 MIN_CONFIDENCE = 0.5  # of a view that counts as recognised
 MAX_OFF, MAX_TURN = 0.4, np.radians(6.0)  # metres and radians between a view's pose and what the anchor says
-SPAN, TURN = 2.5, np.radians(120.0)  # the views that agree are so far apart, or so much turned
+SPAN, TURN = 2.0, np.radians(120.0)  # the views that agree are so far apart, or so much turned
 NEAR, NEAR_TURN = 0.5, np.radians(20.0)  # from an embedding, within which a view must be recognised
 MIN_STEP, MIN_STEP_TURN = 0.1, np.radians(5.0)  # between two views; the same view twice tells nothing new
 
