@@ -176,7 +176,7 @@ class SearchConfig(Checked):
     shortlist: int = setting(48, "Embeddings whose tokens are matched", 1, 65536)
     hypotheses: int = setting(8, "Groups of embeddings from which a pose is sought", 1, 1024)
     min_strength: float = setting(
-        0.25, "Matches of a group, as a share of the strongest group's, for which a pose is sought", 0.0, 1.0
+        0.3, "Matches of a group, as a share of the strongest group's, for which a pose is sought", 0.0, 1.0
     )
     verified: int = setting(5, "Poses that are looked at again", 1, 1024)
     min_hits: float = setting(

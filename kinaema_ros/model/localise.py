@@ -348,15 +348,20 @@ def expect(
     place_T_other = between(memory.pose[place], memory.pose[index]).float()
     stored = rays(tokens, owner, token, place_T_other, memory.height[index] - memory.height[place])
     low, high = size
-    expected = stored.directions_from(position, rotation)[0]
+    expected, blur = stored.directions_from(position, rotation)
     likely = inside(expected, low - 0.2, high + 0.2)
-    stored, owner, token = stored[likely], owner[likely], token[likely]
+    stored, owner, token, expected, blur = (part[likely] for part in (stored, owner, token, expected, blur))
     if len(owner) < limits.min_inliers:
         return None
     similarity = tokens.descriptor[owner, token] @ photo.descriptor.T  # (J, C)
-    of, view = entries(similarity > limits.guided_similarity)
+    reach = 4.0 * limits.radius  # no step of the pose will turn or move a token farther
+    likely_within = torch.where(
+        blur < limits.radius, math.cos(reach + DEPTH_DEVIATIONS * limits.radius), -1.0
+    )
+    near = expected @ photo.bearing.T > likely_within[:, None]  # of most tokens this tells enough
+    of, view = entries((similarity > limits.guided_similarity) & near)
     cosine = stored[of].cosine_to(photo.bearing[view], position, rotation, DEPTH_DEVIATIONS)
-    close = cosine > math.cos(4.0 * limits.radius)  # no step of the pose will turn or move a token farther
+    close = cosine > math.cos(reach)
     of, view = of[close], view[close]
     return Expected(place, rotation, position, stored, owner, of, view, similarity[of, view], len(index))
 
