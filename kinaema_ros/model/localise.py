@@ -350,7 +350,8 @@ def expect(
     low, high = size
     expected, blur = stored.directions_from(position, rotation)
     likely = inside(expected, low - 0.2, high + 0.2)
-    stored, owner, token, expected, blur = (part[likely] for part in (stored, owner, token, expected, blur))
+    stored, owner, token = stored[likely], owner[likely], token[likely]
+    expected, blur = expected[likely], blur[likely]
     if len(owner) < limits.min_inliers:
         return None
     similarity = tokens.descriptor[owner, token] @ photo.descriptor.T  # (J, C)
