@@ -92,7 +92,7 @@ def outcome(episode: Episode) -> str:
     if episode.refused:
         return f"refused: seen before with probability {episode.seen:.2f} only"
     if not episode.arrived:
-        return f"gave up: {episode.message}"
+        return f"gave up: {episode.message.partition(':')[0]}"  # the figures after it do not fit
     return f"stopped {episode.stop_distance:.2f} m from it; drove {episode.length:.1f} m, shortest way {episode.shortest:.1f} m"
 
 
