@@ -22,7 +22,13 @@ if sys.dont_write_bytecode:
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 # Before anything initialises rclpy, so that no robot nearby is heard. Node tests use domains 20 to 49; a process keeps one for all its nodes.
 os.environ.setdefault("ROS_DOMAIN_ID", str(20 + os.getpid() % 30))
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+# LOCALHOST would add shared memory to the transports of Fast DDS's profile.
+if os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp").startswith("rmw_fastrtps"):
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SYSTEM_DEFAULT"
+    profile = "FASTRTPS" if os.environ.get("ROS_DISTRO") == "jazzy" else "FASTDDS"
+    os.environ[f"{profile}_DEFAULT_PROFILES_FILE"] = str(Path(__file__).with_name("loopback.xml"))
+else:
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # A shell starts background jobs with SIGINT ignored, and processes that a test starts would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
