@@ -48,7 +48,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "M = 256": {"tokens": {"tokens": 256}},
     "D = 16": {"tokens": {"dim": 16}},
     "D = 64": {"tokens": {"dim": 64}},
-    "D = 32, not the main axes": {},
+    "D = 32, not projected": {},
     "N = 64": {"num_embeddings": 64},
     "N = 128": {"num_embeddings": 128},
     "N = 256": {"num_embeddings": 256},
@@ -69,7 +69,7 @@ def variant(network: Kinaema, name: str) -> Kinaema:
     other = Kinaema(network.config.changed(VARIANTS[name]))
     weights = dict(network.state_dict())
     if name.startswith("D = "):
-        weights |= projection(network, other.config.tokens.dim, by_axes="not" not in name)
+        weights |= projection(network, other.config.tokens.dim, by_axes="not projected" not in name)
     if name.startswith("ranked"):
         weights["judge.rank.weight"] = torch.zeros_like(network.judge.rank.weight)
         weights["judge.rank.weight"][0, MATCHES] = 10.0

@@ -28,6 +28,7 @@ LOST_POSITION, LOST_YAW = (
     5.0,
     2.0,
 )  # deviations, metres and radians, where nothing is known but the likeliest place
+SCALES = 2  # at which a photo is read out
 MOST_PIXELS = 3  # at which a photo is read out, in those of a frame
 
 
@@ -64,18 +65,24 @@ class Kinaema(nn.Module):
         return self.tokens(points, camera.scaled_to(rgb.shape[1], rgb.shape[0]), sizes.view_tokens, mount)
 
     def photo(self, rgb: Tensor, camera: Intrinsics, robots: Intrinsics) -> Tokens:
-        """The tokens (C,) of a photo (H, W, 3) uint8 of another ``camera`` than the robot's, ``robots``.
+        """The tokens (C,) of a photo (H, W, 3) uint8 of another ``camera`` than the robot's, ``robots``."""
+        camera = camera.scaled_to(rgb.shape[1], rgb.shape[0])
+        return self.tokens(
+            self.photo_points(rgb, camera, robots), camera, SCALES * self.config.tokens.photo_tokens
+        )
+
+    def photo_points(self, rgb: Tensor, camera: Intrinsics, robots: Intrinsics) -> Keypoints:
+        """The points of such a photo. ``camera`` has the photo's size.
 
         Local features know a point again at about the scale at which they met it: so the photo is read out at two, one
         below that of the robot's frames and one above, whatever its own resolution.
         """
         sizes = self.config.tokens
         height, width = rgb.shape[:2]
-        camera = camera.scaled_to(width, height)
         density = robots.fx * math.sqrt(sizes.view_pixels / (robots.width * robots.height))
         largest = MOST_PIXELS * sizes.view_pixels
         scales = (sizes.photo_coarse * density, sizes.photo_fine * density)  # pixels per radian at the middle
-        points = Keypoints.joined(
+        return Keypoints.joined(
             [
                 self.features.detect(
                     rgb, min(width * height * (scale / camera.fx) ** 2, largest), sizes.photo_tokens
@@ -83,7 +90,6 @@ class Kinaema(nn.Module):
                 for scale in scales
             ]
         )
-        return self.tokens(points, camera, len(scales) * sizes.photo_tokens)
 
     def tokens(self, points: Keypoints, camera: Intrinsics, size: int, mount: Mount | None = None) -> Tokens:
         """``size`` tokens (C,), those of an image's points first; none where the camera's distortion has no inverse."""

@@ -9,6 +9,7 @@ from kinaema_ros.sim.motion import (
     sample_unseen_viewpoints,
     sample_viewpoints,
 )
+from kinaema_ros.sim.raycast import ray_lengths
 from kinaema_ros.sim.render import Camera, Lighting, random_lighting, render
 from kinaema_ros.sim.scene import OccupancyGrid, Scene, SceneConfig
 
@@ -26,6 +27,7 @@ __all__ = [
     "integrate_odometry",
     "plan_path",
     "random_lighting",
+    "ray_lengths",
     "render",
     "sample_unseen_viewpoints",
     "sample_viewpoints",

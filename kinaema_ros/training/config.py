@@ -21,8 +21,8 @@ Kind = TypeVar("Kind")
 class TrainConfig:
     """What is learned, and from how much."""
 
-    projection_scenes: int = 24  # whose views the descriptors' projection is made from
-    projection_views: int = 10  # of each
+    projection_scenes: int = 60  # whose views the descriptors' projection is made from
+    projection_views: int = 16  # frames of each, and as many photos
     held_out: float = 0.25  # share of the drives that nothing is fitted on
     model: KinaemaConfig = field(default_factory=KinaemaConfig)
     data: DriveConfig = field(default_factory=DriveConfig)

@@ -94,14 +94,14 @@ def simulate(config: DriveConfig, index: int) -> Drive:
     aspect = rng.choice([4 / 3, 4 / 3, 16 / 9])
     camera = random_camera(rng, aspect, config.hfov_deg, config.height, config.pitch_deg)
     lighting = random_lighting(rng)
-    frames = [_taken(frame, rng) for frame in render(scene, poses, camera, lighting)]
+    frames = [exposed(frame, rng) for frame in render(scene, poses, camera, lighting)]
     twin = rng.random() < config.twins
     if (
         twin
     ):  # the second half of the drive leads along the way of the first through a building that looks the same
         half = length // 2
         poses, frames = poses[:half], frames[:half]
-        frames += [_taken(frame, rng) for frame in render(scene, poses, camera, lighting)]
+        frames += [exposed(frame, rng) for frame in render(scene, poses, camera, lighting)]
     way = np.concatenate([poses, poses + TWIN]) if twin else poses
 
     photos = []
@@ -179,6 +179,6 @@ def without(scene: Scene, rng: np.random.Generator, share: float) -> Scene:
     return replace(scene, boxes=scene.boxes[kept], faces=scene.faces[kept], kinds=kinds)
 
 
-def _taken(frame: RGB, rng: np.random.Generator) -> RGB:
+def exposed(frame: RGB, rng: np.random.Generator) -> RGB:
     """A frame of a drive: its camera's exposure adapts, but the light stays."""
     return np.clip(frame * np.clip(rng.normal(1.0, 0.08), 0.7, 1.4), 0, 255).astype(np.uint8)

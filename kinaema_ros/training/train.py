@@ -14,7 +14,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,16 +21,15 @@ from kinaema_ros.model.checkpoint import load_network, save_network, usable_devi
 from kinaema_ros.model.judge import Candidates
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.reporting import progress
-from kinaema_ros.sim import SceneConfig, explore, generate_scene, random_lighting, render
 from kinaema_ros.training.config import TrainConfig
-from kinaema_ros.training.drives import random_camera, simulate
+from kinaema_ros.training.drives import simulate
 from kinaema_ros.training.fit import fit_judge, report
 from kinaema_ros.training.pretrained import load_pretrained_features
+from kinaema_ros.training.projection import fit_projection
 from kinaema_ros.training.questions import Questions, ask
 from kinaema_ros.training.run import Run
 
 logger = logging.getLogger(__name__)
-PROJECTION_SEED = 1_000_003  # added to the run's: of scenes that no drive sees
 
 
 def train(
@@ -57,29 +55,6 @@ def train(
         if run.out_of_time():
             return None
     return finish(config, folder, network)
-
-
-@torch.inference_mode()
-def fit_projection(network: Kinaema, config: TrainConfig, device: str) -> None:
-    """The main axes of the descriptors of simulated views, in place: the same for every camera and world."""
-    sizes, data = config.model.tokens, config.data
-    features = network.features.to(usable_device(device))
-    found = []
-    for index in progress(range(config.projection_scenes), total=config.projection_scenes, desc="projection"):
-        rng = np.random.default_rng([data.seed + PROJECTION_SEED, index])
-        scenes = SceneConfig(data.min_size, data.max_size, texture_seed=int(rng.integers(2**31)))
-        scene = generate_scene(int(rng.integers(2**31)), scenes)
-        poses = explore(scene, rng, 4 * config.projection_views)[::4]
-        camera = random_camera(rng, 4 / 3, data.hfov_deg, data.height, data.pitch_deg)
-        for rgb in render(scene, poses, camera, random_lighting(rng)):
-            image = torch.from_numpy(rgb).to(device)
-            found.append(features.detect(image, sizes.view_pixels, sizes.view_tokens).descriptors.cpu())
-    network.features.to("cpu")
-    descriptors = torch.cat(found)
-    mean = descriptors.mean(0)
-    axes = torch.linalg.svd(descriptors - mean, full_matrices=False)[2][: sizes.dim]
-    network.projection.weight.copy_(axes)
-    network.projection.bias.copy_(-axes @ mean)
 
 
 def finish(config: TrainConfig, folder: Path, network: Kinaema) -> Path:

