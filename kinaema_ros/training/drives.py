@@ -123,13 +123,7 @@ def simulate(config: DriveConfig, index: int) -> Drive:
                     light = random_lighting(rng) if rng.random() < 0.5 else lighting
                     taker = camera
                     if not same:
-                        taker = random_camera(
-                            rng,
-                            rng.choice([4 / 3, 3 / 4, 9 / 16]),
-                            config.phone_hfov_deg,
-                            config.phone_height,
-                            (0.0, 15.0),
-                        )
+                        taker = random_phone(rng, config)
                     picture = photograph(render(place, view[None], taker, light)[0], rng)
                     mount = mounted(camera) if same else None
                     other_one = twin and moment == len(way) and rng.random() < 0.5
@@ -160,6 +154,12 @@ def random_camera(
     camera = Camera(width, round(width / aspect / 8) * 8, across, float(rng.uniform(*height)))
     limit = math.radians(79.0) - math.atan2(camera.height / 2, camera.focal)
     return replace(camera, pitch=float(np.clip(pitch, -limit, limit)))
+
+
+def random_phone(rng: np.random.Generator, config: DriveConfig) -> Camera:
+    """A camera that somebody holds, upright or not."""
+    aspect = rng.choice([4 / 3, 3 / 4, 9 / 16])
+    return random_camera(rng, aspect, config.phone_hfov_deg, config.phone_height, (0.0, 15.0))
 
 
 def intrinsics(camera: Camera) -> Intrinsics:

@@ -28,7 +28,7 @@ from kinaema_ros.sim import (
     sample_viewpoints,
 )
 from kinaema_ros.training.config import TrainConfig
-from kinaema_ros.training.drives import exposed, intrinsics, mounted, random_camera
+from kinaema_ros.training.drives import exposed, intrinsics, mounted, random_camera, random_phone
 from kinaema_ros.training.photographs import photograph
 
 SEED = 1_000_003  # added to the run's: of scenes that no drive sees
@@ -100,11 +100,7 @@ def sights(
     near, _ = sample_viewpoints(scene, rng, poses, views, data.distance, math.radians(data.angle_deg))
     photos = []
     for number, pose in enumerate(near):
-        taker = camera
-        if number % 2:
-            taker = random_camera(
-                rng, rng.choice([4 / 3, 3 / 4, 9 / 16]), data.phone_hfov_deg, data.phone_height, (0.0, 15.0)
-            )
+        taker = random_phone(rng, data) if number % 2 else camera
         light = random_lighting(rng) if rng.random() < 0.5 else lighting
         picture = photograph(render(scene, pose[None], taker, light)[0], rng)
         photos.append(
