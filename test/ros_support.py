@@ -197,6 +197,8 @@ class Robot(Ros):
     def remember(self, *seeds: int) -> MemoryStatus:
         """Drives and sees the frames of these seeds, each of which becomes an update."""
         self.connected(self.image)
+        if not (self.statuses and self.statuses[-1].odometry_received):
+            self.until_heard()
         for seed in seeds:
             self.show(image_msg(frame(seed), self.drive()))
         return self.statuses[-1]
