@@ -80,6 +80,11 @@ class TokensConfig(Checked):
     )
     max_deviations: float = setting(3.0, "Beyond which a match does not fit", TINY, LARGE)
 
+    @property
+    def photo_scales(self) -> tuple[float, ...]:
+        """All scales at which another camera's photo is read out, as shares of that of the frames."""
+        return self.photo_coarse, self.photo_fine
+
 
 @dataclass(frozen=True)
 class WindowConfig(Checked):

@@ -28,7 +28,6 @@ LOST_POSITION, LOST_YAW = (
     5.0,
     2.0,
 )  # deviations, metres and radians, where nothing is known but the likeliest place
-SCALES = 2  # at which a photo is read out
 MOST_PIXELS = 3  # at which a photo is read out, in those of a frame
 
 
@@ -67,9 +66,8 @@ class Kinaema(nn.Module):
     def photo(self, rgb: Tensor, camera: Intrinsics, robots: Intrinsics) -> Tokens:
         """The tokens (C,) of a photo (H, W, 3) uint8 of another ``camera`` than the robot's, ``robots``."""
         camera = camera.scaled_to(rgb.shape[1], rgb.shape[0])
-        return self.tokens(
-            self.photo_points(rgb, camera, robots), camera, SCALES * self.config.tokens.photo_tokens
-        )
+        size = len(self.config.tokens.photo_scales) * self.config.tokens.photo_tokens
+        return self.tokens(self.photo_points(rgb, camera, robots), camera, size)
 
     def photo_points(self, rgb: Tensor, camera: Intrinsics, robots: Intrinsics) -> Keypoints:
         """The points of such a photo. ``camera`` has the photo's size.
@@ -81,7 +79,7 @@ class Kinaema(nn.Module):
         height, width = rgb.shape[:2]
         density = robots.fx * math.sqrt(sizes.view_pixels / (robots.width * robots.height))
         largest = MOST_PIXELS * sizes.view_pixels
-        scales = (sizes.photo_coarse * density, sizes.photo_fine * density)  # pixels per radian at the middle
+        scales = [share * density for share in sizes.photo_scales]  # pixels per radian at the middle
         return Keypoints.joined(
             [
                 self.features.detect(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kinaema_ros.camera import Intrinsics
@@ -125,7 +126,7 @@ def sight(
     world_R_camera = planar_rotation(torch.tensor(pose[2])) @ tilt_rotation(
         torch.tensor([mount.roll, mount.pitch], dtype=torch.float64)
     )
-    ray = torch.nn.functional.normalize(ray @ world_R_camera.mT, dim=-1)
+    ray = F.normalize(ray @ world_R_camera.mT, dim=-1)
     origin = np.array([pose[0], pose[1], camera.z])
     distance = torch.from_numpy(ray_lengths(scene, origin, ray.numpy()))
     where = torch.from_numpy(origin) + distance[:, None] * ray
