@@ -185,20 +185,23 @@ class Robot(Ros):
         self.odom.publish(odometry_msg((self.x, 0.0, 0.0), self.now + 0.05))
         return self.now
 
-    def until_heard(self) -> None:
-        """Publishes odometry until the node says that some has come: DDS may lose what is sent while the two sides meet."""
+    def until_heard(self, odom_pose: Sequence[float] | None = None, frame_id: str = "odom") -> None:
+        """Stands there, or where it is, until the node has heard odometry: DDS may lose what is sent while the two sides meet."""
+        pose = (self.x, 0.0, 0.0) if odom_pose is None else odom_pose
 
         def heard() -> bool:
-            self.drive(0.0)
-            return bool(self.statuses) and self.statuses[-1].odometry_received > 0
+            if self.statuses and self.statuses[-1].odometry_received:
+                return True
+            self.now += 0.05
+            self.odom.publish(odometry_msg(pose, self.now, frame_id))
+            return False
 
         wait_until(heard, DISCOVERY, "odometry to be heard")
 
     def remember(self, *seeds: int) -> MemoryStatus:
         """Drives and sees the frames of these seeds, each of which becomes an update."""
         self.connected(self.image)
-        if not (self.statuses and self.statuses[-1].odometry_received):
-            self.until_heard()
+        self.until_heard()
         for seed in seeds:
             self.show(image_msg(frame(seed), self.drive()))
         return self.statuses[-1]

@@ -70,6 +70,7 @@ def answer_of(response: QueryPose.Response) -> np.ndarray:
 def look_at(robot: Robot, *seeds: int) -> list[tuple[np.ndarray, tuple[float, float, float]]]:
     """Drives 0.9 m before each of these frames; returns them with the poses in between, as the node pairs them."""
     robot.connected(robot.image)
+    robot.until_heard()
     seen = []
     for seed in seeds:
         robot.show(image_msg(frame(seed), robot.drive(metres=0.9)))
@@ -118,6 +119,7 @@ def test_the_node_is_as_sure_as_the_library(robot: Robot) -> None:
     ]
     views = render(scene, np.array(way), Camera(160, 120))
     robot.connected(robot.image)
+    robot.until_heard()
     for rgb in views:
         robot.show(image_msg(rgb, robot.drive(metres=0.3)))
         memory.update(rgb, (robot.x - 0.15, 0.0, 0.0))  # the stamp is half-way
@@ -126,7 +128,7 @@ def test_the_node_is_as_sure_as_the_library(robot: Robot) -> None:
     same_answer(response, estimate)
     assert response.confidence > 0.8
     covariance = messages.planar_covariance(response.pose.pose)
-    np.testing.assert_allclose(np.diag(covariance), np.diag(estimate.covariance), rtol=0.01)
+    np.testing.assert_allclose(np.diag(covariance), np.diag(estimate.covariance), rtol=1e-3)
 
 
 def test_the_node_compares_as_the_library_does(robot: Robot) -> None:
@@ -202,6 +204,7 @@ def test_queries_are_answered_while_the_memory_updates(robot: Robot) -> None:
     assert all(answer.success for answer in answers)
     status = robot.quiet()
     assert status.frames_used > before.frames_used
+    assert counts(status)["skipped_newer_image"] > 3
 
 
 def test_a_robot_that_stands_still_fills_no_memory(node: NodeProcess, robot: Robot) -> None:

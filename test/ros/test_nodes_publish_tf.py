@@ -237,16 +237,6 @@ class Listener(Robot):
             self.odom.publish(odometry_msg(odom_pose, self.now + offset, "ant/odom"))
         self.show(image_msg(rgb, self.now))
 
-    def meet(self, odom_pose: np.ndarray) -> None:
-        """Stands there until the node hears odometry: DDS may lose what is sent while the two sides meet."""
-
-        def heard() -> bool:
-            self.now += 0.05
-            self.odom.publish(odometry_msg(odom_pose, self.now, "ant/odom"))
-            return bool(self.statuses) and self.statuses[-1].odometry_received > 0
-
-        wait_until(heard, DISCOVERY, "odometry to be heard")
-
     def newest(self, odom_pose: np.ndarray) -> np.ndarray:
         """map_T_base (3,) by a transform from now on, while the robot stands there."""
         self.transforms.clear()
@@ -283,7 +273,7 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
 def test_a_robot_is_where_the_memory_began_and_answers_come_in_its_frame(robot: Listener, house: Any) -> None:
     poses, images = house
     robot.connected(robot.image)
-    robot.meet(poses[0])
+    robot.until_heard(poses[0], "ant/odom")
     robot.see(poses[0], images[0])
     np.testing.assert_allclose(robot.newest(poses[0]), 0.0, atol=1e-6)
     assert (robot.transforms[-1].header.frame_id, robot.transforms[-1].child_frame_id) == (
