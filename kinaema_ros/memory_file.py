@@ -19,7 +19,7 @@ from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.odometry import OdomFrame
 
 FORMAT = "kinaema-memory"
-VERSION = 6
+VERSION = 7
 
 
 @dataclass(frozen=True)

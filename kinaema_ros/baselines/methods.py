@@ -166,11 +166,10 @@ class LastViews(KinaemaMethod):
         if not len(left):
             return state
         slots = state.window_slot[state.viewed]
-        oldest = slots[state.written[slots].argmin()][None]
-        oldest_T_left = between(state.pose[oldest], state.pose[left])
-        yes = torch.ones(1, dtype=torch.bool, device=left.device)
+        oldest = slots[state.written[slots].argmin()]
+        oldest_T_left = between(state.pose[oldest], state.pose[left[0]])
         config = self.network.config.pose_graph
-        graph = pose_graph.absorb(config, state.graph, left, oldest, oldest_T_left, yes)
+        graph = pose_graph.absorb(config, state.graph, left[0], oldest, oldest_T_left)
         return replace(state, count=state.count.index_fill(0, left, 0.0), graph=graph)
 
 

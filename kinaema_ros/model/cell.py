@@ -66,7 +66,7 @@ def follow(config: KinaemaConfig, memory: TokenMemory, odometry: Tensor) -> Toke
         robot=compose(memory.robot, motion),
         odometry=odometry,
         updates=memory.updates + 1,
-        graph=pose_graph.propagate(config.pose_graph, memory.graph, motion[None]),
+        graph=pose_graph.propagate(config.pose_graph, memory.graph, motion),
     )
 
 
@@ -76,7 +76,7 @@ def relocate(memory: TokenMemory, memory_T_camera: Tensor, odometry: Tensor) -> 
     No view of before is in its window any more. From the embedding nearest to it the way goes on.
     """
     nearest = memory.nearest(memory_T_camera)
-    frame = pose_graph.frames(memory.graph, memory.pose[None])[0, nearest]
+    frame = pose_graph.frames(memory.graph, memory.pose)[nearest]
     return replace(
         memory,
         window_slot=torch.full_like(memory.window_slot, NONE),
@@ -85,24 +85,22 @@ def relocate(memory: TokenMemory, memory_T_camera: Tensor, odometry: Tensor) -> 
         odometry=odometry,
         graph=replace(
             memory.graph,
-            anchor=nearest[None],
-            anchor_T_robot=between(frame, memory_T_camera)[None],
-            variance=memory_T_camera.new_tensor([[RELOCATED_POSITION**2, RELOCATED_YAW**2]]),
+            anchor=nearest,
+            anchor_T_robot=between(frame, memory_T_camera),
+            variance=memory_T_camera.new_tensor([RELOCATED_POSITION**2, RELOCATED_YAW**2]),
         ),
     )
 
 
 def believe(config: KinaemaConfig, memory: TokenMemory, loop: LoopClosure) -> TokenMemory:
     """Keep a loop, and learn from it how well the odometry does."""
-    frame_T_robot = between(
-        pose_graph.frames(memory.graph, memory.pose[None])[0, loop.place[0]], memory.robot
-    )
-    off, turn = apart(loop.frame_T_robot[0], frame_T_robot)
-    expected = pose_graph.drift(config.pose_graph, memory.graph, memory.pose[None], loop.place)[0]
+    frame_T_robot = between(pose_graph.frames(memory.graph, memory.pose)[loop.place], memory.robot)
+    off, turn = apart(loop.frame_T_robot, frame_T_robot)
+    expected = pose_graph.drift(config.pose_graph, memory.graph, memory.pose, loop.place[None])[0]
     graph = pose_graph.learn_noise(
-        config.pose_graph, memory.graph, torch.stack([off, turn]) ** 2, expected, loop.variance[0]
+        config.pose_graph, memory.graph, torch.stack([off, turn]) ** 2, expected, loop.variance
     )
-    return replace(memory, graph=pose_graph.add_loop(config.pose_graph, graph, loop, loop.sure))
+    return replace(memory, graph=pose_graph.add_loop(config.pose_graph, graph, loop))
 
 
 def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
@@ -110,11 +108,11 @@ def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
 
     Relations say nothing of where all of it lies: the oldest place stays where it is.
     """
-    pose = pose_graph.optimise(config.pose_graph, memory.graph, memory.pose[None])
-    oldest = pose_graph.root(memory.graph)[0]
-    before, after = (pose_graph.frames(memory.graph, p)[0, oldest] for p in (memory.pose[None], pose))
+    pose = pose_graph.optimise(config.pose_graph, memory.graph, memory.pose)
+    oldest = pose_graph.root(memory.graph)
+    before, after = (pose_graph.frames(memory.graph, p)[oldest] for p in (memory.pose, pose))
     pose = compose(compose(before, inverse(after)), pose)
-    return replace(memory, pose=pose[0], robot=pose_graph.robot(memory.graph, pose)[0])
+    return replace(memory, pose=pose, robot=pose_graph.robot(memory.graph, pose))
 
 
 def correct(
@@ -170,19 +168,19 @@ def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenM
     Its position stays the odometry's: it rests on distances, which rest on the odometry.
     """
     graph, yaw = memory.graph, pose.planar[0, 2].double()
-    expected = pose_graph.step_variance(config.pose_graph, graph)[0, 1]
+    expected = pose_graph.step_variance(config.pose_graph, graph)[1]
     if yaw**2 > config.tokens.max_deviations**2 * expected:
         return memory
     correction = F.pad(yaw[None], (2, 0))
     seen = pose.planar_covariance[0, 2, 2] * config.window.inflation
-    variance = torch.stack([graph.variance[0, 0], torch.minimum(graph.variance[0, 1], seen)])
+    variance = torch.stack([graph.variance[0], torch.minimum(graph.variance[1], seen)])
     return replace(
         memory,
         robot=compose(memory.robot, correction),
         graph=replace(
             graph,
-            anchor_T_robot=compose(graph.anchor_T_robot, correction[None]),
-            variance=variance[None],
+            anchor_T_robot=compose(graph.anchor_T_robot, correction),
+            variance=variance,
         ),
     )
 
@@ -222,7 +220,7 @@ def _tilt_prior(config: KinaemaConfig, memory: TokenMemory) -> Tensor:
     limits, like = config.window, memory.tilt
     position, yaw = limits.planar_std, limits.yaw_std
     if limits.heading_by_sight:
-        step = pose_graph.step_variance(config.pose_graph, memory.graph)[0].sqrt().tolist()
+        step = pose_graph.step_variance(config.pose_graph, memory.graph).sqrt().tolist()
         # The position must not take up what the heading explains.
         position, yaw = min(step[0] / 4.0, position), min(step[1], yaw)
     planar = [yaw, position, position]
@@ -309,18 +307,17 @@ def keep(config: KinaemaConfig, memory: TokenMemory, view: Tokens, height: float
     """
     if not (memory.count == 0).any():
         memory = merge(config, memory)
-    slot = (memory.count == 0).float().argmax()[None]
-    oldest = _oldest(config, memory)[None]
-    yes = torch.ones(1, dtype=torch.bool, device=slot.device)
+    slot = (memory.count == 0).float().argmax()
+    oldest = _oldest(config, memory)
     memory = replace(
         memory,
         pose=memory.pose.index_put((slot,), memory.robot),
         height=memory.height.index_put((slot,), memory.tilt[2] + height),
         count=memory.count.index_put((slot,), torch.ones_like(memory.count[slot])),
         written=memory.written.index_put((slot,), memory.updates),
-        window=memory.window.put(oldest, pack(view[None])),
+        window=memory.window.put(oldest[None], pack(view[None])),
         window_slot=memory.window_slot.index_put((oldest,), slot),
-        graph=pose_graph.add_child(config.pose_graph, memory.graph, slot, yes),
+        graph=pose_graph.add_child(config.pose_graph, memory.graph, slot),
     )
     viewed = memory.viewed
     best = pack(choose(config, memory.window.unpack(viewed)))

@@ -82,16 +82,13 @@ def fold(config: KinaemaConfig, memory: TokenMemory, gone: int, kept: int, min_m
     others = replace(others, quality=left.index_put((i,), torch.zeros_like(left[i])))
     together = Tokens(*(torch.cat([getattr(ours, f.name), getattr(others, f.name)]) for f in fields(Tokens)))
     slots = torch.tensor([kept, gone], device=device)
-    yes = torch.ones(1, dtype=torch.bool, device=device)
     kept_T_gone = between(memory.pose[kept], memory.pose[gone])
     return replace(
         memory,
         tokens=memory.tokens.put(slots[:1], pack(choose(config, bounded(together)[None]))),
         count=memory.count.index_put((slots,), torch.stack([views, torch.zeros_like(views)])),
         written=memory.written.index_put((slots[:1],), memory.updates),
-        graph=pose_graph.absorb(
-            config.pose_graph, memory.graph, slots[1:], slots[:1], kept_T_gone[None], yes
-        ),
+        graph=pose_graph.absorb(config.pose_graph, memory.graph, slots[1], slots[0], kept_T_gone),
         places=memory.places.absorb(slots[1], slots[0], kept_T_gone),
     )
 

@@ -173,7 +173,7 @@ class Kinaema(nn.Module):
     def localization_covariance(self, memory: TokenMemory) -> Tensor:
         """(3, 3) of the robot's camera in the memory's frame, which the oldest place holds."""
         oldest = pose_graph.root(memory.graph)
-        drift = pose_graph.drift(self.config.pose_graph, memory.graph, memory.pose[None], oldest)[0]
+        drift = pose_graph.drift(self.config.pose_graph, memory.graph, memory.pose, oldest[None])[0]
         return self.judge.drift_covariance(drift) + unmodelled(torch.zeros_like(memory.robot))
 
     def lost(self, memory: TokenMemory, photo: Tokens) -> Answer:
@@ -209,6 +209,6 @@ def candidates(
         torch.tensor([terms(hypothesis.evidence, height) for hypothesis in found], device=device),
         compose(robot_T_place, place_T_photo),
         (turn @ (covariance + covariance.mT) @ turn.mT) / 2.0,
-        pose_graph.drift(config.pose_graph, memory.graph, memory.pose[None], place).float(),
+        pose_graph.drift(config.pose_graph, memory.graph, memory.pose, place).float(),
         torch.ones(len(found), dtype=torch.bool, device=device),
     )

@@ -130,7 +130,7 @@ def add(
         )
     if covariance is None:
         if float(apart(memory_T_place, memory.robot)[0]) < BY_THE_ROBOT:
-            nearest = memory.graph.anchor[0].clamp_min(0)
+            nearest = memory.graph.anchor.clamp_min(0)
         own = torch.zeros(3, 3, dtype=torch.float64, device=nearest.device)
     else:  # what lies between the robot and the embedding now is added again when the place is asked for
         own = covariance - uncertainty(network, memory, nearest, between(memory.robot, memory_T_place))
@@ -190,9 +190,7 @@ def locate(network: Kinaema, memory: TokenMemory, name: str) -> Answer:
 
 def uncertainty(network: Kinaema, memory: TokenMemory, embedding: Tensor, pose: Tensor) -> Tensor:
     """(3, 3), the same in all axes: what is not known between the robot and an embedding at about ``pose`` (3,) from it."""
-    drift = pose_graph.drift(
-        network.config.pose_graph, memory.graph, memory.pose[None], embedding.view(1)
-    ).squeeze(0)
+    drift = pose_graph.drift(network.config.pose_graph, memory.graph, memory.pose, embedding[None])[0]
     drift = drift * network.judge.wander.exp()
     return torch.diag(torch.stack([drift[0], drift[0], drift[1]])) + unmodelled(pose)
 

@@ -18,7 +18,6 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from kinaema_ros.model.config import PoseGraphConfig
-from kinaema_ros.model.rows import pick, put
 from kinaema_ros.model.se2 import between, compose, difference, inverse, wrap_angle
 
 NONE = -1  # no embedding
@@ -30,7 +29,7 @@ MEDIAN_CHI2 = (1.386, 0.455)  # of chi squared with 2 degrees of freedom, of a p
 
 @dataclass
 class PoseGraph:
-    """Relations between the N embeddings of B memories. Poses float64; information: of position and yaw.
+    """Relations between the N embeddings of a memory. Poses float64; information: of position and yaw.
 
     Relations hold between frames, one an embedding: where the robot stood when the embedding was new. As views fold
     into an embedding its pose moves against its frame, and no relation need be touched. Of the E relations, number
@@ -38,34 +37,34 @@ class PoseGraph:
     of loops.
     """
 
-    frame_T_pose: Tensor  # (B, N, 3)
-    tail: Tensor  # (B, E) int64, NONE: no relation
-    head: Tensor  # (B, E) int64
-    tail_T_head: Tensor  # (B, E, 3)
-    information: Tensor  # (B, E, 2)
-    loops: Tensor  # (B,) int64, loops ever made
-    anchor: Tensor  # (B,) int64, the embedding whose frame the robot's pose is kept relative to
-    anchor_T_robot: Tensor  # (B, 3)
-    variance: Tensor  # (B, 2) of anchor_T_robot, by odometry
-    noise: Tensor  # (B, 2) by how much odometry's variances are larger than the configured ones, learned from loops
+    frame_T_pose: Tensor  # (N, 3)
+    tail: Tensor  # (E,) int64, NONE: no relation
+    head: Tensor  # (E,) int64
+    tail_T_head: Tensor  # (E, 3)
+    information: Tensor  # (E, 2)
+    loops: Tensor  # () int64, loops ever made
+    anchor: Tensor  # () int64, the embedding whose frame the robot's pose is kept relative to
+    anchor_T_robot: Tensor  # (3,)
+    variance: Tensor  # (2,) of anchor_T_robot, by odometry
+    noise: Tensor  # (2,) by how much odometry's variances are larger than the configured ones, learned from loops
 
     @staticmethod
-    def empty(config: PoseGraphConfig, n: int, batch: int, device: torch.device | str) -> PoseGraph:
-        """The graph of ``batch`` memories of ``n`` embeddings: no relation holds yet."""
+    def empty(config: PoseGraphConfig, n: int, device: torch.device | str) -> PoseGraph:
+        """The graph of a memory of ``n`` embeddings: no relation holds yet."""
 
         def zeros(*shape: int) -> Tensor:
-            return torch.zeros(batch, *shape, dtype=torch.float64, device=device)
+            return torch.zeros(shape, dtype=torch.float64, device=device)
 
         size = (1 + config.loops_per_embedding) * n
-        none = torch.full((batch, size), NONE, dtype=torch.int64, device=device)
+        none = torch.full((size,), NONE, dtype=torch.int64, device=device)
         return PoseGraph(
             frame_T_pose=zeros(n, 3),
             tail=none,
-            head=torch.arange(size, device=device).expand(batch, size) % n,
+            head=torch.arange(size, device=device) % n,
             tail_T_head=zeros(size, 3),
             information=zeros(size, 2),
-            loops=torch.zeros(batch, dtype=torch.int64, device=device),
-            anchor=none[:, 0].clone(),
+            loops=torch.tensor(0, device=device),
+            anchor=torch.tensor(NONE, device=device),
             anchor_T_robot=zeros(3),
             variance=zeros(2),
             noise=zeros(2) + 1.0,
@@ -73,124 +72,110 @@ class PoseGraph:
 
     def enlarged(self, empty: PoseGraph) -> PoseGraph:
         """This graph with the room that ``empty``, of more embeddings, has beyond it, in the tree and in the ring."""
-        n, wider = self.frame_T_pose.shape[1], empty.frame_T_pose.shape[1]
+        n, wider = len(self.frame_T_pose), len(empty.frame_T_pose)
 
         def both(part: Tensor, more: Tensor) -> Tensor:
-            ring = part.shape[1] - n
-            return torch.cat([part[:, :n], more[:, n:wider], part[:, n:], more[:, wider + ring :]], dim=1)
+            ring = len(part) - n
+            return torch.cat([part[:n], more[n:wider], part[n:], more[wider + ring :]])
 
         sized = ("frame_T_pose", "tail", "head", "tail_T_head", "information")
         return replace(self, **{name: both(getattr(self, name), getattr(empty, name)) for name in sized})
 
     @property
     def next_loop(self) -> Tensor:
-        """The relation (B,) that the next loop replaces: a free one, or else each in turn."""
-        n = self.frame_T_pose.shape[1]
-        free = self.tail[:, n:] == NONE
-        return n + torch.where(free.any(1), free.int().argmax(1), self.loops % free.shape[1])
+        """The relation () that the next loop replaces: a free one, or else each in turn."""
+        n = len(self.frame_T_pose)
+        free = self.tail[n:] == NONE
+        return n + (free.int().argmax() if free.any() else self.loops % len(free))
 
 
 @dataclass
 class LoopClosure:
-    """An old place recognised in the present view of each of B memories."""
+    """An old place recognised in the present view."""
 
-    place: Tensor  # (B,) int64, its embedding
-    frame_T_robot: Tensor  # (B, 3) float64, in the embedding's frame
-    variance: Tensor  # (B, 2) float64, of position and yaw
-    sure: Tensor  # (B,) bool, False: nothing was recognised
+    place: Tensor  # () int64, its embedding
+    frame_T_robot: Tensor  # (3,) float64, in the embedding's frame
+    variance: Tensor  # (2,) float64, of position and yaw
 
 
 def propagate(config: PoseGraphConfig, graph: PoseGraph, motion: Tensor) -> PoseGraph:
-    """The robot moved by ``motion`` (B, 3) according to odometry."""
-    distance = torch.linalg.vector_norm(motion[:, :2], dim=-1)
-    growth = torch.stack(
-        [
-            config.position_variance_per_metre * distance,
-            config.yaw_variance_per_metre * distance + config.yaw_variance_per_radian * motion[:, 2].abs(),
-        ],
-        dim=-1,
-    )
+    """The robot moved by ``motion`` (3,) according to odometry."""
+    distance = torch.linalg.vector_norm(motion[:2])
+    position = config.position_variance_per_metre * distance
+    yaw = config.yaw_variance_per_metre * distance + config.yaw_variance_per_radian * motion[2].abs()
     # a yaw error of the way so far moves what comes after it sideways
-    growth[:, 0] += graph.variance[:, 1] * distance**2
+    sideways = graph.variance[1] * distance**2
     return replace(
         graph,
         anchor_T_robot=compose(graph.anchor_T_robot, motion),
-        variance=graph.variance + growth,
+        variance=graph.variance + torch.stack([position + sideways, yaw]),
     )
 
 
 def root(graph: PoseGraph) -> Tensor:
-    """The embedding (B,) that the tree begins at: the oldest place, which holds the memory's frame."""
-    n = graph.frame_T_pose.shape[1]
-    child = torch.zeros(len(graph.tail), n + 1, dtype=torch.bool, device=graph.tail.device)
+    """The embedding () that the tree begins at: the oldest place, which holds the memory's frame."""
+    tail = graph.tail[: len(graph.frame_T_pose)]
+    child = tail != NONE
     parent = torch.zeros_like(child)
-    tail = graph.tail[:, :n]
-    child[:, :n] = tail != NONE
-    parent.scatter_(1, torch.where(tail == NONE, n, tail), True)
-    stands = torch.arange(n, device=tail.device) == graph.anchor[:, None]  # on its only embedding
-    return ((parent[:, :n] | stands) & ~child[:, :n]).to(torch.uint8).argmax(1)
+    parent[tail[child]] = True
+    parent[graph.anchor.clamp_min(0)] = True  # where the robot stands on its only embedding
+    return (parent & ~child).to(torch.uint8).argmax()
 
 
 def frames(graph: PoseGraph, pose: Tensor) -> Tensor:
-    """The embeddings' frames (B, N, 3), given their poses."""
+    """The embeddings' frames (N, 3), given their poses."""
     return compose(pose, inverse(graph.frame_T_pose))
 
 
 def robot(graph: PoseGraph, pose: Tensor) -> Tensor:
-    """The robot's pose (B, 3), given the embeddings'."""
-    return compose(pick(frames(graph, pose), graph.anchor.clamp_min(0)), graph.anchor_T_robot)
+    """The robot's pose (3,), given the embeddings'."""
+    return compose(frames(graph, pose)[graph.anchor.clamp_min(0)], graph.anchor_T_robot)
 
 
 def relate(
-    graph: PoseGraph,
-    number: Tensor,
-    tail: Tensor,
-    head: Tensor,
-    tail_T_head: Tensor,
-    information: Tensor,
-    where: Tensor,
+    graph: PoseGraph, number: Tensor, tail: Tensor, head: Tensor, tail_T_head: Tensor, information: Tensor
 ) -> PoseGraph:
-    """Make relation ``number`` (B,) anew in the memories of ``where`` (B,)."""
-    in_ring = number >= graph.frame_T_pose.shape[1]
+    """Make relation ``number`` () anew."""
+    row = (number,)
     return replace(
         graph,
-        tail=put(graph.tail, number, tail, where),
-        head=put(graph.head, number, head, where),
-        tail_T_head=put(graph.tail_T_head, number, tail_T_head, where),
-        information=put(graph.information, number, information, where),
-        loops=graph.loops + (where & in_ring),
+        tail=graph.tail.index_put(row, tail),
+        head=graph.head.index_put(row, head),
+        tail_T_head=graph.tail_T_head.index_put(row, tail_T_head),
+        information=graph.information.index_put(row, information),
     )
 
 
-def add_child(config: PoseGraphConfig, graph: PoseGraph, slot: Tensor, where: Tensor) -> PoseGraph:
-    """The robot stands on the new embedding ``slot`` (B,), in the memories chosen by ``where`` (B,)."""
+def add_child(config: PoseGraphConfig, graph: PoseGraph, slot: Tensor) -> PoseGraph:
+    """The robot stands on the new embedding ``slot`` ()."""
     information = 1.0 / relation_variance(config, graph)
-    graph = relate(graph, slot, graph.anchor, slot, graph.anchor_T_robot, information, where)
+    graph = relate(graph, slot, graph.anchor, slot, graph.anchor_T_robot, information)
     return replace(
         graph,
-        frame_T_pose=put(graph.frame_T_pose, slot, torch.zeros_like(graph.anchor_T_robot), where),
-        anchor=torch.where(where, slot, graph.anchor),
-        anchor_T_robot=torch.where(where[:, None], 0.0, graph.anchor_T_robot),
-        variance=torch.where(where[:, None], 0.0, graph.variance),
+        frame_T_pose=graph.frame_T_pose.index_put((slot,), torch.zeros_like(graph.anchor_T_robot)),
+        anchor=slot,
+        anchor_T_robot=torch.zeros_like(graph.anchor_T_robot),
+        variance=torch.zeros_like(graph.variance),
     )
 
 
 def relation_variance(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
-    """Variances (B, 2) of the robot's pose against its anchor, as a relation holds them."""
+    """Variances (2,) of the robot's pose against its anchor, as a relation holds them."""
     return graph.variance + graph.variance.new_tensor([config.min_position_variance, config.min_yaw_variance])
 
 
 def step_variance(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
-    """The same (B, 2), as the loops have taught how much odometry is worth."""
+    """The same (2,), as the loops have taught how much odometry is worth."""
     return relation_variance(config, graph) * graph.noise
 
 
-def add_loop(config: PoseGraphConfig, graph: PoseGraph, loop: LoopClosure, where: Tensor) -> PoseGraph:
-    """Keep what the robot recognised, in the memories of ``where`` (B,) in which it is sure."""
+def add_loop(config: PoseGraphConfig, graph: PoseGraph, loop: LoopClosure) -> PoseGraph:
+    """Keep what the robot recognised, unless that is the embedding that it stands by."""
+    if graph.anchor == NONE or graph.anchor == loop.place:
+        return graph
     relation = compose(graph.anchor_T_robot, inverse(loop.frame_T_robot))
-    where = where & loop.sure & (graph.anchor != NONE) & (graph.anchor != loop.place)
     information = 1.0 / (graph.variance + loop.variance)
-    return keep_loop(config, graph, graph.anchor, loop.place, relation, information, where)
+    return keep_loop(config, graph, graph.anchor, loop.place, relation, information)
 
 
 def keep_loop(
@@ -200,35 +185,34 @@ def keep_loop(
     head: Tensor,
     relation: Tensor,
     information: Tensor,
-    where: Tensor,
 ) -> PoseGraph:
-    """Put a loop (B,) into the ring; it becomes one with those between the same two embeddings that agree with it.
+    """Put a loop into the ring; it becomes one with those between the same two embeddings that agree with it.
 
     So the ring fills with pairs of embeddings, not with time, and what old loops say is not lost to new ones.
     """
-    n = graph.frame_T_pose.shape[1]
-    tails, heads = graph.tail[:, n:], graph.head[:, n:]
-    others, weights = graph.tail_T_head[:, n:], graph.information[:, n:]
-    back = (tails == head[:, None]) & (heads == tail[:, None])
-    pair = back | ((tails == tail[:, None]) & (heads == head[:, None]))
-    delta = difference(torch.where(back[..., None], inverse(others), others), relation[:, None])
-    squared = torch.stack([delta[..., :2].square().sum(-1), delta[..., 2].square()], dim=-1)
-    chi2 = (squared / (1.0 / weights.clamp_min(ANCHORED) + 1.0 / information[:, None])).sum(-1)
-    same = pair & (chi2 < config.kernel**2) & where[:, None]
-    weights = weights * same[..., None]
-    total = information + weights.sum(1)
-    shift = (weights[..., [0, 0, 1]] * delta).sum(1) / total[..., [0, 0, 1]]
+    n = len(graph.frame_T_pose)
+    back = (graph.tail == head) & (graph.head == tail)
+    pair = back | ((graph.tail == tail) & (graph.head == head))
+    others = n + pair[n:].nonzero()[:, 0]
+    there = graph.tail_T_head[others]
+    delta = difference(torch.where(back[others, None], inverse(there), there), relation)
+    squared = torch.stack([delta[:, :2].square().sum(-1), delta[:, 2].square()], dim=-1)
+    weights = graph.information[others]
+    chi2 = (squared / (1.0 / weights.clamp_min(ANCHORED) + 1.0 / information)).sum(-1)
+    same = chi2 < config.kernel**2
+    others, weights = others[same], weights[same]
+    total = information + weights.sum(0)
+    shift = (weights[:, [0, 0, 1]] * delta[same]).sum(0) / total[[0, 0, 1]]
     most = total.new_tensor([config.loop_position_std, config.loop_yaw_std]) ** -2
-    number = torch.where(same.any(1), n + same.int().argmax(1), graph.next_loop)
-    left = torch.where(same, NONE, tails)
-    graph = replace(graph, tail=torch.cat([graph.tail[:, :n], left], dim=1))
-    return relate(graph, number, tail, head, relation + shift, torch.minimum(total, most), where)
+    number = others[0] if len(others) else graph.next_loop
+    graph = replace(graph, tail=graph.tail.index_fill(0, others, NONE), loops=graph.loops + 1)
+    return relate(graph, number, tail, head, relation + shift, torch.minimum(total, most))
 
 
 def learn_noise(
     config: PoseGraphConfig, graph: PoseGraph, innovation: Tensor, expected: Tensor, measured: Tensor
 ) -> PoseGraph:
-    """What a sure loop says of the odometry's noise, in one memory.
+    """What a sure loop says of the odometry's noise.
 
     innovation (2,): squared metres and radians between loop and expectation; expected (2,): the variances of that, by
     ``drift``; measured (2,): those of the loop. The noise grows where the innovation is beyond the median of what they
@@ -244,116 +228,93 @@ def learn_noise(
 
 
 def absorb(
-    config: PoseGraphConfig,
-    graph: PoseGraph,
-    gone: Tensor,
-    kept: Tensor,
-    kept_T_gone: Tensor,
-    where: Tensor,
+    config: PoseGraphConfig, graph: PoseGraph, gone: Tensor, kept: Tensor, kept_T_gone: Tensor
 ) -> PoseGraph:
-    """Embedding ``gone`` (B,) became part of ``kept`` (B,): what was related to it is now related to that one.
+    """Embedding ``gone`` () became part of ``kept`` (): what was related to it is now related to that one.
 
-    kept_T_gone (B, 3): between their poses. Two relations now lead to ``kept``. One stays in the tree, the other one
+    kept_T_gone (3,): between their poses. Two relations now lead to ``kept``. One stays in the tree, the other one
     becomes a loop: its own, if it comes from a descendant of ``gone``, for then the tree would be cut there.
     """
-    of_gone, of_kept = pick(graph.frame_T_pose, gone), pick(graph.frame_T_pose, kept)
+    of_gone, of_kept = graph.frame_T_pose[gone], graph.frame_T_pose[kept]
     kept_T_gone = compose(compose(of_kept, kept_T_gone), inverse(of_gone))  # between their frames
-    stands_there = where & (graph.anchor == gone)
-    descends = (where & descends_from(graph, kept, gone))[:, None]
-
-    starts = (graph.tail == gone[:, None]) & where[:, None]
-    ends = (graph.head == gone[:, None]) & where[:, None]
-    tail, head = torch.where(starts, kept[:, None], graph.tail), torch.where(ends, kept[:, None], graph.head)
-    relation = torch.where(
-        starts[..., None], compose(kept_T_gone[:, None], graph.tail_T_head), graph.tail_T_head
-    )
-    relation = torch.where(ends[..., None], compose(relation, inverse(kept_T_gone)[:, None]), relation)
+    starts, ends = graph.tail == gone, graph.head == gone
+    tail, head = torch.where(starts, kept, graph.tail), torch.where(ends, kept, graph.head)
     tail = torch.where(tail == head, NONE, tail)
+    relation, information = graph.tail_T_head.clone(), graph.information.clone()
+    relation[starts] = compose(kept_T_gone, relation[starts])
+    relation[ends] = compose(relation[ends], inverse(kept_T_gone))
 
-    both = torch.stack([kept, gone], dim=1)
-    both = torch.where(descends, both.flip(1), both)  # relation in the tree, loop
-    rows = torch.arange(len(both), device=both.device)[:, None]
+    both = torch.stack([gone, kept] if descends_from(graph, kept, gone) else [kept, gone])
     (tree_tail, loop_tail), (tree_relation, loop_relation), (tree_information, loop_information) = (
-        table[rows, both].unbind(1) for table in (tail, relation, graph.information)
+        table[both] for table in (tail, relation, information)
     )
-    tail = put(tail, gone, torch.full_like(gone, NONE), where)
-    graph = replace(
-        graph,
-        tail=put(tail, kept, tree_tail),
-        head=put(head, gone, gone),
-        tail_T_head=put(relation, kept, tree_relation),
-        information=put(graph.information, kept, tree_information),
-        anchor=torch.where(stands_there, kept, graph.anchor),
-        anchor_T_robot=torch.where(
-            stands_there[:, None], compose(kept_T_gone, graph.anchor_T_robot), graph.anchor_T_robot
-        ),
-    )
-    where = where & (loop_tail != NONE)
-    return keep_loop(config, graph, loop_tail, kept, loop_relation, loop_information, where)
+    tail[kept], relation[kept], information[kept] = tree_tail, tree_relation, tree_information
+    tail[gone], head[gone] = NONE, gone
+    graph = replace(graph, tail=tail, head=head, tail_T_head=relation, information=information)
+    if graph.anchor == gone:
+        graph = replace(graph, anchor=kept, anchor_T_robot=compose(kept_T_gone, graph.anchor_T_robot))
+    if loop_tail == NONE:
+        return graph
+    return keep_loop(config, graph, loop_tail, kept, loop_relation, loop_information)
 
 
-def descends_from(graph: PoseGraph, a: Tensor, b: Tensor) -> Tensor:
-    """Whether the tree's way from its root to embedding ``a`` (B,) leads through ``b`` (B,)."""
-    n = graph.frame_T_pose.shape[1]
-    itself = torch.arange(n, device=a.device).expand(len(a), n)
-    up = graph.tail[:, :n]
-    up = torch.where((up == NONE) | (itself == b[:, None]), itself, up)  # ends at the root and at b
+def descends_from(graph: PoseGraph, a: Tensor, b: Tensor) -> bool:
+    """Whether the tree's way from its root to embedding ``a`` () leads through ``b`` ()."""
+    n = len(graph.frame_T_pose)
+    itself = torch.arange(n, device=a.device)
+    up = graph.tail[:n]
+    up = torch.where((up == NONE) | (itself == b), itself, up)  # ends at the root and at b
     for _ in range((n - 1).bit_length()):
-        up = up.gather(1, up)  # twice as far
-    return pick(up, a) == b
+        up = up[up]  # twice as far
+    return bool(up[a] == b)
 
 
 def optimise(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor) -> Tensor:
-    """New poses (B, N, 3) of all embeddings, nearer to agreement: first the yaws, then the positions.
+    """New poses (N, 3) of all embeddings, nearer to agreement: first the yaws, then the positions.
 
     Yaws alone and then positions given the yaws are two linear problems of size N with Laplacian matrices, an
     approximation of the joint problem of size 3 N that is good for planar graphs (Carlone et al., "A fast and
     accurate approximation for planar pose graph optimization", 2014) and an order of magnitude cheaper.
     """
-    n = pose.shape[1]
     relation = graph.tail_T_head
     frame = frames(graph, pose)
     tail, head = graph.tail.clamp_min(0), graph.head
-    rows = torch.arange(len(pose), device=pose.device)[:, None]
-    error = relation_error(frame[rows, tail], frame[rows, head], relation)
+    error = relation_error(frame[tail], frame[head], relation)
     information = believed(config, graph, error)
+    n = len(pose)
 
-    turn = solve_laplacian(tail, head, information[..., 1], error[..., 2:], config.yaw_damping, n)
-    frame = torch.cat([frame[..., :2], wrap_angle(frame[..., 2:] + turn)], dim=-1)
-    a, b = frame[rows, tail], frame[rows, head]
-    expected = compose(a, relation)
-    shift = solve_laplacian(
-        tail, head, information[..., 0], (b - expected)[..., :2], config.position_damping, n
-    )
-    return compose(torch.cat([frame[..., :2] + shift, frame[..., 2:]], dim=-1), graph.frame_T_pose)
+    turn = solve_laplacian(tail, head, information[:, 1], error[:, 2:], config.yaw_damping, n)
+    frame = torch.cat([frame[:, :2], wrap_angle(frame[:, 2:] + turn)], dim=-1)
+    off = (frame[head] - compose(frame[tail], relation))[:, :2]
+    shift = solve_laplacian(tail, head, information[:, 0], off, config.position_damping, n)
+    return compose(torch.cat([frame[:, :2] + shift, frame[:, 2:]], dim=-1), graph.frame_T_pose)
 
 
 def believed(config: PoseGraphConfig, graph: PoseGraph, error: Tensor) -> Tensor:
-    """The information (B, E, 2) of the relations that have this ``error`` (B, E, 3).
+    """The information (E, 2) of the relations that have this ``error`` (E, 3).
 
     A robust kernel lets go of loops that contradict all others; odometry is always believed, as much as it has earned.
     """
-    information = graph.information * (graph.tail != NONE)[..., None]
-    n = graph.frame_T_pose.shape[1]
-    information = torch.cat([information[:, :n] / graph.noise[:, None], information[:, n:]], dim=1)
-    squared = torch.stack([(error[..., :2] ** 2).sum(-1), error[..., 2] ** 2], dim=-1)
-    chi2 = (information * squared).sum(-1, keepdim=True)
-    is_loop = torch.arange(error.shape[1], device=error.device)[:, None] >= n
-    return information * torch.where(is_loop, (1.0 + chi2 / config.kernel**2) ** -2, 1.0)
+    information = graph.information * (graph.tail != NONE)[:, None]
+    n = len(graph.frame_T_pose)
+    tree, loops = information[:n] / graph.noise, information[n:]
+    squared = torch.stack([error[n:, :2].square().sum(-1), error[n:, 2].square()], dim=-1)
+    chi2 = (loops * squared).sum(-1, keepdim=True)
+    return torch.cat([tree, loops * (1.0 + chi2 / config.kernel**2) ** -2])
 
 
 def drift(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, place: Tensor) -> Tensor:
-    """Variances (K, 2) of position and yaw of the embeddings ``place`` (K,) as seen from the robot, of one memory.
+    """Variances (K, 2) of position and yaw of the embeddings ``place`` (K,) as seen from the robot.
 
     What the relations leave open between the two is, for each of the linear problems of ``optimise``, the effective
     resistance between two nodes of a network of conductors (Khosoussi et al., "Reliable graphs for SLAM", 2019); an
     error of the yaw on the way moves the place sideways by a part of the distance.
     """
-    frame = frames(graph, pose)[0]
-    tail, head = graph.tail[0].clamp_min(0), graph.head[0]
-    error = relation_error(frame[tail], frame[head], graph.tail_T_head[0])
-    information = believed(config, graph, error[None])[0]
-    anchor = graph.anchor[0].clamp_min(0)
+    frame = frames(graph, pose)
+    tail, head = graph.tail.clamp_min(0), graph.head
+    error = relation_error(frame[tail], frame[head], graph.tail_T_head)
+    information = believed(config, graph, error)
+    anchor = graph.anchor.clamp_min(0)
     n, number = len(frame), torch.arange(len(place), device=place.device)
     ends = torch.zeros(n, len(place), dtype=torch.float64, device=place.device)
     ends[place, number] += 1.0
@@ -361,9 +322,9 @@ def drift(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, place: Tensor
     resistance = [
         (ends * solve(tail, head, weight, ANCHORED, ends)).sum(0) for weight in information.unbind(-1)
     ]
-    own = graph.variance[0] * graph.noise[0]
+    own = graph.variance * graph.noise
     position, yaw = resistance[0] + own[0], resistance[1] + own[1]
-    distance = torch.linalg.vector_norm((frame[place] - robot(graph, pose)[0])[:, :2], dim=-1)
+    distance = torch.linalg.vector_norm((frame[place] - robot(graph, pose))[:, :2], dim=-1)
     return torch.stack([position + yaw * distance**2 / 3.0, yaw], dim=-1)
 
 
@@ -375,17 +336,13 @@ def relation_error(a: Tensor, b: Tensor, relation: Tensor) -> Tensor:
 def solve_laplacian(
     tail: Tensor, head: Tensor, weight: Tensor, error: Tensor, damping: float, n: int
 ) -> Tensor:
-    """The x (B, N, D) that minimises sum of weight |x[head] - x[tail] + error|^2 + damping |x|^2.
+    """The x (N, D) that minimises sum of weight |x[head] - x[tail] + error|^2 + damping |x|^2.
 
-    tail, head, weight (B, E), error (B, E, D).
+    tail, head, weight (E,), error (E, D).
     """
-    pull = weight[..., None] * error
-    right = torch.zeros(len(tail), n, error.shape[-1], dtype=error.dtype, device=tail.device)
-    index = tail[..., None].expand_as(pull)
-    right.scatter_add_(1, index, pull).scatter_add_(1, head[..., None].expand_as(pull), -pull)
-    return torch.stack(
-        [solve(*memory[:3], damping, memory[3]) for memory in zip(tail, head, weight, right, strict=True)]
-    )
+    pull = weight[:, None] * error
+    right = pull.new_zeros(n, pull.shape[1]).index_add(0, tail, pull).index_add(0, head, -pull)
+    return solve(tail, head, weight, damping, right)
 
 
 def solve(tail: Tensor, head: Tensor, weight: Tensor, damping: float, right: Tensor) -> Tensor:

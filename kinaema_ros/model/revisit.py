@@ -68,10 +68,9 @@ def find_revisit(
         return None
     own = torch.tensor([limits.position_std, limits.yaw_std], dtype=torch.float64, device=variance.device)
     return LoopClosure(
-        place[None],
-        compose(memory.graph.frame_T_pose[0, place], place_T_robot)[None],
-        (limits.inflation * variance + own**2)[None],
-        torch.ones(1, dtype=torch.bool, device=place.device),
+        place,
+        compose(memory.graph.frame_T_pose[place], place_T_robot),
+        limits.inflation * variance + own**2,
     )
 
 

@@ -59,7 +59,7 @@ class TokenMemory:
             robot=zeros(3, dtype=torch.float64),
             odometry=zeros(3, dtype=torch.float64),
             updates=zeros(dtype=torch.int64),
-            graph=PoseGraph.empty(config.pose_graph, n, 1, device),
+            graph=PoseGraph.empty(config.pose_graph, n, device),
             places=Places.empty(device),
         )
 

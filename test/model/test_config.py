@@ -37,7 +37,7 @@ def test_the_size_of_a_memory_follows_from_its_configuration():
     memory = TokenMemory.empty(config)
     assert memory.tokens.descriptor.shape == (16, 10, 4)  # two components a byte
     assert memory.window.descriptor.shape == (3, 24, 4)
-    assert memory.graph.tail.shape == (1, (1 + config.pose_graph.loops_per_embedding) * 16)
+    assert memory.graph.tail.shape == ((1 + config.pose_graph.loops_per_embedding) * 16,)
 
 
 @pytest.mark.parametrize(("values", "message"), [

@@ -15,7 +15,6 @@ from kinaema_ros.model import pose_graph, se2
 from kinaema_ros.model.config import PoseGraphConfig
 from kinaema_ros.model.pose_graph import NONE, LoopClosure, PoseGraph, relation_error
 
-YES = torch.tensor([True])
 CONFIG = PoseGraphConfig()
 # Nothing but the way driven: what has a closed form.
 BARE = PoseGraphConfig(
@@ -27,16 +26,16 @@ BARE = PoseGraphConfig(
 
 
 def chain(config: PoseGraphConfig, motion: np.ndarray) -> tuple[PoseGraph, torch.Tensor]:
-    """Embeddings one after the other, and their poses (1, N, 3) by odometry; the robot stands on the last."""
+    """Embeddings one after the other, and their poses (N, 3) by odometry; the robot stands on the last."""
     n = len(motion) + 1
-    graph = PoseGraph.empty(config, n, 1, "cpu")
+    graph = PoseGraph.empty(config, n, "cpu")
     poses = [np.zeros(3)]
-    graph = pose_graph.add_child(config, graph, torch.tensor([0]), YES)
+    graph = pose_graph.add_child(config, graph, torch.tensor(0))
     for number, step in enumerate(motion):
         poses.append(geometry.compose(poses[-1], step))
-        graph = pose_graph.propagate(config, graph, torch.from_numpy(step)[None])
-        graph = pose_graph.add_child(config, graph, torch.tensor([number + 1]), YES)
-    return graph, torch.from_numpy(np.stack(poses))[None]
+        graph = pose_graph.propagate(config, graph, torch.from_numpy(step))
+        graph = pose_graph.add_child(config, graph, torch.tensor(number + 1))
+    return graph, torch.from_numpy(np.stack(poses))
 
 
 def straight(n: int, step: float = 0.5) -> np.ndarray:
@@ -45,12 +44,11 @@ def straight(n: int, step: float = 0.5) -> np.ndarray:
 
 def loop(graph: PoseGraph, place: int, place_T_robot: np.ndarray, variance: tuple[float, float]) -> PoseGraph:
     closure = LoopClosure(
-        torch.tensor([place]),
-        torch.from_numpy(np.asarray(place_T_robot))[None],
-        torch.tensor([variance], dtype=torch.float64),
-        YES,
+        torch.tensor(place),
+        torch.from_numpy(np.asarray(place_T_robot)),
+        torch.tensor(variance, dtype=torch.float64),
     )
-    return pose_graph.add_loop(CONFIG, graph, closure, YES)
+    return pose_graph.add_loop(CONFIG, graph, closure)
 
 
 def drift_of(config: PoseGraphConfig, graph: PoseGraph, pose: torch.Tensor, *places: int) -> torch.Tensor:
@@ -67,7 +65,7 @@ def test_a_loop_takes_drift_away(drift_deg: float):
     for step in motion:
         poses.append(geometry.compose(poses[-1], step))
     graph, pose = chain(CONFIG, motion + [0.0, 0.0, math.radians(drift_deg)])
-    odometry = pose[0].numpy()
+    odometry = pose.numpy()
     graph = loop(graph, 0, geometry.between(poses[0], poses[-1]), (0.1**2, 0.02**2))
     for _ in range(60):
         pose = pose_graph.optimise(CONFIG, graph, pose)
@@ -76,16 +74,16 @@ def test_a_loop_takes_drift_away(drift_deg: float):
         relative = geometry.between(estimate[0], estimate) - geometry.between(poses[0], poses)
         return float(np.linalg.norm(relative[:, :2], axis=1).max())
 
-    assert error(pose[0].numpy()) < 0.5 * error(odometry)
+    assert error(pose.numpy()) < 0.5 * error(odometry)
 
 
 def test_a_loop_that_contradicts_everything_moves_nothing():
     graph, pose = chain(CONFIG, straight(30))
     lying = loop(graph, 0, np.array([0.3, 0.2, 1.5]), (0.1**2, 0.02**2))
-    honest = loop(graph, 0, pose[0, -1].numpy() + [0.1, -0.1, 0.0], (0.1**2, 0.02**2))
+    honest = loop(graph, 0, pose[-1].numpy() + [0.1, -0.1, 0.0], (0.1**2, 0.02**2))
 
     def moved(graph: PoseGraph) -> float:
-        return float((pose_graph.optimise(CONFIG, graph, pose) - pose)[0, -1].abs().max())
+        return float((pose_graph.optimise(CONFIG, graph, pose) - pose)[-1].abs().max())
 
     assert moved(lying) < 0.1 * moved(honest)
 
@@ -93,40 +91,40 @@ def test_a_loop_that_contradicts_everything_moves_nothing():
 def test_optimising_changes_nothing_where_nothing_contradicts():
     motion = np.random.default_rng(0).uniform([0.1, -0.1, -0.5], [0.5, 0.1, 0.5], (20, 3))
     graph, pose = chain(CONFIG, motion)
-    graph = loop(graph, 3, geometry.between(pose[0, 3], pose[0, -1]), (0.05**2, 0.01**2))
+    graph = loop(graph, 3, geometry.between(pose[3], pose[-1]), (0.05**2, 0.01**2))
     torch.testing.assert_close(pose_graph.optimise(CONFIG, graph, pose), pose, atol=1e-5, rtol=0)
 
 
 def loops(graph: PoseGraph) -> list[tuple[int, int]]:
     """The embeddings that the ring relates."""
-    n = graph.frame_T_pose.shape[1]
-    there = graph.tail[0, n:] != NONE
-    return list(zip(graph.tail[0, n:][there].tolist(), graph.head[0, n:][there].tolist(), strict=True))
+    n = len(graph.frame_T_pose)
+    there = graph.tail[n:] != NONE
+    return list(zip(graph.tail[n:][there].tolist(), graph.head[n:][there].tolist(), strict=True))
 
 
 def test_a_place_that_is_seen_again_and_again_pushes_no_other_out_of_the_ring():
     graph, pose = chain(CONFIG, straight(8))
     rng = np.random.default_rng(0)
-    graph = loop(graph, 1, geometry.between(pose[0, 1], pose[0, -1]), (0.05**2, 0.01**2))
-    true = geometry.between(pose[0, 3], pose[0, -1])
+    graph = loop(graph, 1, geometry.between(pose[1], pose[-1]), (0.05**2, 0.01**2))
+    true = geometry.between(pose[3], pose[-1])
     for _ in range(5 * CONFIG.loops_per_embedding * 8):
         seen = true + rng.normal(0.0, [0.05, 0.05, 0.01])
         graph = loop(graph, 3, seen, (0.05**2, 0.01**2))
     assert sorted(loops(graph)) == [(7, 1), (7, 3)]
     of_pair = 8 + loops(graph).index((7, 3))
-    off = graph.tail_T_head[0, of_pair].numpy() - geometry.inverse(true)
+    off = graph.tail_T_head[of_pair].numpy() - geometry.inverse(true)
     np.testing.assert_array_less(np.abs(off), [0.03, 0.03, 0.006])
     most = np.array([CONFIG.loop_position_std, CONFIG.loop_yaw_std]) ** -2
-    np.testing.assert_allclose(graph.information[0, of_pair], most)
+    np.testing.assert_allclose(graph.information[of_pair], most)
 
 
 def test_a_loop_that_contradicts_another_one_of_the_same_places_does_not_spoil_it():
     graph, pose = chain(CONFIG, straight(8))
-    true = geometry.between(pose[0, 3], pose[0, -1])
+    true = geometry.between(pose[3], pose[-1])
     graph = loop(graph, 3, true, (0.05**2, 0.01**2))
     graph = loop(graph, 3, true + [1.0, 0.0, 0.0], (0.05**2, 0.01**2))
     assert loops(graph) == [(7, 3), (7, 3)]
-    torch.testing.assert_close(graph.tail_T_head[0, 8], torch.from_numpy(geometry.inverse(true)))
+    torch.testing.assert_close(graph.tail_T_head[8], torch.from_numpy(geometry.inverse(true)))
 
 
 @settings(max_examples=20, deadline=None)
@@ -136,22 +134,22 @@ def test_merging_keeps_every_relation_true_and_the_graph_in_one_piece(seed: int)
     n = 12
     graph, pose = chain(CONFIG, rng.uniform([0.1, -0.1, -0.9], [0.5, 0.1, 0.9], (n - 1, 3)))
     for place in rng.integers(0, n - 1, 3):
-        graph = loop(graph, place, geometry.between(pose[0, place], pose[0, -1]), (0.01, 0.01))
+        graph = loop(graph, place, geometry.between(pose[place], pose[-1]), (0.01, 0.01))
     alive = list(range(n))
     for _ in range(n - 2):
         gone, kept = (int(i) for i in rng.choice(alive, 2, replace=False))
-        kept_T_gone = se2.between(pose[:, kept], pose[:, gone])
-        graph = pose_graph.absorb(CONFIG, graph, torch.tensor([gone]), torch.tensor([kept]), kept_T_gone, YES)
+        kept_T_gone = se2.between(pose[kept], pose[gone])
+        graph = pose_graph.absorb(CONFIG, graph, torch.tensor(gone), torch.tensor(kept), kept_T_gone)
         alive.remove(gone)
 
-        there = graph.tail[0] != NONE
-        tail, head = graph.tail[0, there], graph.head[0, there]
-        frame = pose_graph.frames(graph, pose)[0]
-        error = relation_error(frame[tail], frame[head], graph.tail_T_head[0, there])
+        there = graph.tail != NONE
+        tail, head = graph.tail[there], graph.head[there]
+        frame = pose_graph.frames(graph, pose)
+        error = relation_error(frame[tail], frame[head], graph.tail_T_head[there])
         assert error.abs().max() < 1e-9
         assert {*tail.tolist(), *head.tolist()} <= set(alive)
-        torch.testing.assert_close(pose_graph.robot(graph, pose)[0], pose[0, n - 1], atol=1e-9, rtol=0)
-        up = graph.tail[0, :n].tolist()
+        torch.testing.assert_close(pose_graph.robot(graph, pose), pose[n - 1], atol=1e-9, rtol=0)
+        up = graph.tail[:n].tolist()
         (root,) = (i for i in alive if up[i] == NONE)
         assert pose_graph.root(graph).item() == root
         for i in alive:
@@ -180,7 +178,7 @@ def test_drift_of_a_chain_is_the_sum_of_its_variances():
 def test_drift_goes_on_where_the_robot_drives_on():
     graph, pose = chain(BARE, straight(10))
     before = drift_of(BARE, graph, pose, 4)[0, 0]
-    graph = pose_graph.propagate(BARE, graph, torch.tensor([[3.0, 0.0, 0.0]], dtype=torch.float64))
+    graph = pose_graph.propagate(BARE, graph, torch.tensor([3.0, 0.0, 0.0], dtype=torch.float64))
     after = drift_of(BARE, graph, pose, 4)[0, 0]
     assert float(after - before) == pytest.approx(3.0 * BARE.position_variance_per_metre, rel=0.01)
 
@@ -204,7 +202,7 @@ def test_a_loop_makes_the_drift_small():
     graph, pose = chain(CONFIG, straight(40))
     open_chain = drift_of(CONFIG, graph, pose, 0, 20)
     measured = (0.03**2, 0.005**2)
-    closed = loop(graph, 0, geometry.between(pose[0, 0], pose[0, -1]), measured)
+    closed = loop(graph, 0, geometry.between(pose[0], pose[-1]), measured)
     variance = drift_of(CONFIG, closed, pose, 0, 20)
     assert (variance < open_chain).all()
     assert variance[0, 1] < 1.1 * measured[1]
@@ -247,7 +245,7 @@ def test_tensors_compose_as_arrays_do(a: np.ndarray, b: np.ndarray):
 def test_loops_teach_how_noisy_the_odometry_is(truth: float):
     """Innovations of an odometry whose variances are ``truth`` times the configured ones, a tenth of them false."""
     rng = np.random.default_rng(0)
-    graph = PoseGraph.empty(CONFIG, 2, 1, "cpu")
+    graph = PoseGraph.empty(CONFIG, 2, "cpu")
     configured = torch.tensor([0.3**2, 0.05**2], dtype=torch.float64)
     measured = torch.tensor([0.01**2, 0.002**2], dtype=torch.float64)
     learned = []
@@ -257,7 +255,7 @@ def test_loops_teach_how_noisy_the_odometry_is(truth: float):
         innovation = torch.tensor([x**2 + y**2, yaw**2], dtype=torch.float64)
         if rng.random() < 0.1:
             innovation = innovation + 25.0
-        graph = pose_graph.learn_noise(CONFIG, graph, innovation, graph.noise[0] * configured, measured)
-        learned.append(graph.noise[0].log())
+        graph = pose_graph.learn_noise(CONFIG, graph, innovation, graph.noise * configured, measured)
+        learned.append(graph.noise.log())
     settled = torch.stack(learned[200:]).mean(0).exp()
     assert ((settled > 0.6 * truth) & (settled < 1.9 * truth)).all()
