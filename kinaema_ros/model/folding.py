@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 
 import torch
@@ -22,43 +23,53 @@ def merge(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
     They are near each other and turned alike, and have tokens in common: a view of another room, beyond a wall, has none.
     """
     limits = config.fold
-    position, yaw = memory.pose[:, :2].float(), memory.pose[:, 2].float()
-    cost = torch.cdist(position, position) / limits.max_distance
-    cost += wrap_angle(yaw[:, None] - yaw).abs() / limits.max_angle
-    cost += limits.count_cost * (memory.count[:, None] + memory.count)
-    closed = memory.closed
-    cost.masked_fill_(~(closed[:, None] & closed), torch.inf).fill_diagonal_(torch.inf)
-    least, neighbour = cost.min(dim=1)
-    least, first = least.topk(min(limits.compared, len(least)), largest=False)
-    second = neighbour[first]
+    by_views = torch.where(memory.closed, limits.count_cost * memory.count, torch.inf)
+    cost = apart_by_pose(config, memory).add_(by_views).fill_diagonal_(torch.inf)
+    least, first = (by_views + cost.amin(dim=1)).topk(min(limits.compared, len(cost)), largest=False)
+    second = cost[first].argmin(dim=1)
     best = (least / (in_common(config, memory, first, second) + limits.no_overlap)).argmin()
     pair = torch.stack([first[best], second[best]])
     kept, gone = pair[memory.count[pair].argsort(descending=True, stable=True)].tolist()
     return fold(config, memory, gone, kept, 0)
 
 
+def apart_by_pose(config: KinaemaConfig, memory: TokenMemory) -> Tensor:
+    """How far (N, N) any two embeddings are apart: distance and turn as shares of those up to which a view is folded, added.
+
+    By differences, because a matrix product loses metres kilometres from the origin; and in place, because it is large.
+    """
+    limits = config.fold
+    x, y = (memory.pose[:, :2].T / limits.max_distance).float().contiguous()
+    yaw = (wrap_angle(memory.pose[:, 2]) / limits.max_angle).float()
+    shares = (x[:, None] - x).square_().add_((y[:, None] - y).square_()).sqrt_()
+    turn = (yaw[:, None] - yaw).abs_()
+    return shares.add_(torch.minimum(turn, 2.0 * math.pi / limits.max_angle - turn))
+
+
 def in_common(config: KinaemaConfig, memory: TokenMemory, first: Tensor, second: Tensor) -> Tensor:
     """Which share of their tokens embeddings ``first`` (K,) have in common with ``second`` (K,), by what they look like."""
-    a, b = memory.tokens.unpack_descriptors(first), memory.tokens.unpack_descriptors(second)
+    both = torch.cat([first, second])
+    a, b = memory.tokens.unpack_descriptors(both).chunk(2)
     similarity = a @ b.mT  # (K, M, M)
-    best = similarity.amax(-1)
-    mutual = (similarity == best[..., None]) & (similarity == similarity.amax(-2, keepdim=True))
-    alike = (mutual & (similarity >= config.tokens.min_similarity)).any(-1).sum(-1)
-    fewer = torch.minimum(a.any(-1).sum(-1), b.any(-1).sum(-1))
-    return alike / fewer.clamp_min(1)
+    best, nearest = similarity.max(dim=-1)
+    mutual = best == similarity.amax(dim=-2).gather(-1, nearest)
+    alike = (mutual & (best >= config.tokens.min_similarity)).sum(-1)
+    known = (memory.tokens.quality[both] > 0).sum(-1)
+    return alike / torch.minimum(*known.chunk(2)).clamp_min(1)
 
 
 def fold(config: KinaemaConfig, memory: TokenMemory, gone: int, kept: int, min_matches: int) -> TokenMemory:
     """Embedding ``gone`` becomes part of ``kept``, unless they share too few tokens: then all stays as it is."""
-    limits, device = config.fold, memory.pose.device
-    gone_T_kept = between(memory.pose[gone], memory.pose[kept])
-    both = memory.tokens.unpack(torch.tensor([gone, kept], device=device))
-    ours = both[1]
-    others, blur = transfer(both[0], gone_T_kept, memory.height[kept] - memory.height[gone])
+    limits = config.fold
+    slots = torch.tensor([kept, gone], device=memory.pose.device)
+    poses, both = memory.pose[slots], memory.tokens.unpack(slots)
+    kept_T_gone, gone_T_kept = between(poses, poses.flip(0))
+    ours = both[0]
+    others, blur = transfer(both[1], gone_T_kept, memory.height[kept] - memory.height[gone])
     matches = match(others.descriptor, ours.descriptor[None], config.tokens.min_similarity)
     i, j = matches.view, matches.token
     std = torch.linalg.vector_norm(torch.stack([others.depth_std[i], ours.depth_std[j]]), dim=0)
-    same = (others.bearing[i] * ours.bearing[j]).sum(-1) > torch.cos(std.new_tensor(limits.max_bearing))
+    same = (others.bearing[i] * ours.bearing[j]).sum(-1) > math.cos(limits.max_bearing)
     same &= (others.inverse_depth[i] - ours.inverse_depth[j]).abs() < config.tokens.max_deviations * std
     if int(same.sum()) < min_matches:
         return memory
@@ -81,8 +92,6 @@ def fold(config: KinaemaConfig, memory: TokenMemory, gone: int, kept: int, min_m
     left = others.quality * (blur < limits.max_blur)  # a token of unknown distance is not where it was
     others = replace(others, quality=left.index_put((i,), torch.zeros_like(left[i])))
     together = Tokens(*(torch.cat([getattr(ours, f.name), getattr(others, f.name)]) for f in fields(Tokens)))
-    slots = torch.tensor([kept, gone], device=device)
-    kept_T_gone = between(memory.pose[kept], memory.pose[gone])
     return replace(
         memory,
         tokens=memory.tokens.put(slots[:1], pack(choose(config, bounded(together)[None]))),

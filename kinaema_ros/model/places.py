@@ -136,6 +136,8 @@ class Places:
     def absorb(self, gone: Tensor, kept: Tensor, kept_T_gone: Tensor) -> Places:
         """Embedding ``gone`` () became part of ``kept`` (); kept_T_gone (3,): between their poses."""
         there = self.embedding == gone
+        if not there.any():
+            return self
         return replace(
             self,
             embedding=torch.where(there, kept, self.embedding),

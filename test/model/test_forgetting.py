@@ -11,8 +11,10 @@ from landmark_support import CONFIG, Landmarks, as_pose, circle
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinaema_ros.model import cell
-from kinaema_ros.model.folding import in_common
+from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.folding import apart_by_pose, in_common, merge
 from kinaema_ros.model.localise import hypotheses
+from kinaema_ros.model.se2 import apart
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -61,6 +63,34 @@ def test_views_of_one_place_have_more_in_common_than_those_of_two(rooms: list[La
     common = in_common(FULL, memory, torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2]))
     assert common[0] > 0.5
     assert (common[1:] < 0.1).all()
+
+
+@pytest.fixture(scope="module")
+def scattered(rooms: list[Landmarks]) -> tuple[KinaemaConfig, TokenMemory]:
+    """A full memory of 40 views from anywhere in a room."""
+    config = replace(FULL, num_embeddings=40)
+    memory = TokenMemory.empty(config)
+    for pose in np.random.default_rng(0).uniform([-2, -2, -np.pi], [2, 2, np.pi], (60, 3)):
+        memory = cell.update(config, memory, rooms[0].view(pose), as_pose(pose))
+    assert (memory.count > 0).all()
+    return config, memory
+
+
+def test_the_same_two_become_one_however_far_off_the_building_lies(
+    scattered: tuple[KinaemaConfig, TokenMemory],
+) -> None:
+    config, memory = scattered
+    far = replace(memory, pose=memory.pose + torch.tensor([5000.0, -3000.0, 0.0]))
+    here, there = (merge(config, one) for one in (memory, far))
+    assert int((here.count == 0).sum()) == 1
+    torch.testing.assert_close(there.count, here.count)
+
+
+def test_embeddings_are_as_far_apart_as_their_poses_are(scattered: tuple[KinaemaConfig, TokenMemory]) -> None:
+    config, memory = scattered
+    distance, turn = apart(memory.pose[:, None], memory.pose)
+    expected = distance / config.fold.max_distance + turn / config.fold.max_angle
+    torch.testing.assert_close(apart_by_pose(config, memory).double(), expected, atol=1e-4, rtol=1e-5)
 
 
 def test_an_update_of_a_full_memory_costs_the_same_however_long_it_was_driven(rooms: list[Landmarks]) -> None:
