@@ -76,7 +76,6 @@ def relocate(memory: TokenMemory, memory_T_camera: Tensor, odometry: Tensor) -> 
     No view of before is in its window any more. From the embedding nearest to it the way goes on.
     """
     nearest = memory.nearest(memory_T_camera)
-    frame = pose_graph.frames(memory.graph, memory.pose)[nearest]
     return replace(
         memory,
         window_slot=torch.full_like(memory.window_slot, NONE),
@@ -86,7 +85,7 @@ def relocate(memory: TokenMemory, memory_T_camera: Tensor, odometry: Tensor) -> 
         graph=replace(
             memory.graph,
             anchor=nearest,
-            anchor_T_robot=between(frame, memory_T_camera),
+            anchor_T_robot=between(memory.pose[nearest], memory_T_camera),
             variance=memory_T_camera.new_tensor([RELOCATED_POSITION**2, RELOCATED_YAW**2]),
         ),
     )
@@ -94,8 +93,7 @@ def relocate(memory: TokenMemory, memory_T_camera: Tensor, odometry: Tensor) -> 
 
 def believe(config: KinaemaConfig, memory: TokenMemory, loop: LoopClosure) -> TokenMemory:
     """Keep a loop, and learn from it how well the odometry does."""
-    frame_T_robot = between(pose_graph.frames(memory.graph, memory.pose)[loop.place], memory.robot)
-    off, turn = apart(loop.frame_T_robot, frame_T_robot)
+    off, turn = apart(loop.place_T_robot, between(memory.pose[loop.place], memory.robot))
     expected = pose_graph.drift(config.pose_graph, memory.graph, memory.pose, loop.place[None])[0]
     graph = pose_graph.learn_noise(
         config.pose_graph, memory.graph, torch.stack([off, turn]) ** 2, expected, loop.variance
@@ -109,9 +107,8 @@ def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
     Relations say nothing of where all of it lies: the oldest place stays where it is.
     """
     pose = pose_graph.optimise(config.pose_graph, memory.graph, memory.pose)
-    oldest = pose_graph.root(memory.graph)
-    before, after = (pose_graph.frames(memory.graph, p)[oldest] for p in (memory.pose, pose))
-    pose = compose(compose(before, inverse(after)), pose)
+    oldest = pose_graph.root(config.pose_graph, memory.graph)
+    pose = compose(compose(memory.pose[oldest], inverse(pose[oldest])), pose)
     return replace(memory, pose=pose, robot=pose_graph.robot(memory.graph, pose))
 
 

@@ -172,7 +172,7 @@ class Kinaema(nn.Module):
 
     def localization_covariance(self, memory: TokenMemory) -> Tensor:
         """(3, 3) of the robot's camera in the memory's frame, which the oldest place holds."""
-        oldest = pose_graph.root(memory.graph)
+        oldest = pose_graph.root(self.config.pose_graph, memory.graph)
         drift = pose_graph.drift(self.config.pose_graph, memory.graph, memory.pose, oldest[None])[0]
         return self.judge.drift_covariance(drift) + unmodelled(torch.zeros_like(memory.robot))
 

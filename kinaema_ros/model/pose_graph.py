@@ -31,19 +31,16 @@ MEDIAN_CHI2 = (1.386, 0.455)  # of chi squared with 2 degrees of freedom, of a p
 class PoseGraph:
     """Relations between the N embeddings of a memory. Poses float64; information: of position and yaw.
 
-    Relations hold between frames, one an embedding: where the robot stood when the embedding was new. As views fold
-    into an embedding its pose moves against its frame, and no relation need be touched. Of the E relations, number
-    i < N leads to embedding i from the one that the robot came from, and these N make one tree; the others are a ring
-    of loops.
+    Of the E relations, number i < N leads to embedding i from the one that the robot came from, and these N make one
+    tree; the others are a ring of loops.
     """
 
-    frame_T_pose: Tensor  # (N, 3)
     tail: Tensor  # (E,) int64, NONE: no relation
     head: Tensor  # (E,) int64
     tail_T_head: Tensor  # (E, 3)
     information: Tensor  # (E, 2)
     loops: Tensor  # () int64, loops ever made
-    anchor: Tensor  # () int64, the embedding whose frame the robot's pose is kept relative to
+    anchor: Tensor  # () int64, the embedding that the robot's pose is kept relative to
     anchor_T_robot: Tensor  # (3,)
     variance: Tensor  # (2,) of anchor_T_robot, by odometry
     noise: Tensor  # (2,) by how much odometry's variances are larger than the configured ones, learned from loops
@@ -58,7 +55,6 @@ class PoseGraph:
         size = (1 + config.loops_per_embedding) * n
         none = torch.full((size,), NONE, dtype=torch.int64, device=device)
         return PoseGraph(
-            frame_T_pose=zeros(n, 3),
             tail=none,
             head=torch.arange(size, device=device) % n,
             tail_T_head=zeros(size, 3),
@@ -70,23 +66,15 @@ class PoseGraph:
             noise=zeros(2) + 1.0,
         )
 
-    def enlarged(self, empty: PoseGraph) -> PoseGraph:
-        """This graph with the room that ``empty``, of more embeddings, has beyond it, in the tree and in the ring."""
-        n, wider = len(self.frame_T_pose), len(empty.frame_T_pose)
+    def enlarged(self, n: int, empty: PoseGraph, wider: int) -> PoseGraph:
+        """This graph of ``n`` embeddings with the room that ``empty``, of ``wider``, has beyond it, in tree and ring."""
 
         def both(part: Tensor, more: Tensor) -> Tensor:
             ring = len(part) - n
             return torch.cat([part[:n], more[n:wider], part[n:], more[wider + ring :]])
 
-        sized = ("frame_T_pose", "tail", "head", "tail_T_head", "information")
+        sized = ("tail", "head", "tail_T_head", "information")
         return replace(self, **{name: both(getattr(self, name), getattr(empty, name)) for name in sized})
-
-    @property
-    def next_loop(self) -> Tensor:
-        """The relation () that the next loop replaces: a free one, or else each in turn."""
-        n = len(self.frame_T_pose)
-        free = self.tail[n:] == NONE
-        return n + (free.int().argmax() if free.any() else self.loops % len(free))
 
 
 @dataclass
@@ -94,7 +82,7 @@ class LoopClosure:
     """An old place recognised in the present view."""
 
     place: Tensor  # () int64, its embedding
-    frame_T_robot: Tensor  # (3,) float64, in the embedding's frame
+    place_T_robot: Tensor  # (3,) float64
     variance: Tensor  # (2,) float64, of position and yaw
 
 
@@ -112,9 +100,14 @@ def propagate(config: PoseGraphConfig, graph: PoseGraph, motion: Tensor) -> Pose
     )
 
 
-def root(graph: PoseGraph) -> Tensor:
+def num_embeddings(config: PoseGraphConfig, graph: PoseGraph) -> int:
+    """N: each has one relation in the tree and some in the ring."""
+    return len(graph.tail) // (1 + config.loops_per_embedding)
+
+
+def root(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
     """The embedding () that the tree begins at: the oldest place, which holds the memory's frame."""
-    tail = graph.tail[: len(graph.frame_T_pose)]
+    tail = graph.tail[: num_embeddings(config, graph)]
     child = tail != NONE
     parent = torch.zeros_like(child)
     parent[tail[child]] = True
@@ -122,14 +115,9 @@ def root(graph: PoseGraph) -> Tensor:
     return (parent & ~child).to(torch.uint8).argmax()
 
 
-def frames(graph: PoseGraph, pose: Tensor) -> Tensor:
-    """The embeddings' frames (N, 3), given their poses."""
-    return compose(pose, inverse(graph.frame_T_pose))
-
-
 def robot(graph: PoseGraph, pose: Tensor) -> Tensor:
-    """The robot's pose (3,), given the embeddings'."""
-    return compose(frames(graph, pose)[graph.anchor.clamp_min(0)], graph.anchor_T_robot)
+    """The robot's pose (3,), given the embeddings' (N, 3)."""
+    return compose(pose[graph.anchor.clamp_min(0)], graph.anchor_T_robot)
 
 
 def relate(
@@ -152,7 +140,6 @@ def add_child(config: PoseGraphConfig, graph: PoseGraph, slot: Tensor) -> PoseGr
     graph = relate(graph, slot, graph.anchor, slot, graph.anchor_T_robot, information)
     return replace(
         graph,
-        frame_T_pose=graph.frame_T_pose.index_put((slot,), torch.zeros_like(graph.anchor_T_robot)),
         anchor=slot,
         anchor_T_robot=torch.zeros_like(graph.anchor_T_robot),
         variance=torch.zeros_like(graph.variance),
@@ -173,7 +160,7 @@ def add_loop(config: PoseGraphConfig, graph: PoseGraph, loop: LoopClosure) -> Po
     """Keep what the robot recognised, unless that is the embedding that it stands by."""
     if graph.anchor == NONE or graph.anchor == loop.place:
         return graph
-    relation = compose(graph.anchor_T_robot, inverse(loop.frame_T_robot))
+    relation = compose(graph.anchor_T_robot, inverse(loop.place_T_robot))
     information = 1.0 / (graph.variance + loop.variance)
     return keep_loop(config, graph, graph.anchor, loop.place, relation, information)
 
@@ -190,7 +177,7 @@ def keep_loop(
 
     So the ring fills with pairs of embeddings, not with time, and what old loops say is not lost to new ones.
     """
-    n = len(graph.frame_T_pose)
+    n = num_embeddings(config, graph)
     back = (graph.tail == head) & (graph.head == tail)
     pair = back | ((graph.tail == tail) & (graph.head == head))
     others = n + pair[n:].nonzero()[:, 0]
@@ -204,9 +191,16 @@ def keep_loop(
     total = information + weights.sum(0)
     shift = (weights[:, [0, 0, 1]] * delta[same]).sum(0) / total[[0, 0, 1]]
     most = total.new_tensor([config.loop_position_std, config.loop_yaw_std]) ** -2
-    number = others[0] if len(others) else graph.next_loop
+    number = others[0] if len(others) else next_loop(config, graph)
     graph = replace(graph, tail=graph.tail.index_fill(0, others, NONE), loops=graph.loops + 1)
     return relate(graph, number, tail, head, relation + shift, torch.minimum(total, most))
+
+
+def next_loop(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
+    """The relation () that the next loop replaces: a free one, or else each in turn."""
+    n = num_embeddings(config, graph)
+    free = graph.tail[n:] == NONE
+    return n + (free.int().argmax() if free.any() else graph.loops % len(free))
 
 
 def learn_noise(
@@ -235,8 +229,6 @@ def absorb(
     kept_T_gone (3,): between their poses. Two relations now lead to ``kept``. One stays in the tree, the other one
     becomes a loop: its own, if it comes from a descendant of ``gone``, for then the tree would be cut there.
     """
-    of_gone, of_kept = graph.frame_T_pose[gone], graph.frame_T_pose[kept]
-    kept_T_gone = compose(compose(of_kept, kept_T_gone), inverse(of_gone))  # between their frames
     starts, ends = graph.tail == gone, graph.head == gone
     tail, head = torch.where(starts, kept, graph.tail), torch.where(ends, kept, graph.head)
     tail = torch.where(tail == head, NONE, tail)
@@ -244,7 +236,7 @@ def absorb(
     relation[starts] = compose(kept_T_gone, relation[starts])
     relation[ends] = compose(relation[ends], inverse(kept_T_gone))
 
-    both = torch.stack([gone, kept] if descends_from(graph, kept, gone) else [kept, gone])
+    both = torch.stack([gone, kept] if descends_from(config, graph, kept, gone) else [kept, gone])
     (tree_tail, loop_tail), (tree_relation, loop_relation), (tree_information, loop_information) = (
         table[both] for table in (tail, relation, information)
     )
@@ -258,9 +250,9 @@ def absorb(
     return keep_loop(config, graph, loop_tail, kept, loop_relation, loop_information)
 
 
-def descends_from(graph: PoseGraph, a: Tensor, b: Tensor) -> bool:
+def descends_from(config: PoseGraphConfig, graph: PoseGraph, a: Tensor, b: Tensor) -> bool:
     """Whether the tree's way from its root to embedding ``a`` () leads through ``b`` ()."""
-    n = len(graph.frame_T_pose)
+    n = num_embeddings(config, graph)
     itself = torch.arange(n, device=a.device)
     up = graph.tail[:n]
     up = torch.where((up == NONE) | (itself == b), itself, up)  # ends at the root and at b
@@ -277,17 +269,16 @@ def optimise(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor) -> Tensor:
     accurate approximation for planar pose graph optimization", 2014) and an order of magnitude cheaper.
     """
     relation = graph.tail_T_head
-    frame = frames(graph, pose)
     tail, head = graph.tail.clamp_min(0), graph.head
-    error = relation_error(frame[tail], frame[head], relation)
+    error = relation_error(pose[tail], pose[head], relation)
     information = believed(config, graph, error)
     n = len(pose)
 
     turn = solve_laplacian(tail, head, information[:, 1], error[:, 2:], config.yaw_damping, n)
-    frame = torch.cat([frame[:, :2], wrap_angle(frame[:, 2:] + turn)], dim=-1)
-    off = (frame[head] - compose(frame[tail], relation))[:, :2]
+    pose = torch.cat([pose[:, :2], wrap_angle(pose[:, 2:] + turn)], dim=-1)
+    off = (pose[head] - compose(pose[tail], relation))[:, :2]
     shift = solve_laplacian(tail, head, information[:, 0], off, config.position_damping, n)
-    return compose(torch.cat([frame[:, :2] + shift, frame[:, 2:]], dim=-1), graph.frame_T_pose)
+    return torch.cat([pose[:, :2] + shift, pose[:, 2:]], dim=-1)
 
 
 def believed(config: PoseGraphConfig, graph: PoseGraph, error: Tensor) -> Tensor:
@@ -296,7 +287,7 @@ def believed(config: PoseGraphConfig, graph: PoseGraph, error: Tensor) -> Tensor
     A robust kernel lets go of loops that contradict all others; odometry is always believed, as much as it has earned.
     """
     information = graph.information * (graph.tail != NONE)[:, None]
-    n = len(graph.frame_T_pose)
+    n = num_embeddings(config, graph)
     tree, loops = information[:n] / graph.noise, information[n:]
     squared = torch.stack([error[n:, :2].square().sum(-1), error[n:, 2].square()], dim=-1)
     chi2 = (loops * squared).sum(-1, keepdim=True)
@@ -310,12 +301,11 @@ def drift(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, place: Tensor
     resistance between two nodes of a network of conductors (Khosoussi et al., "Reliable graphs for SLAM", 2019); an
     error of the yaw on the way moves the place sideways by a part of the distance.
     """
-    frame = frames(graph, pose)
     tail, head = graph.tail.clamp_min(0), graph.head
-    error = relation_error(frame[tail], frame[head], graph.tail_T_head)
+    error = relation_error(pose[tail], pose[head], graph.tail_T_head)
     information = believed(config, graph, error)
     anchor = graph.anchor.clamp_min(0)
-    n, number = len(frame), torch.arange(len(place), device=place.device)
+    n, number = len(pose), torch.arange(len(place), device=place.device)
     ends = torch.zeros(n, len(place), dtype=torch.float64, device=place.device)
     ends[place, number] += 1.0
     ends[anchor, number] -= 1.0
@@ -324,7 +314,7 @@ def drift(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, place: Tensor
     ]
     own = graph.variance * graph.noise
     position, yaw = resistance[0] + own[0], resistance[1] + own[1]
-    distance = torch.linalg.vector_norm((frame[place] - robot(graph, pose))[:, :2], dim=-1)
+    distance = torch.linalg.vector_norm((pose[place] - robot(graph, pose))[:, :2], dim=-1)
     return torch.stack([position + yaw * distance**2 / 3.0, yaw], dim=-1)
 
 

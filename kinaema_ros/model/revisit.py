@@ -9,7 +9,7 @@ from kinaema_ros.model.camera_pose import Upright, refine, search
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.matching import match, rays
 from kinaema_ros.model.pose_graph import LoopClosure
-from kinaema_ros.model.se2 import apart, between, compose
+from kinaema_ros.model.se2 import apart, between
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
@@ -69,7 +69,7 @@ def find_revisit(
     own = torch.tensor([limits.position_std, limits.yaw_std], dtype=torch.float64, device=variance.device)
     return LoopClosure(
         place,
-        compose(memory.graph.frame_T_pose[place], place_T_robot),
+        place_T_robot,
         limits.inflation * variance + own**2,
     )
 

@@ -100,7 +100,7 @@ class TokenMemory:
             height=both(self.height, empty.height),
             count=both(self.count, empty.count),
             written=both(self.written, empty.written),
-            graph=self.graph.enlarged(empty.graph),
+            graph=self.graph.enlarged(n, empty.graph, len(empty.pose)),
         )
 
     def check(self) -> None:
