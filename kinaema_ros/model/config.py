@@ -190,6 +190,13 @@ class SearchConfig(Checked):
         0.0,
         1.0,
     )
+    same_distance: float = setting(
+        0.2,
+        "Metres within which two poses lead to one, and only the better one is looked at again",
+        0.0,
+        LARGE,
+    )
+    same_angle: float = setting(0.1, "Radians, the same", 0.0, math.pi)
     group_distance: float = setting(2.0, "Metres within which embeddings answer together", TINY, LARGE)
     group_angle: float = setting(1.05, "Radians, the same", TINY, math.pi)
     iterations: int = setting(300, "Most samples of a robust solver", 1, 10**6)

@@ -146,7 +146,15 @@ def propose(
     ]
     order = sorted(range(len(hits)), key=lambda number: -hits[number])[: limits.verified]
     least = limits.min_hits * hits[order[0]]
-    return [(starts[i].place, refined[i : i + 1]) for i in order if hits[i] >= least]
+    places = torch.tensor([start.place for start in starts], device=index.device)
+    found = compose(memory.pose[places], refined.planar.double())
+    distance, turn = apart(found[:, None], found)
+    same = (distance < limits.same_distance) & (turn < limits.same_angle)
+    kept: list[int] = []
+    for number in order:
+        if hits[number] >= least and not same[number, kept].any():
+            kept.append(number)
+    return [(starts[i].place, refined[i : i + 1]) for i in kept]
 
 
 def leads(config: KinaemaConfig, matches: Matches, beside: Tensor) -> Iterator[int]:
