@@ -53,7 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "N = 128": {"num_embeddings": 128},
     "N = 256": {"num_embeddings": 256},
     "N = 1024": {"num_embeddings": 1024},
-    "heading by sight": {"window": {"heading_by_sight": True}},
+    "heading by odometry and loops alone": {"window": {"heading_by_sight": False}},
     "no drift correction": {"revisit": {"enabled": False}},
     "no triangulation: a window of 1 view": {"window": {"size": 1}},
     "triangulation by 4 views": {"window": {"size": 4}},

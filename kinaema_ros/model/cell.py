@@ -162,22 +162,25 @@ def relevel(
 def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenMemory:
     """The robot's heading as it sees it by the window's tokens, ``pose`` (1,) where odometry expects it to be at 0.
 
-    Its position stays the odometry's: it rests on distances, which rest on the odometry.
+    Odometry and sight have their say by their variances; how much the odometry errs is learned from how far the two are
+    apart. The position stays the odometry's: what is seen of it rests on distances, which rest on the odometry.
     """
     graph, yaw = memory.graph, pose.planar[0, 2].double()
-    expected = pose_graph.step_variance(config.pose_graph, graph)[1]
-    if yaw**2 > config.tokens.max_deviations**2 * expected:
-        return memory
-    correction = F.pad(yaw[None], (2, 0))
-    seen = pose.planar_covariance[0, 2, 2] * config.window.inflation
-    variance = torch.stack([graph.variance[0], torch.minimum(graph.variance[1], seen)])
+    measured = config.window.inflation * pose.planar_covariance[0, 2, 2]
+    expected = graph.variance[1] * graph.noise[1]
+    graph = pose_graph.learn_yaw_noise(config.pose_graph, graph, yaw**2, measured, int(memory.updates))
+    learning = int(memory.updates) <= 2 * config.window.size
+    if learning or yaw**2 > config.tokens.max_deviations**2 * (expected + measured):
+        return replace(memory, graph=graph)
+    share = expected / (expected + measured)
+    correction = F.pad((share * yaw)[None], (2, 0))
     return replace(
         memory,
         robot=compose(memory.robot, correction),
         graph=replace(
             graph,
             anchor_T_robot=compose(graph.anchor_T_robot, correction),
-            variance=variance,
+            variance=graph.variance * torch.stack([torch.ones_like(share), 1.0 - share]),
         ),
     )
 
@@ -218,8 +221,7 @@ def _tilt_prior(config: KinaemaConfig, memory: TokenMemory) -> Tensor:
     position, yaw = limits.planar_std, limits.yaw_std
     if limits.heading_by_sight:
         step = pose_graph.step_variance(config.pose_graph, memory.graph).sqrt().tolist()
-        # The position must not take up what the heading explains.
-        position, yaw = min(step[0] / 4.0, position), min(step[1], yaw)
+        position = min(step[0] / 4.0, position)  # must not take up what the heading explains
     planar = [yaw, position, position]
     level = [limits.level_std, limits.level_std, *planar, limits.rise_std]
     free = [limits.tilt_std, limits.tilt_std, *planar, limits.height_std]

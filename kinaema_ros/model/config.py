@@ -107,9 +107,9 @@ class WindowConfig(Checked):
     )
     planar_std: float = setting(0.02, "Metres, of the odometry between views of the window", TINY, LARGE)
     yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
-    heading_by_sight: bool = False  # helps where odometry's heading drifts, harms where it is exact
+    heading_by_sight: bool = True  # the odometry's heading is corrected by what is seen, as far as it errs
     inflation: float = setting(
-        4.0, "Of the variance of a motion by what is seen: matches of one view err alike", 1.0, LARGE
+        4.0, "Of the variance of a heading by what is seen: matches of one view err alike", 1.0, LARGE
     )
     level_std: float = setting(0.003, "Radians, tilt of a camera on a level robot", TINY, LARGE)
     rise_std: float = setting(0.005, "Metres, height of a camera on a level robot", TINY, LARGE)

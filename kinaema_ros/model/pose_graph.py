@@ -221,6 +221,22 @@ def learn_noise(
     return replace(graph, noise=noise)
 
 
+def learn_yaw_noise(
+    config: PoseGraphConfig, graph: PoseGraph, innovation: Tensor, measured: Tensor, updates: int
+) -> PoseGraph:
+    """The same by what is seen of the last motion's heading.
+
+    innovation (): squared radians between what is seen and the odometry; measured (): the variance of the former;
+    updates: of the memory so far, the first of which count for more.
+    """
+    expected = graph.variance[1] * graph.noise[1]
+    total = expected + measured
+    beyond = 1.0 if bool(innovation > MEDIAN_CHI2[1] * total) else -1.0
+    step = max(config.noise_rate, 1.0 / updates) * beyond * expected / total
+    noise = (graph.noise[1].log() + step).exp().clamp(config.min_noise, config.max_noise)
+    return replace(graph, noise=torch.stack([graph.noise[0], noise]))
+
+
 def absorb(
     config: PoseGraphConfig, graph: PoseGraph, gone: Tensor, kept: Tensor, kept_T_gone: Tensor
 ) -> PoseGraph:

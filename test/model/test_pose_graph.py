@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -258,3 +259,27 @@ def test_loops_teach_how_noisy_the_odometry_is(truth: float):
         learned.append(graph.noise.log())
     settled = torch.stack(learned[200:]).mean(0).exp()
     assert ((settled > 0.6 * truth) & (settled < 1.9 * truth)).all()
+
+
+@pytest.mark.parametrize("truth", [0.05, 1.0, 4.0])
+def test_what_is_seen_of_each_turn_teaches_how_well_the_odometrys_heading_does(truth: float):
+    rng = np.random.default_rng(0)
+    motion = torch.tensor([0.25, 0.0, 0.2], dtype=torch.float64)
+    graph, _ = chain(CONFIG, straight(2))
+    configured = pose_graph.propagate(CONFIG, graph, motion).variance[1]
+    measured = torch.tensor(0.003**2, dtype=torch.float64)
+    learned = []
+    for number in range(400):
+        moved = pose_graph.propagate(
+            CONFIG, replace(graph, variance=torch.zeros_like(graph.variance)), motion
+        )
+        yaw = rng.normal(0.0, math.sqrt(truth * float(configured) + float(measured)))
+        graph = pose_graph.learn_yaw_noise(CONFIG, moved, torch.tensor(yaw) ** 2, measured, number + 1)
+        learned.append(graph.noise.log())
+    position, yaw_noise = torch.stack(learned[200:]).mean(0).exp()
+    assert float(position) == pytest.approx(1.0)
+    assert (
+        0.5 * truth < yaw_noise < 1.9 * truth + 0.05
+    )  # of little noise sight tells little more than that it is little
+    if truth < 1.0:
+        assert learned[20].exp()[1] < 0.4, "what is seen first counts for more"
