@@ -162,13 +162,15 @@ class RevisitConfig(Checked):
     min_age: int = setting(30, "Updates since the place was last written", 1, 10**9)
     iterations: int = setting(1000, "Most samples of a robust solver", 1, 10**6)
     min_inliers: int = setting(15, "Tokens of the view that fit", 4, 10**6)
-    max_std: float = setting(0.15, "Metres", TINY, LARGE)
+    max_std: float = setting(
+        0.035, "Metres, of the position; of less certain ones many are wrong", TINY, LARGE
+    )
     tilt_std: float = setting(0.1, "Radians, of a view that has been levelled", TINY, LARGE)
     height_std: float = setting(0.2, "Metres, of its camera's height", TINY, LARGE)
     max_tilt: float = setting(0.1, "Radians by which the pose may tilt it", TINY, math.pi)
     inflation: float = setting(4.0, "Of the variance: matches of one view err alike", 1.0, LARGE)
-    position_std: float = setting(0.03, "Metres, of an embedding's own tokens", 0.0, LARGE)
-    yaw_std: float = setting(0.005, "Radians, the same", 0.0, LARGE)
+    position_std: float = setting(0.015, "Metres, of an embedding's own tokens", 0.0, LARGE)
+    yaw_std: float = setting(0.003, "Radians, the same", 0.0, LARGE)
 
 
 @dataclass(frozen=True)
