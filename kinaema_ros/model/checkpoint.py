@@ -20,7 +20,7 @@ from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.network import Kinaema
 
 FORMAT = "kinaema-network"
-VERSION = 6
+VERSION = 7
 # What safetensors calls the types of a memory
 DTYPES = {
     "F64": torch.float64,

@@ -20,7 +20,8 @@ from kinaema_ros.model.se2 import apart
 TERMS = 7  # numbers that a hypothesis is judged by
 MAX_MARGIN = 6.0  # of the score; a hypothesis without a rival has as much
 NEVER = -1e9  # score of no hypothesis
-MAX_SPREAD = 6.0  # log of the largest factor on a deviation
+MAX_SPREAD = 3.0  # log of the largest factor on a deviation
+MAX_ASTRAY = 2.5  # log of the largest deviation, metres and radians, of an answer that may be wrong
 
 
 @dataclass
@@ -56,7 +57,7 @@ def terms(evidence: Evidence, height: float | None) -> list[float]:
 
 
 class Judge(nn.Module):
-    """Linear in the terms, but for the covariance, which is linear in their logarithm."""
+    """Linear in the terms, but for the deviations, whose logarithm is."""
 
     mean: Tensor
     deviation: Tensor
@@ -68,8 +69,9 @@ class Judge(nn.Module):
         self.rank = nn.Linear(TERMS, 1, bias=False)
         self.recognise = nn.Linear(TERMS, 1)
         self.trust = nn.Linear(TERMS + 2, 1)
-        self.spread = nn.Linear(TERMS + 2, 2)  # log of the factors on the deviations of position and yaw
+        self.spread = nn.Linear(TERMS, 2)  # log of the factors on the deviations of position and yaw
         self.wander = nn.Parameter(torch.zeros(2))  # log of the factors on the drift's variances
+        self.stray = nn.Linear(1, 2)  # log of the deviations, metres and radians, by the logit of being right
         with torch.no_grad():
             self.rank.weight.copy_(torch.tensor([[0.375, 2.66, 2.31, 7.29, 0.0, -0.5, -0.8]]))
         self.requires_grad_(False)
@@ -100,14 +102,17 @@ class Judge(nn.Module):
         log_right = (fits + share).clamp(-20.0, -1e-6)
         return log_right - torch.log(-torch.expm1(log_right))
 
-    def covariance(self, candidates: Candidates, right: Tensor) -> Tensor:
-        """(..., K, 3, 3) calibrated: the residuals' widened, and the drift's."""
-        doubt = torch.stack([right.clamp(-6.0, 6.0), F.softplus(-right).clamp_max(6.0)], dim=-1)
-        inputs = torch.cat([self._standard(candidates.terms), doubt], dim=-1)
-        factor = self.spread(inputs).clamp(-3.0, MAX_SPREAD).exp()  # (..., K, 2)
+    def covariance(self, candidates: Candidates) -> Tensor:
+        """(..., K, 3, 3) calibrated, of hypotheses that are right: the residuals' widened, and the drift's."""
+        factor = self.spread(self._standard(candidates.terms)).clamp(-MAX_SPREAD, MAX_SPREAD).exp()
         factor = torch.cat([factor[..., :1], factor], dim=-1).double()
         own = candidates.covariance * factor[..., None] * factor[..., None, :]
         return own + self.drift_covariance(candidates.drift)
+
+    def astray(self, right: Tensor) -> Tensor:
+        """(..., 3, 3) to be added, of answers that are right with a logit ``right`` (...): they may be elsewhere altogether."""
+        deviation = self.stray(right[..., None].float()).clamp_max(MAX_ASTRAY).exp()
+        return torch.diag_embed(torch.cat([deviation[..., :1], deviation], dim=-1).double().square())
 
     def drift_covariance(self, drift: Tensor) -> Tensor:
         """(..., 3, 3) calibrated, of variances (..., 2) of position and yaw by ``pose_graph.drift``."""

@@ -161,12 +161,14 @@ class Kinaema(nn.Module):
         score = self.judge.score(of)
         distinct = rivals(self.config.search, of.pose, of.there)
         right = self.judge.right(of, score, distinct)
-        covariance = self.judge.covariance(of, right) + unmodelled(of.pose)
+        covariance = self.judge.covariance(of) + unmodelled(of.pose)
         confidence = right.sigmoid().tolist()
         kept: list[int] = []
         for index in score.argsort(descending=True, stable=True).tolist():
             if all(bool(distinct[index, better]) for better in kept):
                 kept.append(index)
+        # An alternative is what it would be if it was right; the best answer says how far off it may be if it is not.
+        covariance[kept[0]] += self.judge.astray(right[kept[0]])
         seen = float(self.judge.seen(of)[kept[0]].sigmoid())
         return [Answer(of.pose[i], covariance[i], seen, min(confidence[i], seen)) for i in kept]
 

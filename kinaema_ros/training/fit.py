@@ -65,7 +65,7 @@ def fit_judge(judge: Judge, limits: SearchConfig, questions: Questions) -> None:
         off = normalised(judge, questions, logit, best)[here].clamp_min(1e-4).log()
         return torch.maximum(0.9 * off, -0.1 * off).mean() + WEIGHT_DECAY * judge.spread.weight.square().sum()
 
-    parameters = [*judge.spread.parameters(), judge.wander]
+    parameters = [*judge.spread.parameters(), judge.wander, *judge.stray.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=0.02)
     for _ in range(1500):
         optimiser.zero_grad()
@@ -79,7 +79,7 @@ def fit_judge(judge: Judge, limits: SearchConfig, questions: Questions) -> None:
 def normalised(judge: Judge, questions: Questions, logit: Tensor, best: Tensor) -> Tensor:
     """Errors (Q, 2) of position and yaw of the best hypotheses, in units of what holds 90 % of them."""
     of, rows = questions.candidates, torch.arange(len(best))
-    covariance = judge.covariance(of, logit)[rows, best]
+    covariance = judge.covariance(of)[rows, best] + judge.astray(logit[rows, best])
     off = of.pose[rows, best] - questions.truth
     yaw = torch.remainder(off[:, 2] + math.pi, 2 * math.pi) - math.pi
     position = (off[:, None, :2] @ torch.linalg.solve(covariance[:, :2, :2], off[:, :2, None]))[:, 0, 0]

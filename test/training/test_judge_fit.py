@@ -104,12 +104,19 @@ def test_its_deviations_are_those_of_the_errors(fitted: Judge, fresh: Questions)
     score = fitted.score(of)
     logit = fitted.right(of, score, rivals(LIMITS, of.pose, of.there))
     best, rows = score.argmax(1), torch.arange(NUMBER)
-    factor = (fitted.covariance(of, logit) / of.covariance).diagonal(dim1=-2, dim2=-1).sqrt()
+    factor = (fitted.covariance(of) / of.covariance).diagonal(dim1=-2, dim2=-1).sqrt()
     assert factor[rows, best][fresh.seen].median(0).values.tolist() == pytest.approx(
         [2.0, 2.0, 2.0], rel=0.15
     )
     off = normalised(fitted, fresh, logit, best)[fresh.seen]
     assert (off > 0).all()
+
+
+def test_only_an_answer_that_may_be_wrong_may_be_elsewhere(fitted: Judge) -> None:
+    """One that is as good as certain is as exact as its matches say; one that is as likely wrong may be metres away."""
+    certain, even = fitted.astray(torch.tensor([8.0, 0.0])).diagonal(dim1=-2, dim2=-1).sqrt().unbind(0)
+    assert certain[0] < 0.05
+    assert (even > 4.0 * certain).all()
 
 
 def test_nothing_is_left_to_learn(fitted: Judge) -> None:
