@@ -166,7 +166,8 @@ def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenM
     apart. The position stays the odometry's: what is seen of it rests on distances, which rest on the odometry.
     """
     graph, yaw = memory.graph, pose.planar[0, 2].double()
-    measured = config.window.inflation * pose.planar_covariance[0, 2, 2]
+    by_matches = config.window.inflation * pose.planar_covariance[0, 2, 2]
+    measured = by_matches + (config.window.turn_share * graph.anchor_T_robot[2]) ** 2
     expected = graph.variance[1] * graph.noise[1]
     graph = pose_graph.learn_yaw_noise(config.pose_graph, graph, yaw**2, measured, int(memory.updates))
     learning = int(memory.updates) <= 2 * config.window.size
@@ -191,8 +192,8 @@ def find_tilt(
     """Roll, pitch and height (3,) of the view's camera, by what it sees (J, 3) of the window's tokens ``stored`` (J,).
 
     On a level robot all three are 0, and noise must not make them wander; a camera on a head nods. So a tilt is
-    believed only where markedly more matches fit with it than without. Returns also the camera's pose (1,), which
-    odometry expects to be 0; None: too little is seen.
+    believed only where markedly more matches fit with it than without. Returns also a level camera's pose (1,), which
+    odometry expects to be 0; None: it is tilted, or too little is seen. How a tilted one is turned is not seen well enough.
     """
     limits, noise, last = config.window, config.tokens.noise, memory.tilt
     if len(seen) < limits.min_matches:
@@ -211,7 +212,7 @@ def find_tilt(
     )
     level, free = (pose.chi2 < config.tokens.max_deviations**2).sum(-1).tolist()
     if free > limits.tilt_gain * level + limits.min_fit:
-        return torch.cat([pose.tilt[1], pose.position[1, 2:]]), pose[1:]
+        return torch.cat([pose.tilt[1], pose.position[1, 2:]]), None
     return (torch.zeros_like(last), pose[:1]) if level >= limits.min_level else (last, None)
 
 

@@ -111,6 +111,9 @@ class WindowConfig(Checked):
     inflation: float = setting(
         4.0, "Of the variance of a heading by what is seen: matches of one view err alike", 1.0, LARGE
     )
+    turn_share: float = setting(
+        0.01, "Of a turn by which its sight errs: cameras are not calibrated better", 0.0, 1.0
+    )
     level_std: float = setting(0.003, "Radians, tilt of a camera on a level robot", TINY, LARGE)
     rise_std: float = setting(0.005, "Metres, height of a camera on a level robot", TINY, LARGE)
     tilt_std: float = setting(0.25, "Radians, of a camera that nods", TINY, LARGE)

@@ -232,7 +232,7 @@ def learn_yaw_noise(
     expected = graph.variance[1] * graph.noise[1]
     total = expected + measured
     beyond = 1.0 if bool(innovation > MEDIAN_CHI2[1] * total) else -1.0
-    step = max(config.noise_rate, 1.0 / updates) * beyond * expected / total
+    step = max(config.noise_rate, 2.0 / updates) * beyond * expected / total
     noise = (graph.noise[1].log() + step).exp().clamp(config.min_noise, config.max_noise)
     return replace(graph, noise=torch.stack([graph.noise[0], noise]))
 
