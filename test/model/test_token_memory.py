@@ -177,7 +177,7 @@ def test_the_heading_is_corrected_by_what_is_seen_on_the_way(
     """No place is recognised: what the camera sees of the last few views is enough, once the odometry is known to err."""
     poses, odometry = rounds
     alone = off(poses, drive(room, poses, odometry, NO_LOOPS).robot.numpy())
-    assert alone[1] < 0.25 * off(poses, geometry.between(odometry[0], odometry[-1]))[1]
+    assert alone[1] < 0.35 * off(poses, geometry.between(odometry[0], odometry[-1]))[1]
 
 
 def test_an_exact_heading_is_left_alone(room: Landmarks, rounds: tuple[np.ndarray, np.ndarray]) -> None:
