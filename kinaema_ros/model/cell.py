@@ -27,7 +27,7 @@ from kinaema_ros.model.camera_pose import (
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.folding import bounded, choose, fold, merge
 from kinaema_ros.model.matching import Matches, fuse, match, parallax, rays
-from kinaema_ros.model.pose_graph import NONE, LoopClosure
+from kinaema_ros.model.pose_graph import NONE, LoopClosure, PoseGraph
 from kinaema_ros.model.revisit import find_revisit
 from kinaema_ros.model.se2 import apart, between, compose, inverse
 from kinaema_ros.model.token_memory import TokenMemory
@@ -92,13 +92,26 @@ def relocate(memory: TokenMemory, memory_T_camera: Tensor, odometry: Tensor) -> 
 
 
 def believe(config: KinaemaConfig, memory: TokenMemory, loop: LoopClosure) -> TokenMemory:
-    """Keep a loop, and learn from it how well the odometry does."""
+    """Learn from a loop how well the odometry does, and keep it, unless no drift explains how far off it is.
+
+    Shelves that repeat have loops that are wrong by whole shelves, one after the other, and all of them are sure.
+    """
+    graph = memory.graph
     off, turn = apart(loop.place_T_robot, between(memory.pose[loop.place], memory.robot))
-    expected = pose_graph.drift(config.pose_graph, memory.graph, memory.pose, loop.place[None])[0]
-    graph = pose_graph.learn_noise(
-        config.pose_graph, memory.graph, torch.stack([off, turn]) ** 2, expected, loop.variance
-    )
-    return replace(memory, graph=pose_graph.add_loop(config.pose_graph, graph, loop))
+    innovation = torch.stack([off, turn]) ** 2
+
+    def drift(graph: PoseGraph) -> Tensor:
+        return pose_graph.drift(config.pose_graph, graph, memory.pose, loop.place[None])[0]
+
+    expected = drift(graph)
+    learned = pose_graph.learn_noise(config.pose_graph, graph, innovation, expected, loop.variance)
+    limit = config.revisit.max_deviations**2
+    if bool((innovation > limit * (expected + loop.variance)).any()):
+        # Odometry that did better than configured until now may do as badly from here on.
+        expected = drift(replace(graph, noise=graph.noise.clamp_min(1.0)))
+        if bool((innovation > limit * (expected + loop.variance)).any()):
+            return replace(memory, graph=learned)
+    return replace(memory, graph=pose_graph.add_loop(config.pose_graph, learned, loop))
 
 
 def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:

@@ -171,6 +171,9 @@ class RevisitConfig(Checked):
     tilt_std: float = setting(0.1, "Radians, of a view that has been levelled", TINY, LARGE)
     height_std: float = setting(0.2, "Metres, of its camera's height", TINY, LARGE)
     max_tilt: float = setting(0.1, "Radians by which the pose may tilt it", TINY, math.pi)
+    max_deviations: float = setting(
+        4.0, "Of the odometry's drift and the loop's own error, beyond which it is not believed", TINY, LARGE
+    )
     inflation: float = setting(4.0, "Of the variance: matches of one view err alike", 1.0, LARGE)
     position_std: float = setting(0.015, "Metres, of an embedding's own tokens", 0.0, LARGE)
     yaw_std: float = setting(0.003, "Radians, the same", 0.0, LARGE)

@@ -14,7 +14,9 @@ from kinaema_ros import geometry
 from kinaema_ros.model import cell, localise, pose_graph
 from kinaema_ros.model.config import KinaemaConfig, RevisitConfig
 from kinaema_ros.model.localise import Hypothesis, expect, hypotheses
+from kinaema_ros.model.pose_graph import LoopClosure
 from kinaema_ros.model.revisit import find_revisit
+from kinaema_ros.model.se2 import between
 from kinaema_ros.model.token_memory import NONE, TokenMemory
 
 NO_LOOPS = replace(CONFIG, revisit=RevisitConfig(enabled=False))
@@ -169,6 +171,24 @@ def test_drift_is_corrected_by_old_places(room: Landmarks, rounds: tuple[np.ndar
     poses, odometry = rounds
     corrected = off(poses, drive(room, poses, odometry).robot.numpy())
     assert corrected.sum() < 0.35 * off(poses, geometry.between(odometry[0], odometry[-1])).sum()
+
+
+@pytest.mark.parametrize(
+    ("off", "kept"), [(0.02, True), (2.3, False)], ids=["as drift may have it", "a shelf further"]
+)
+def test_a_loop_that_no_drift_explains_is_not_believed(known: TokenMemory, off: float, kept: bool) -> None:
+    """However sure it is; but it tells that the odometry may be worse than thought."""
+    place = (known.count > 0).nonzero()[0, 0]
+    place_T_robot = between(known.pose[place], known.robot)
+    loop = LoopClosure(
+        place,
+        place_T_robot + torch.tensor([off, 0.0, 0.0]),
+        torch.tensor([0.03**2, 0.006**2], dtype=torch.float64),
+    )
+    after = cell.believe(CONFIG, known, loop)
+    same = torch.equal(after.graph.tail_T_head, known.graph.tail_T_head)
+    assert same != kept
+    assert (after.graph.noise[0] > known.graph.noise[0]) == (not kept)
 
 
 def test_the_heading_is_corrected_by_what_is_seen_on_the_way(
