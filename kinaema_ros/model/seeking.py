@@ -28,7 +28,7 @@ from kinaema_ros.model.tokens import Tokens
 
 PROVING = 40  # views that are asked after an anchor was found, to give it up if the world contradicts it; or in doubt
 CONFIRMED = 3  # views that agree with odometry, and end a doubt
-MOVED = 10  # of the newest views agree elsewhere: seven were seen to do so of shelves that look alike
+MOVED = 13  # of the newest views agree elsewhere: ten were seen to do so of shelves that look alike
 ELSEWHERE, ELSEWHERE_TURN = (
     1.5,
     np.radians(30.0),
