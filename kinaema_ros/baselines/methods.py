@@ -153,9 +153,7 @@ class LastViews(KinaemaMethod):
     def start(self, capacity: int) -> TokenMemory:
         """Room for the window; ``capacity`` plays no part."""
         config = self.network.config
-        few = replace(
-            config, num_embeddings=config.window.size + 1, revisit=replace(config.revisit, enabled=False)
-        )
+        few = replace(by_odometry_alone(config), num_embeddings=config.window.size + 1)
         self.network = self.network.with_config(few)
         return self.network.empty()
 
@@ -234,9 +232,17 @@ class Learned:
 def keeps_all(config: KinaemaConfig, capacity: int) -> KinaemaConfig:
     """Of a memory in which each of ``capacity`` frames stays an embedding of its own, with all its tokens."""
     return replace(
-        config,
+        by_odometry_alone(config),
         num_embeddings=capacity + config.window.size,
         tokens=replace(config.tokens, tokens=config.tokens.view_tokens),
         fold=replace(config.fold, max_distance=1e-6, max_angle=1e-6, min_matches=10**6),
+    )
+
+
+def by_odometry_alone(config: KinaemaConfig) -> KinaemaConfig:
+    """Of a memory whose poses are the odometry's: nothing that is seen corrects them."""
+    return replace(
+        config,
+        window=replace(config.window, heading_by_sight=False),
         revisit=replace(config.revisit, enabled=False),
     )
