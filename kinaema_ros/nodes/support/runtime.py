@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -49,13 +50,16 @@ def run(create: Callable[[], Closable], args: list[str] | None = None, threads: 
         except KinaemaError as error:
             _LOG.error("%s", error)
             return EXIT_FAILURE
+        node = None
         try:
             node = create()
-            assert isinstance(node, Node)
         except ParameterError as error:
             _LOG.error("refused to start: %s", error)
+        if node is None:
+            gc.collect()  # the half-made node, which the error's traceback held until now, must go before ROS does
             rclpy.shutdown()
             return EXIT_USAGE
+        assert isinstance(node, Node)
         spinner = Spinner(MultiThreadedExecutor(num_threads=threads), node, lambda: wake.send(b"\0"))
         try:
             if isinstance(node, LifecycleNode) and node.get_parameter("autostart").value:
