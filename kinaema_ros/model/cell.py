@@ -182,7 +182,9 @@ def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenM
     by_matches = config.window.inflation * pose.planar_covariance[0, 2, 2]
     measured = by_matches + (config.window.turn_share * graph.anchor_T_robot[2]) ** 2
     expected = graph.variance[1] * graph.noise[1]
-    graph = pose_graph.learn_yaw_noise(config.pose_graph, graph, yaw**2, measured, int(memory.updates))
+    graph = pose_graph.learn_yaw_noise(
+        config.pose_graph, graph, yaw**2, expected, measured, int(memory.updates)
+    )
     learning = int(memory.updates) <= 2 * config.window.size
     if learning or yaw**2 > config.tokens.max_deviations**2 * (expected + measured):
         return replace(memory, graph=graph)

@@ -222,14 +222,18 @@ def learn_noise(
 
 
 def learn_yaw_noise(
-    config: PoseGraphConfig, graph: PoseGraph, innovation: Tensor, measured: Tensor, updates: int
+    config: PoseGraphConfig,
+    graph: PoseGraph,
+    innovation: Tensor,
+    expected: Tensor,
+    measured: Tensor,
+    updates: int,
 ) -> PoseGraph:
     """The same by what is seen of the last motion's heading.
 
-    innovation (): squared radians between what is seen and the odometry; measured (): the variance of the former;
-    updates: of the memory so far, the first of which count for more.
+    innovation (): squared radians between what is seen and the odometry; expected (), measured (): the variances of the odometry
+    and of what is seen; updates: of the memory so far, the first of which count for more.
     """
-    expected = graph.variance[1] * graph.noise[1]
     total = expected + measured
     beyond = 1.0 if bool(innovation > MEDIAN_CHI2[1] * total) else -1.0
     step = max(config.noise_rate, 2.0 / updates) * beyond * expected / total

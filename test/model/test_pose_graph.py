@@ -274,7 +274,10 @@ def test_what_is_seen_of_each_turn_teaches_how_well_the_odometrys_heading_does(t
             CONFIG, replace(graph, variance=torch.zeros_like(graph.variance)), motion
         )
         yaw = rng.normal(0.0, math.sqrt(truth * float(configured) + float(measured)))
-        graph = pose_graph.learn_yaw_noise(CONFIG, moved, torch.tensor(yaw) ** 2, measured, number + 1)
+        expected = moved.variance[1] * moved.noise[1]
+        graph = pose_graph.learn_yaw_noise(
+            CONFIG, moved, torch.tensor(yaw) ** 2, expected, measured, number + 1
+        )
         learned.append(graph.noise.log())
     position, yaw_noise = torch.stack(learned[200:]).mean(0).exp()
     assert float(position) == pytest.approx(1.0)
