@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import fields, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from kinaema_ros.model import pose_graph
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.matching import fuse, match, transfer
-from kinaema_ros.model.se2 import between, wrap_angle
+from kinaema_ros.model.se2 import between
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import MIN_QUALITY, Tokens, pack, spread
 
@@ -23,27 +25,30 @@ def merge(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
     They are near each other and turned alike, and have tokens in common: a view of another room, beyond a wall, has none.
     """
     limits = config.fold
-    by_views = torch.where(memory.closed, limits.count_cost * memory.count, torch.inf)
-    cost = apart_by_pose(config, memory).add_(by_views).fill_diagonal_(torch.inf)
-    least, first = (by_views + cost.amin(dim=1)).topk(min(limits.compared, len(cost)), largest=False)
-    second = cost[first].argmin(dim=1)
-    best = (least / (in_common(config, memory, first, second) + limits.no_overlap)).argmin()
-    pair = torch.stack([first[best], second[best]])
+    slot = memory.closed.nonzero()[:, 0]
+    apart, nearest = neighbours(config, memory.pose[slot])
+    cost = apart + limits.count_cost * (memory.count[slot] + memory.count[slot[nearest]])
+    least, first = cost.topk(min(limits.compared, len(cost)), largest=False)
+    pairs = slot[torch.stack([first, nearest[first]])]
+    best = (least / (in_common(config, memory, *pairs) + limits.no_overlap)).argmin()
+    pair = pairs[:, best]
     kept, gone = pair[memory.count[pair].argsort(descending=True, stable=True)].tolist()
     return fold(config, memory, gone, kept, 0)
 
 
-def apart_by_pose(config: KinaemaConfig, memory: TokenMemory) -> Tensor:
-    """How far (N, N) any two embeddings are apart: distance and turn as shares of those up to which a view is folded, added.
+def neighbours(config: KinaemaConfig, pose: Tensor) -> tuple[Tensor, Tensor]:
+    """How far (K,) each pose (K, 3) is from the one that is nearest to it, and which (K,) that is.
 
-    By differences, because a matrix product loses metres kilometres from the origin; and in place, because it is large.
+    Distance and turn count as shares of those up to which a view is folded.
     """
     limits = config.fold
-    x, y = (memory.pose[:, :2].T / limits.max_distance).float().contiguous()
-    yaw = (wrap_angle(memory.pose[:, 2]) / limits.max_angle).float()
-    shares = (x[:, None] - x).square_().add_((y[:, None] - y).square_()).sqrt_()
-    turn = (yaw[:, None] - yaw).abs_()
-    return shares.add_(torch.minimum(turn, 2.0 * math.pi / limits.max_angle - turn))
+    heading = torch.stack([pose[:, 2].cos(), pose[:, 2].sin()], dim=-1)  # the chord of a turn, for its arc
+    points = torch.cat([pose[:, :2] / limits.max_distance, heading / limits.max_angle], dim=-1).cpu().numpy()
+    distance, index = cKDTree(points).query(points, k=[1, 2])
+    # Of two poses that are one, either may come first.
+    itself = index[:, 0] == np.arange(len(points))
+    nearest = np.where(itself, index[:, 1], index[:, 0])
+    return torch.from_numpy(distance[:, 1]).to(pose), torch.from_numpy(nearest).to(pose.device)
 
 
 def in_common(config: KinaemaConfig, memory: TokenMemory, first: Tensor, second: Tensor) -> Tensor:
@@ -51,9 +56,8 @@ def in_common(config: KinaemaConfig, memory: TokenMemory, first: Tensor, second:
     both = torch.cat([first, second])
     a, b = memory.tokens.unpack_descriptors(both).chunk(2)
     similarity = a @ b.mT  # (K, M, M)
-    best, nearest = similarity.max(dim=-1)
-    mutual = best == similarity.amax(dim=-2).gather(-1, nearest)
-    alike = (mutual & (best >= config.tokens.min_similarity)).sum(-1)
+    best = torch.maximum(similarity.amax(dim=-1, keepdim=True), similarity.amax(dim=-2, keepdim=True))
+    alike = (similarity >= best.clamp_min(config.tokens.min_similarity)).sum((-2, -1))
     known = (memory.tokens.quality[both] > 0).sum(-1)
     return alike / torch.minimum(*known.chunk(2)).clamp_min(1)
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kinaema_ros.model import cell
 from kinaema_ros.model.config import KinaemaConfig
-from kinaema_ros.model.folding import apart_by_pose, in_common, merge
+from kinaema_ros.model.folding import in_common, merge, neighbours
 from kinaema_ros.model.localise import hypotheses
 from kinaema_ros.model.se2 import apart
 from kinaema_ros.model.token_memory import TokenMemory
@@ -86,11 +86,22 @@ def test_the_same_two_become_one_however_far_off_the_building_lies(
     torch.testing.assert_close(there.count, here.count)
 
 
-def test_embeddings_are_as_far_apart_as_their_poses_are(scattered: tuple[KinaemaConfig, TokenMemory]) -> None:
+def test_the_nearest_is_found_by_distance_and_turn(scattered: tuple[KinaemaConfig, TokenMemory]) -> None:
     config, memory = scattered
     distance, turn = apart(memory.pose[:, None], memory.pose)
-    expected = distance / config.fold.max_distance + turn / config.fold.max_angle
-    torch.testing.assert_close(apart_by_pose(config, memory).double(), expected, atol=1e-4, rtol=1e-5)
+    limits = config.fold
+    shares = torch.stack([distance / limits.max_distance, 2.0 * (turn / 2.0).sin() / limits.max_angle])
+    expected = torch.linalg.vector_norm(shares, dim=0).fill_diagonal_(torch.inf).min(dim=1)
+    found, nearest = neighbours(config, memory.pose)
+    torch.testing.assert_close(found, expected.values)
+    assert torch.equal(nearest, expected.indices)
+
+
+def test_two_at_one_pose_are_each_other_s_nearest(scattered: tuple[KinaemaConfig, TokenMemory]) -> None:
+    config, memory = scattered
+    distance, nearest = neighbours(config, memory.pose[[3, 0, 3, 1]])
+    assert distance[0] == distance[2] == 0
+    assert nearest[[0, 2]].tolist() == [2, 0]
 
 
 def test_an_update_of_a_full_memory_costs_the_same_however_long_it_was_driven(rooms: list[Landmarks]) -> None:
