@@ -16,6 +16,7 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 import torch
+torch.set_num_threads(1)  # a fork knows nothing of other threads
 from kinaema_ros.model import checkpoint
 
 path = Path(sys.argv[1])
