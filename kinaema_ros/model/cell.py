@@ -111,7 +111,7 @@ def believe(config: KinaemaConfig, memory: TokenMemory, loop: LoopClosure) -> To
         expected = drift(replace(graph, noise=graph.noise.clamp_min(1.0)))
         if bool((innovation > limit * (expected + loop.variance)).any()):
             return replace(memory, graph=learned)
-    return replace(memory, graph=pose_graph.add_loop(config.pose_graph, learned, loop))
+    return replace(memory, graph=pose_graph.add_loop(config.pose_graph, learned, memory.pose, loop))
 
 
 def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
@@ -122,7 +122,8 @@ def settle(config: KinaemaConfig, memory: TokenMemory) -> TokenMemory:
     pose = pose_graph.optimise(config.pose_graph, memory.graph, memory.pose)
     oldest = pose_graph.root(config.pose_graph, memory.graph)
     pose = compose(compose(memory.pose[oldest], inverse(pose[oldest])), pose)
-    return replace(memory, pose=pose, robot=pose_graph.robot(memory.graph, pose))
+    graph = pose_graph.narrow(config.pose_graph, memory.graph)
+    return replace(memory, pose=pose, robot=pose_graph.robot(graph, pose), graph=graph)
 
 
 def correct(

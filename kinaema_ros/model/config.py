@@ -41,6 +41,18 @@ class PoseGraphConfig(Checked):
     kernel: float = setting(
         3.0, "Standard deviations beyond which a loop loses its say (Geman and McClure)", TINY, LARGE
     )
+    min_agreeing: int = setting(
+        2,
+        "Other loops that must ask for the same correction before one beyond the kernel has a say",
+        0,
+        10**6,
+    )
+    slack_left: float = setting(
+        0.5,
+        "Of what a new loop may contradict beyond that, the share that is left after an optimisation",
+        0.0,
+        1.0,
+    )
     loop_position_std: float = setting(
         0.02,
         "Metres, the least of a relation by loops, however often its two embeddings see each other",

@@ -4,7 +4,9 @@ Odometry drifts, so a place seen ten minutes ago is remembered where the odometr
 therefore keeps how the robot came to it from an earlier one (its parent), and where an observation recognises an
 old place, the relative pose that it sees is kept as a loop. Every few updates all poses move to where
 these relations agree best: a pose graph (Grisetti et al., "A tutorial on graph-based SLAM", 2010) with a robust kernel
-over the N embeddings and a ring of the newest loops, so of constant cost.
+over the N embeddings and a ring of the newest loops, so of constant cost. For a new loop the kernel is wide at first,
+so that it may pull a long way, and narrows from one optimisation to the next (Yang et al., "Graduated non-convexity for
+robust spatial perception", 2020).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from kinaema_ros.model.config import PoseGraphConfig
-from kinaema_ros.model.se2 import between, compose, difference, inverse, wrap_angle
+from kinaema_ros.model.se2 import apart, between, compose, difference, inverse, wrap_angle
 
 NONE = -1  # no embedding
 ANCHORED = (
@@ -39,6 +41,7 @@ class PoseGraph:
     head: Tensor  # (E,) int64
     tail_T_head: Tensor  # (E, 3)
     information: Tensor  # (E, 2)
+    slack: Tensor  # (E,) by how much more than the kernel allows a loop may contradict the others: 1, and more while it is new
     loops: Tensor  # () int64, loops ever made
     anchor: Tensor  # () int64, the embedding that the robot's pose is kept relative to
     anchor_T_robot: Tensor  # (3,)
@@ -59,6 +62,7 @@ class PoseGraph:
             head=torch.arange(size, device=device) % n,
             tail_T_head=zeros(size, 3),
             information=zeros(size, 2),
+            slack=zeros(size) + 1.0,
             loops=torch.tensor(0, device=device),
             anchor=torch.tensor(NONE, device=device),
             anchor_T_robot=zeros(3),
@@ -73,7 +77,7 @@ class PoseGraph:
             ring = len(part) - n
             return torch.cat([part[:n], more[n:wider], part[n:], more[wider + ring :]])
 
-        sized = ("tail", "head", "tail_T_head", "information")
+        sized = ("tail", "head", "tail_T_head", "information", "slack")
         return replace(self, **{name: both(getattr(self, name), getattr(empty, name)) for name in sized})
 
 
@@ -121,12 +125,19 @@ def robot(graph: PoseGraph, pose: Tensor) -> Tensor:
 
 
 def relate(
-    graph: PoseGraph, number: Tensor, tail: Tensor, head: Tensor, tail_T_head: Tensor, information: Tensor
+    graph: PoseGraph,
+    number: Tensor,
+    tail: Tensor,
+    head: Tensor,
+    tail_T_head: Tensor,
+    information: Tensor,
+    slack: Tensor | None = None,
 ) -> PoseGraph:
-    """Make relation ``number`` () anew."""
+    """Make relation ``number`` () anew; slack (): 1 where it is None."""
     row = (number,)
     return replace(
         graph,
+        slack=graph.slack.index_put(row, torch.ones_like(graph.slack[0]) if slack is None else slack),
         tail=graph.tail.index_put(row, tail),
         head=graph.head.index_put(row, head),
         tail_T_head=graph.tail_T_head.index_put(row, tail_T_head),
@@ -156,13 +167,39 @@ def step_variance(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
     return relation_variance(config, graph) * graph.noise
 
 
-def add_loop(config: PoseGraphConfig, graph: PoseGraph, loop: LoopClosure) -> PoseGraph:
-    """Keep what the robot recognised, unless that is the embedding that it stands by."""
+def add_loop(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, loop: LoopClosure) -> PoseGraph:
+    """Keep what the robot recognised, unless that is the embedding that it stands by. pose (N, 3): of the embeddings.
+
+    A loop beyond the kernel has no say until others ask for the same correction; then all of them pull together.
+    """
     if graph.anchor == NONE or graph.anchor == loop.place:
         return graph
     relation = compose(graph.anchor_T_robot, inverse(loop.place_T_robot))
-    information = 1.0 / (graph.variance + loop.variance)
-    return keep_loop(config, graph, graph.anchor, loop.place, relation, information)
+    variance = graph.variance + loop.variance
+    off, turn = apart(compose(pose[loop.place], loop.place_T_robot), robot(graph, pose))
+    chi2 = (off**2 / variance[0] + turn**2 / variance[1]) / config.kernel**2
+    slack = torch.ones_like(chi2)
+    if chi2 > 1.0:
+        others = agreeing(config, graph, pose, loop)
+        if len(others) >= config.min_agreeing:
+            slack = 2.0 * chi2
+            graph = replace(graph, slack=graph.slack.index_put((others,), graph.slack[others].maximum(slack)))
+    return keep_loop(config, graph, graph.anchor, loop.place, relation, 1.0 / variance, slack)
+
+
+def agreeing(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, loop: LoopClosure) -> Tensor:
+    """The loops (K,) from earlier embeddings that would move the robot to where ``loop`` sees it."""
+    ring = torch.arange(num_embeddings(config, graph), len(graph.tail), device=pose.device)
+    ring = ring[(graph.tail[ring] != NONE) & (graph.tail[ring] != graph.anchor)]
+    tail, head, stands = graph.tail[ring], graph.head[ring], robot(graph, pose)
+    corrected = compose(pose[head], inverse(graph.tail_T_head[ring]))  # where each loop sees its tail
+    off, turn = apart(
+        compose(corrected, between(pose[tail], stands)), compose(pose[loop.place], loop.place_T_robot)
+    )
+    position, yaw = (1.0 / graph.information[ring]).unbind(-1)
+    way = (pose[tail] - stands)[:, :2].square().sum(-1)  # by which a wrong heading moves the robot sideways
+    chi2 = off**2 / (position + way * yaw + loop.variance[0]) + turn**2 / (yaw + loop.variance[1])
+    return ring[chi2 < config.kernel**2]
 
 
 def keep_loop(
@@ -172,6 +209,7 @@ def keep_loop(
     head: Tensor,
     relation: Tensor,
     information: Tensor,
+    slack: Tensor,
 ) -> PoseGraph:
     """Put a loop into the ring; it becomes one with those between the same two embeddings that agree with it.
 
@@ -191,9 +229,10 @@ def keep_loop(
     total = information + weights.sum(0)
     shift = (weights[:, [0, 0, 1]] * delta[same]).sum(0) / total[[0, 0, 1]]
     most = total.new_tensor([config.loop_position_std, config.loop_yaw_std]) ** -2
+    slack = torch.cat([graph.slack[others], slack[None]]).amax()
     number = others[0] if len(others) else next_loop(config, graph)
     graph = replace(graph, tail=graph.tail.index_fill(0, others, NONE), loops=graph.loops + 1)
-    return relate(graph, number, tail, head, relation + shift, torch.minimum(total, most))
+    return relate(graph, number, tail, head, relation + shift, torch.minimum(total, most), slack)
 
 
 def next_loop(config: PoseGraphConfig, graph: PoseGraph) -> Tensor:
@@ -209,16 +248,12 @@ def learn_noise(
     """What a sure loop says of the odometry's noise.
 
     innovation (2,): squared metres and radians between loop and expectation; expected (2,): the variances of that, by
-    ``drift``; measured (2,): those of the loop. The noise grows where the innovation is beyond the median of what they
-    allow, and shrinks where it is below, as far as the odometry has a share in it. So it settles where half are, whatever
-    a few wrong loops say.
+    ``drift``; measured (2,): those of the loop. Where these are the larger ones it says nothing: of loops that follow one
+    another the first has corrected the drift, and the others agree with it, for they see the same points.
     """
-    total = expected + measured
     median = innovation.new_tensor(MEDIAN_CHI2)
-    beyond = torch.where(innovation > median * total, 1.0, -1.0)
-    step = config.noise_rate * beyond * expected / total
-    noise = (graph.noise.log() + step).exp().clamp(config.min_noise, config.max_noise)
-    return replace(graph, noise=noise)
+    noise = learned(config, graph.noise, config.noise_rate, innovation, expected, measured, median)
+    return replace(graph, noise=torch.where(expected > measured, noise, graph.noise))
 
 
 def learn_yaw_noise(
@@ -234,11 +269,29 @@ def learn_yaw_noise(
     innovation (): squared radians between what is seen and the odometry; expected (), measured (): the variances of the odometry
     and of what is seen; updates: of the memory so far, the first of which count for more.
     """
-    total = expected + measured
-    beyond = 1.0 if bool(innovation > MEDIAN_CHI2[1] * total) else -1.0
-    step = max(config.noise_rate, 2.0 / updates) * beyond * expected / total
-    noise = (graph.noise[1].log() + step).exp().clamp(config.min_noise, config.max_noise)
+    rate = max(config.noise_rate, 2.0 / updates)
+    median = innovation.new_tensor(MEDIAN_CHI2[1])
+    noise = learned(config, graph.noise[1], rate, innovation, expected, measured, median)
     return replace(graph, noise=torch.stack([graph.noise[0], noise]))
+
+
+def learned(
+    config: PoseGraphConfig,
+    noise: Tensor,
+    rate: float,
+    innovation: Tensor,
+    expected: Tensor,
+    measured: Tensor,
+    median: Tensor,
+) -> Tensor:
+    """The noise (...) after an observation, given the ``median`` (...) of chi squared.
+
+    It grows where the innovation is beyond the median of what the variances allow, and shrinks where it is below, as far as
+    the odometry has a share in it. So it settles where half are, whatever a few wrong loops say.
+    """
+    total = expected + measured
+    beyond = torch.where(innovation > median * total, 1.0, -1.0)
+    return (noise.log() + rate * beyond * expected / total).exp().clamp(config.min_noise, config.max_noise)
 
 
 def absorb(
@@ -267,7 +320,9 @@ def absorb(
         graph = replace(graph, anchor=kept, anchor_T_robot=compose(kept_T_gone, graph.anchor_T_robot))
     if loop_tail == NONE:
         return graph
-    return keep_loop(config, graph, loop_tail, kept, loop_relation, loop_information)
+    return keep_loop(
+        config, graph, loop_tail, kept, loop_relation, loop_information, graph.slack.new_ones(())
+    )
 
 
 def descends_from(config: PoseGraphConfig, graph: PoseGraph, a: Tensor, b: Tensor) -> bool:
@@ -301,6 +356,11 @@ def optimise(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor) -> Tensor:
     return torch.cat([pose[:, :2] + shift, pose[:, 2:]], dim=-1)
 
 
+def narrow(config: PoseGraphConfig, graph: PoseGraph) -> PoseGraph:
+    """The graph after an optimisation: what is new may contradict less from now on."""
+    return replace(graph, slack=(config.slack_left * graph.slack).clamp_min(1.0))
+
+
 def believed(config: PoseGraphConfig, graph: PoseGraph, error: Tensor) -> Tensor:
     """The information (E, 2) of the relations that have this ``error`` (E, 3).
 
@@ -311,7 +371,8 @@ def believed(config: PoseGraphConfig, graph: PoseGraph, error: Tensor) -> Tensor
     tree, loops = information[:n] / graph.noise, information[n:]
     squared = torch.stack([error[n:, :2].square().sum(-1), error[n:, 2].square()], dim=-1)
     chi2 = (loops * squared).sum(-1, keepdim=True)
-    return torch.cat([tree, loops * (1.0 + chi2 / config.kernel**2) ** -2])
+    width = config.kernel**2 * graph.slack[n:, None]
+    return torch.cat([tree, loops * (1.0 + chi2 / width) ** -2])
 
 
 def drift(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, place: Tensor) -> Tensor:

@@ -116,6 +116,7 @@ class TokenMemory:
             "graph.anchor": (NONE, n - 1),
             "graph.loops": (0, count),
             "graph.information": (0, LARGEST),
+            "graph.slack": (1, LARGEST),
             "graph.variance": (0, LARGEST),
             "graph.noise": (1e-6, 1e6),
             "tokens.depth_std": (0, LARGEST),

@@ -43,13 +43,19 @@ def straight(n: int, step: float = 0.5) -> np.ndarray:
     return np.tile([step, 0.0, 0.0], (n - 1, 1))
 
 
-def loop(graph: PoseGraph, place: int, place_T_robot: np.ndarray, variance: tuple[float, float]) -> PoseGraph:
+def loop(
+    graph: PoseGraph,
+    pose: torch.Tensor,
+    place: int,
+    place_T_robot: np.ndarray,
+    variance: tuple[float, float],
+) -> PoseGraph:
     closure = LoopClosure(
         torch.tensor(place),
         torch.from_numpy(np.asarray(place_T_robot)),
         torch.tensor(variance, dtype=torch.float64),
     )
-    return pose_graph.add_loop(CONFIG, graph, closure)
+    return pose_graph.add_loop(CONFIG, graph, pose, closure)
 
 
 def drift_of(config: PoseGraphConfig, graph: PoseGraph, pose: torch.Tensor, *places: int) -> torch.Tensor:
@@ -67,7 +73,7 @@ def test_a_loop_takes_drift_away(drift_deg: float):
         poses.append(geometry.compose(poses[-1], step))
     graph, pose = chain(CONFIG, motion + [0.0, 0.0, math.radians(drift_deg)])
     odometry = pose.numpy()
-    graph = loop(graph, 0, geometry.between(poses[0], poses[-1]), (0.1**2, 0.02**2))
+    graph = loop(graph, pose, 0, geometry.between(poses[0], poses[-1]), (0.1**2, 0.02**2))
     for _ in range(60):
         pose = pose_graph.optimise(CONFIG, graph, pose)
 
@@ -80,8 +86,8 @@ def test_a_loop_takes_drift_away(drift_deg: float):
 
 def test_a_loop_that_contradicts_everything_moves_nothing():
     graph, pose = chain(CONFIG, straight(30))
-    lying = loop(graph, 0, np.array([0.3, 0.2, 1.5]), (0.1**2, 0.02**2))
-    honest = loop(graph, 0, pose[-1].numpy() + [0.1, -0.1, 0.0], (0.1**2, 0.02**2))
+    lying = loop(graph, pose, 0, np.array([0.3, 0.2, 1.5]), (0.1**2, 0.02**2))
+    honest = loop(graph, pose, 0, pose[-1].numpy() + [0.1, -0.1, 0.0], (0.1**2, 0.02**2))
 
     def moved(graph: PoseGraph) -> float:
         return float((pose_graph.optimise(CONFIG, graph, pose) - pose)[-1].abs().max())
@@ -89,10 +95,46 @@ def test_a_loop_that_contradicts_everything_moves_nothing():
     assert moved(lying) < 0.1 * moved(honest)
 
 
+def hundred_metres(short: list[float]) -> tuple[PoseGraph, torch.Tensor]:
+    """A straight way of 200 embeddings; from the last ones on it a loop each, by which odometry says so many metres too much."""
+    motion = torch.tensor([0.5, 0.0, 0.0], dtype=torch.float64)
+    pose = motion * torch.arange(200)[:, None]
+    graph = PoseGraph.empty(CONFIG, len(pose), "cpu")
+    for number in range(len(pose)):
+        if number:
+            graph = pose_graph.propagate(CONFIG, graph, motion)
+        graph = pose_graph.add_child(CONFIG, graph, torch.tensor(number))
+        index = number - len(pose) + len(short)
+        if index >= 0:
+            seen = geometry.between(pose[index].numpy(), pose[number].numpy()) - [short[index], 0.0, 0.0]
+            graph = loop(graph, pose, index, seen, (0.02**2, 0.005**2))
+    return graph, pose
+
+
+def length(graph: PoseGraph, pose: torch.Tensor) -> float:
+    """Of the way once all agree."""
+    for _ in range(15):
+        pose = pose_graph.optimise(CONFIG, graph, pose)
+        graph = pose_graph.narrow(CONFIG, graph)
+    return float(pose[-1, 0] - pose[0, 0])
+
+
+def test_loops_that_agree_pull_a_long_way() -> None:
+    """A metre: fifty times what they are sure to."""
+    graph, pose = hundred_metres([1.02, 0.99, 1.0])
+    assert length(graph, pose) == pytest.approx(float(pose[-1, 0]) - 1.0, abs=0.05)
+
+
+def test_a_loop_far_off_has_no_say_alone_nor_against_others() -> None:
+    whole = float(hundred_metres([])[1][-1, 0])
+    for short in ([1.0], [1.0, -1.5], [1.0, 0.01, 0.0, -0.01]):
+        assert length(*hundred_metres(short)) == pytest.approx(whole, abs=0.05), short
+
+
 def test_optimising_changes_nothing_where_nothing_contradicts():
     motion = np.random.default_rng(0).uniform([0.1, -0.1, -0.5], [0.5, 0.1, 0.5], (20, 3))
     graph, pose = chain(CONFIG, motion)
-    graph = loop(graph, 3, geometry.between(pose[3], pose[-1]), (0.05**2, 0.01**2))
+    graph = loop(graph, pose, 3, geometry.between(pose[3], pose[-1]), (0.05**2, 0.01**2))
     torch.testing.assert_close(pose_graph.optimise(CONFIG, graph, pose), pose, atol=1e-5, rtol=0)
 
 
@@ -106,11 +148,11 @@ def loops(graph: PoseGraph) -> list[tuple[int, int]]:
 def test_a_place_that_is_seen_again_and_again_pushes_no_other_out_of_the_ring():
     graph, pose = chain(CONFIG, straight(8))
     rng = np.random.default_rng(0)
-    graph = loop(graph, 1, geometry.between(pose[1], pose[-1]), (0.05**2, 0.01**2))
+    graph = loop(graph, pose, 1, geometry.between(pose[1], pose[-1]), (0.05**2, 0.01**2))
     true = geometry.between(pose[3], pose[-1])
     for _ in range(5 * CONFIG.loops_per_embedding * 8):
         seen = true + rng.normal(0.0, [0.05, 0.05, 0.01])
-        graph = loop(graph, 3, seen, (0.05**2, 0.01**2))
+        graph = loop(graph, pose, 3, seen, (0.05**2, 0.01**2))
     assert sorted(loops(graph)) == [(7, 1), (7, 3)]
     of_pair = 8 + loops(graph).index((7, 3))
     off = graph.tail_T_head[of_pair].numpy() - geometry.inverse(true)
@@ -122,8 +164,8 @@ def test_a_place_that_is_seen_again_and_again_pushes_no_other_out_of_the_ring():
 def test_a_loop_that_contradicts_another_one_of_the_same_places_does_not_spoil_it():
     graph, pose = chain(CONFIG, straight(8))
     true = geometry.between(pose[3], pose[-1])
-    graph = loop(graph, 3, true, (0.05**2, 0.01**2))
-    graph = loop(graph, 3, true + [1.0, 0.0, 0.0], (0.05**2, 0.01**2))
+    graph = loop(graph, pose, 3, true, (0.05**2, 0.01**2))
+    graph = loop(graph, pose, 3, true + [1.0, 0.0, 0.0], (0.05**2, 0.01**2))
     assert loops(graph) == [(7, 3), (7, 3)]
     torch.testing.assert_close(graph.tail_T_head[8], torch.from_numpy(geometry.inverse(true)))
 
@@ -135,7 +177,7 @@ def test_merging_keeps_every_relation_true_and_the_graph_in_one_piece(seed: int)
     n = 12
     graph, pose = chain(CONFIG, rng.uniform([0.1, -0.1, -0.9], [0.5, 0.1, 0.9], (n - 1, 3)))
     for place in rng.integers(0, n - 1, 3):
-        graph = loop(graph, place, geometry.between(pose[place], pose[-1]), (0.01, 0.01))
+        graph = loop(graph, pose, place, geometry.between(pose[place], pose[-1]), (0.01, 0.01))
     alive = list(range(n))
     for _ in range(n - 2):
         gone, kept = (int(i) for i in rng.choice(alive, 2, replace=False))
@@ -202,7 +244,7 @@ def test_a_loop_makes_the_drift_small():
     graph, pose = chain(CONFIG, straight(40))
     open_chain = drift_of(CONFIG, graph, pose, 0, 20)
     measured = (0.03**2, 0.005**2)
-    closed = loop(graph, 0, geometry.between(pose[0], pose[-1]), measured)
+    closed = loop(graph, pose, 0, geometry.between(pose[0], pose[-1]), measured)
     variance = drift_of(CONFIG, closed, pose, 0, 20)
     assert (variance < open_chain).all()
     assert variance[0, 1] < 1.1 * measured[1]
@@ -212,7 +254,7 @@ def test_a_loop_makes_the_drift_small():
 
 def test_a_loop_that_contradicts_everything_says_nothing_of_the_drift():
     graph, pose = chain(CONFIG, straight(40))
-    lying = loop(graph, 0, np.array([0.0, 0.0, 2.0]), (0.03**2, 0.005**2))
+    lying = loop(graph, pose, 0, np.array([0.0, 0.0, 2.0]), (0.03**2, 0.005**2))
     torch.testing.assert_close(
         drift_of(CONFIG, lying, pose, 0), drift_of(CONFIG, graph, pose, 0), rtol=0.02, atol=0
     )
@@ -259,6 +301,15 @@ def test_loops_teach_how_noisy_the_odometry_is(truth: float):
         learned.append(graph.noise.log())
     settled = torch.stack(learned[200:]).mean(0).exp()
     assert ((settled > 0.6 * truth) & (settled < 1.9 * truth)).all()
+
+
+def test_loops_that_agree_with_the_first_one_say_nothing_of_the_odometry() -> None:
+    graph = PoseGraph.empty(CONFIG, 2, "cpu")
+    nothing = torch.zeros(2, dtype=torch.float64)
+    little, measured = nothing + 0.01**2, nothing + 0.02**2
+    after = pose_graph.learn_noise(CONFIG, graph, nothing, little, measured)
+    torch.testing.assert_close(after.noise, graph.noise)
+    assert (pose_graph.learn_noise(CONFIG, graph, nothing, 9.0 * measured, measured).noise < 1.0).all()
 
 
 @pytest.mark.parametrize("truth", [0.05, 1.0, 4.0])
