@@ -58,33 +58,50 @@ def fit_judge(judge: Judge, limits: SearchConfig, questions: Questions) -> None:
     _minimise(judge.trust, trust)
     here = questions.seen & asked
     logit = judge.right(of, score, distinct).detach()
-    judge.requires_grad_(True)
-
-    def quantile() -> Tensor:
-        # The deviations are right where 90 % of the errors lie within: the 0.9 quantile of their logarithm is 0.
-        off = normalised(judge, questions, logit, best)[here].clamp_min(1e-4).log()
-        return torch.maximum(0.9 * off, -0.1 * off).mean() + WEIGHT_DECAY * judge.spread.weight.square().sum()
-
-    parameters = [*judge.spread.parameters(), judge.wander, *judge.stray.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=0.02)
-    for _ in range(1500):
-        optimiser.zero_grad()
-        quantile().backward()
-        optimiser.step()
-        with torch.no_grad():
-            judge.wander.clamp_(-2.0, 3.0)
-    judge.requires_grad_(False)
+    # First what is said of right answers, then what is added for those that are wrong: together they could take each other's part.
+    with torch.no_grad():
+        for parameter in (*judge.spread.parameters(), judge.wander, judge.stray.bias):
+            parameter.zero_()
+        judge.stray.weight.fill_(-1.0)
+    found_right = here & right[rows, best]
+    _hold(
+        judge,
+        [*judge.spread.parameters(), judge.wander],
+        lambda: normalised(judge, questions, best)[found_right],
+    )
+    _hold(judge, [*judge.stray.parameters()], lambda: normalised(judge, questions, best, logit)[here])
 
 
-def normalised(judge: Judge, questions: Questions, logit: Tensor, best: Tensor) -> Tensor:
-    """Errors (Q, 2) of position and yaw of the best hypotheses, in units of what holds 90 % of them."""
+def normalised(judge: Judge, questions: Questions, best: Tensor, logit: Tensor | None = None) -> Tensor:
+    """Errors (Q, 2) of position and yaw of the hypotheses ``best`` (Q,), in units of what holds 90 % of them.
+
+    logit (Q, K): of being right; without it all of them are taken to be.
+    """
     of, rows = questions.candidates, torch.arange(len(best))
-    covariance = judge.covariance(of)[rows, best] + judge.astray(logit[rows, best])
+    covariance = judge.covariance(of)[rows, best]
+    if logit is not None:
+        covariance = covariance + judge.astray(logit[rows, best])
     off = of.pose[rows, best] - questions.truth
     yaw = torch.remainder(off[:, 2] + math.pi, 2 * math.pi) - math.pi
     position = (off[:, None, :2] @ torch.linalg.solve(covariance[:, :2, :2], off[:, :2, None]))[:, 0, 0]
     squared = torch.stack([position / CHI2_90[0], yaw**2 / covariance[:, 2, 2] / CHI2_90[1]], dim=-1)
     return squared.clamp_min(1e-12).sqrt()
+
+
+def _hold(judge: Judge, parameters: list[nn.Parameter], errors: Callable[[], Tensor]) -> None:
+    """Fit ``parameters`` of the deviations so that 90 % of the normalised errors are within: the 0.9 quantile of their logarithm is 0."""
+    optimiser = torch.optim.Adam(parameters, lr=0.02)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    for _ in range(1500):
+        optimiser.zero_grad()
+        off = errors().clamp_min(1e-4).log()
+        loss = torch.maximum(0.9 * off, -0.1 * off).mean()
+        (loss + WEIGHT_DECAY * judge.spread.weight.square().sum()).backward()
+        optimiser.step()
+        with torch.no_grad():
+            judge.wander.clamp_(-2.0, 3.0)
+    judge.requires_grad_(False)
 
 
 def _minimise(layer: nn.Module, loss: Callable[[], Tensor]) -> None:
@@ -116,7 +133,7 @@ def report(judge: Judge, limits: SearchConfig, questions: Questions) -> dict[str
     confidence = torch.minimum(torch.where(asked, logit[rows, best].sigmoid(), 0.0), seen)
     known = questions.seen
     position, yaw = distance[rows, best].numpy(), turn[rows, best].numpy()
-    inside = (normalised(judge, questions, logit, best)[known & asked] < 1.0).double().mean(0)
+    inside = (normalised(judge, questions, best, logit)[known & asked] < 1.0).double().mean(0)
     values = {
         **metrics.accuracy_summary(position[known.numpy()], yaw[known.numpy()]),
         **metrics.decision_summary(

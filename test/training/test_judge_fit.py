@@ -108,7 +108,7 @@ def test_its_deviations_are_those_of_the_errors(fitted: Judge, fresh: Questions)
     assert factor[rows, best][fresh.seen].median(0).values.tolist() == pytest.approx(
         [2.0, 2.0, 2.0], rel=0.15
     )
-    off = normalised(fitted, fresh, logit, best)[fresh.seen]
+    off = normalised(fitted, fresh, best, logit)[fresh.seen]
     assert (off > 0).all()
 
 
