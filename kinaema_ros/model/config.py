@@ -49,7 +49,7 @@ class PoseGraphConfig(Checked):
     )
     slack_left: float = setting(
         0.5,
-        "Of what a new loop may contradict beyond that, the share that is left after an optimisation",
+        "Of the kernel's width where loops agree, the share that is left after an optimisation",
         0.0,
         1.0,
     )

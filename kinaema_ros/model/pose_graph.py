@@ -4,9 +4,9 @@ Odometry drifts, so a place seen ten minutes ago is remembered where the odometr
 therefore keeps how the robot came to it from an earlier one (its parent), and where an observation recognises an
 old place, the relative pose that it sees is kept as a loop. Every few updates all poses move to where
 these relations agree best: a pose graph (Grisetti et al., "A tutorial on graph-based SLAM", 2010) with a robust kernel
-over the N embeddings and a ring of the newest loops, so of constant cost. For a new loop the kernel is wide at first,
-so that it may pull a long way, and narrows from one optimisation to the next (Yang et al., "Graduated non-convexity for
-robust spatial perception", 2020).
+over the N embeddings and a ring of the newest loops, so of constant cost. Where several loops ask for one correction,
+their kernel is wide at first, so that they may pull a long way, and narrows from one optimisation to the next (Yang et
+al., "Graduated non-convexity for robust spatial perception", 2020).
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class PoseGraph:
     head: Tensor  # (E,) int64
     tail_T_head: Tensor  # (E, 3)
     information: Tensor  # (E, 2)
-    slack: Tensor  # (E,) by how much more than the kernel allows a loop may contradict the others: 1, and more while it is new
+    slack: (
+        Tensor  # (E,) by how many times the kernel of a loop is wider: 1, and more while it pulls a long way
+    )
     loops: Tensor  # () int64, loops ever made
     anchor: Tensor  # () int64, the embedding that the robot's pose is kept relative to
     anchor_T_robot: Tensor  # (3,)
@@ -357,7 +359,7 @@ def optimise(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor) -> Tensor:
 
 
 def narrow(config: PoseGraphConfig, graph: PoseGraph) -> PoseGraph:
-    """The graph after an optimisation: what is new may contradict less from now on."""
+    """The graph after an optimisation: the kernels that were wide are less so."""
     return replace(graph, slack=(config.slack_left * graph.slack).clamp_min(1.0))
 
 

@@ -119,6 +119,16 @@ def test_only_an_answer_that_may_be_wrong_may_be_elsewhere(fitted: Judge) -> Non
     assert (even > 4.0 * certain).all()
 
 
+def test_it_ends_at_the_same_wherever_it_begins(fitted: Judge) -> None:
+    torch.manual_seed(7)
+    other = Judge()
+    fit_judge(other, LIMITS, made_up(0))
+    for name in ("spread.bias", "stray.weight", "stray.bias"):
+        torch.testing.assert_close(
+            other.state_dict()[name], fitted.state_dict()[name], atol=0.05, rtol=0.05, msg=name
+        )
+
+
 def test_nothing_is_left_to_learn(fitted: Judge) -> None:
     assert not any(parameter.requires_grad for parameter in fitted.parameters())
     assert all(parameter.isfinite().all() for parameter in fitted.parameters())
