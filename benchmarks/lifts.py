@@ -191,6 +191,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=default_checkpoint())
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if not arguments.bag and not arguments.scenes:
+        parser.error("nothing to drive through: give --bag BAG or --scenes N")
     torch.set_num_threads(1)
     lifts: list[Lift] = []
     alarms: list[bool] = []
