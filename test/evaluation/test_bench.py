@@ -17,7 +17,7 @@ from kinaema_ros.evaluation import bench as bench_module
 from kinaema_ros.evaluation.bench import Drive, _driven, _operations, bench, matrix_rate, operations_of
 from kinaema_ros.model.checkpoint import save_network
 
-LENGTHS = (15, 30, 60)  # the memory holds 12 embeddings: it is full from the start
+LENGTHS = (20, 40, 80)  # the memory holds 12 embeddings, so that it is full; after each the drive begins anew
 VIEWS = 10
 
 
