@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -39,8 +39,8 @@ class Closable(Protocol):
 def run(create: Callable[[], Closable], args: list[str] | None = None, threads: int = 4) -> int:
     """Runs a node until SIGINT or SIGTERM; returns the process's exit status.
 
-    0 after a signal, 1 if ROS cannot start or a callback raised, 2 if a parameter is refused. The executor spins in a thread of
-    its own: Python runs signal handlers in the main thread, and ``close`` may need the executor (to cancel
+    0 after a signal, 1 if ROS cannot start or a callback raised; where a parameter is refused, the process ends with 2 at
+    once. The executor spins in a thread of its own: Python runs signal handlers in the main thread, and ``close`` may need the executor (to cancel
     a goal) while everything ends.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
@@ -50,15 +50,14 @@ def run(create: Callable[[], Closable], args: list[str] | None = None, threads: 
         except KinaemaError as error:
             _LOG.error("%s", error)
             return EXIT_FAILURE
-        node = None
         try:
             node = create()
         except ParameterError as error:
             _LOG.error("refused to start: %s", error)
-        if node is None:
-            gc.collect()  # the half-made node, which the error's traceback held until now, must go before ROS does
-            rclpy.shutdown()
-            return EXIT_USAGE
+            # Fast DDS now and then hangs or crashes where a node that was just made is taken apart, and nothing of it is worth that.
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(EXIT_USAGE)
         assert isinstance(node, Node)
         spinner = Spinner(MultiThreadedExecutor(num_threads=threads), node, lambda: wake.send(b"\0"))
         try:
