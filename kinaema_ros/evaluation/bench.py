@@ -28,9 +28,7 @@ LENGTHS = (10, 100, 1000, 10_000)
 WARM_UP = 2  # rounds that are not measured
 MATRIX = 1024  # side of the square matrices that the machine's rate is measured with
 CAMERA = Camera(640, 480, z=0.5)
-VIEWS = (
-    90  # of a drive, which begins again as often as it takes; after each of LENGTHS the same view comes next
-)
+VIEWS = 90  # of a drive, which begins again and again; after each of LENGTHS the same view comes next
 
 
 class Drive:

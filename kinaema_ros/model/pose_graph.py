@@ -178,29 +178,30 @@ def add_loop(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, loop: Loop
         return graph
     relation = compose(graph.anchor_T_robot, inverse(loop.place_T_robot))
     variance = graph.variance + loop.variance
-    off, turn = apart(compose(pose[loop.place], loop.place_T_robot), robot(graph, pose))
+    seen = compose(pose[loop.place], loop.place_T_robot)
+    off, turn = apart(seen, robot(graph, pose))
     chi2 = (off**2 / variance[0] + turn**2 / variance[1]) / config.kernel**2
     slack = torch.ones_like(chi2)
     if chi2 > 1.0:
-        others = agreeing(config, graph, pose, loop)
+        others = agreeing(config, graph, pose, seen, loop.variance)
         if len(others) >= config.min_agreeing:
             slack = 2.0 * chi2
             graph = replace(graph, slack=graph.slack.index_put((others,), graph.slack[others].maximum(slack)))
     return keep_loop(config, graph, graph.anchor, loop.place, relation, 1.0 / variance, slack)
 
 
-def agreeing(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, loop: LoopClosure) -> Tensor:
-    """The loops (K,) from earlier embeddings that would move the robot to where ``loop`` sees it."""
+def agreeing(
+    config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, seen: Tensor, variance: Tensor
+) -> Tensor:
+    """The loops (K,) from earlier embeddings that would move the robot to ``seen`` (3,), known to ``variance`` (2,)."""
     ring = torch.arange(num_embeddings(config, graph), len(graph.tail), device=pose.device)
     ring = ring[(graph.tail[ring] != NONE) & (graph.tail[ring] != graph.anchor)]
     tail, head, stands = graph.tail[ring], graph.head[ring], robot(graph, pose)
     corrected = compose(pose[head], inverse(graph.tail_T_head[ring]))  # where each loop sees its tail
-    off, turn = apart(
-        compose(corrected, between(pose[tail], stands)), compose(pose[loop.place], loop.place_T_robot)
-    )
+    off, turn = apart(compose(corrected, between(pose[tail], stands)), seen)
     position, yaw = (1.0 / graph.information[ring]).unbind(-1)
     way = (pose[tail] - stands)[:, :2].square().sum(-1)  # by which a wrong heading moves the robot sideways
-    chi2 = off**2 / (position + way * yaw + loop.variance[0]) + turn**2 / (yaw + loop.variance[1])
+    chi2 = off**2 / (position + way * yaw + variance[0]) + turn**2 / (yaw + variance[1])
     return ring[chi2 < config.kernel**2]
 
 

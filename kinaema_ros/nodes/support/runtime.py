@@ -40,8 +40,8 @@ def run(create: Callable[[], Closable], args: list[str] | None = None, threads: 
     """Runs a node until SIGINT or SIGTERM; returns the process's exit status.
 
     0 after a signal, 1 if ROS cannot start or a callback raised; where a parameter is refused, the process ends with 2 at
-    once. The executor spins in a thread of its own: Python runs signal handlers in the main thread, and ``close`` may need the executor (to cancel
-    a goal) while everything ends.
+    once. The executor spins in a thread of its own: Python runs signal handlers in the main thread, and ``close`` may
+    need the executor (to cancel a goal) while everything ends.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with _signals() as (woken, wake):
