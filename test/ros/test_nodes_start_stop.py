@@ -47,7 +47,9 @@ REFUSED = [
 ]
 
 
-def test_a_parameter_out_of_range_is_refused_at_start() -> None:
+def test_a_parameter_out_of_range_is_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A refused node takes no leave: for 20 s its services would seem to be there, and the next test would ask them.
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(50 + os.getpid() % 10))
     nodes = [NodeProcess(module, argument) for module, argument, _ in REFUSED]
     for node, (_, _, said) in zip(nodes, REFUSED, strict=True):
         assert node.wait(60.0) == 2, node.log

@@ -54,7 +54,8 @@ def run(create: Callable[[], Closable], args: list[str] | None = None, threads: 
             node = create()
         except ParameterError as error:
             _LOG.error("refused to start: %s", error)
-            # Fast DDS now and then hangs or crashes where a node that was just made is taken apart, and nothing of it is worth that.
+            # Fast DDS now and then hangs or crashes where a node that was just made is taken apart. So it takes no leave:
+            # others may list it until its lease ends, after 20 s.
             logging.shutdown()
             sys.stdout.flush()
             os._exit(EXIT_USAGE)
