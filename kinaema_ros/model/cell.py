@@ -186,7 +186,7 @@ def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenM
     graph = pose_graph.learn_yaw_noise(
         config.pose_graph, graph, yaw**2, expected, measured, int(memory.updates)
     )
-    learning = int(memory.updates) <= 2 * config.window.size
+    learning = int(memory.updates) <= config.window.size
     if learning or yaw**2 > config.tokens.max_deviations**2 * (expected + measured):
         return replace(memory, graph=graph)
     share = expected / (expected + measured)
@@ -225,6 +225,7 @@ def find_tilt(
         noise,
         _tilt_prior(config, memory),
         iterations=8,
+        kernel=config.tokens.kernel,
     )
     level, free = (pose.chi2 < config.tokens.max_deviations**2).sum(-1).tolist()
     if free > limits.tilt_gain * level + limits.min_fit:

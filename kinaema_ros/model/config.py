@@ -91,6 +91,12 @@ class TokensConfig(Checked):
         0.3, "Quality that a known distance is worth where tokens are chosen", 0.0, 1.0
     )
     max_deviations: float = setting(3.0, "Beyond which a match does not fit", TINY, LARGE)
+    kernel: float = setting(
+        1.0,
+        "Deviations beyond which a match loses its say in a pose that is nearly known: what repeats fits a little everywhere",
+        TINY,
+        LARGE,
+    )
 
     @property
     def photo_scales(self) -> tuple[float, ...]:
@@ -121,10 +127,10 @@ class WindowConfig(Checked):
     yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
     heading_by_sight: bool = True  # the odometry's heading is corrected by what is seen, as far as it errs
     inflation: float = setting(
-        4.0, "Of the variance of a heading by what is seen: matches of one view err alike", 1.0, LARGE
+        2.0, "Of the variance of a heading by what is seen: matches of one view err alike", 1.0, LARGE
     )
     turn_share: float = setting(
-        0.01, "Of a turn by which its sight errs: cameras are not calibrated better", 0.0, 1.0
+        0.005, "Of a turn by which its sight errs: cameras are not calibrated better", 0.0, 1.0
     )
     level_std: float = setting(0.003, "Radians, tilt of a camera on a level robot", TINY, LARGE)
     rise_std: float = setting(0.005, "Metres, height of a camera on a level robot", TINY, LARGE)

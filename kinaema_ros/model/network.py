@@ -23,7 +23,7 @@ from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens
 
 # Deviations that no simulator has: of calibration, mount, stamps and blur. Metres, radians, and of the distance.
-UNMODELLED_POSITION, UNMODELLED_YAW, UNMODELLED_SHARE = 0.03, math.radians(0.5), 0.005
+UNMODELLED_POSITION, UNMODELLED_YAW, UNMODELLED_SHARE = 0.02, math.radians(0.5), 0.005
 LOST_POSITION, LOST_YAW = (
     5.0,
     2.0,

@@ -51,6 +51,7 @@ def find_revisit(
         weight[None],
         config.tokens.noise,
         upright=Upright(limits.tilt_std, height - memory.height[place][None], limits.height_std),
+        kernel=config.tokens.kernel,
     )
     fits = pose.chi2[0] < config.tokens.max_deviations**2
     covariance = pose.planar_covariance[0]

@@ -195,3 +195,15 @@ def test_rotations():
         tilt_rotation(torch.tensor([[-0.2, 0.1]])), torch.zeros(1, 3), torch.zeros(1, 6, 6), torch.zeros(1, 1)
     )
     torch.testing.assert_close(pose.tilt, torch.tensor([[-0.2, 0.1]]))
+
+
+def test_by_a_narrow_kernel_what_fits_a_little_turns_no_pose():
+    """Three points of ten lie beside where they are taken to be, all to one side, as points of a pattern that repeats."""
+    rays, seen = scene()
+    noise = 0.006
+    seen[:24] = seen[:24] @ planar_rotation(torch.tensor(2.5 * noise)).mT
+    first = (TRUE_ROTATION[None], TRUE_POSITION[None], rays[None], seen[None], torch.ones(1, 80), noise)
+    known = torch.diag(torch.tensor([1e5, 1e5, 1e2, 1e5, 1e5, 1e5]))[None]
+    wide, narrow = (abs(float(refine(*first, known, kernel=k).planar[0, 2]) - 0.4) for k in (3.0, 1.0))
+    assert wide > 0.15 * noise
+    assert narrow < 0.4 * wide
