@@ -23,6 +23,7 @@ FARTHEST = 50.0  # metres; what is farther off tells no position
 LEAST_INFORMATION = 1e-6  # 1/rad^2 and 1/m^2, of a pose of which nothing is known
 LEAST_MOTION = 6  # points that tell a motion: any five fit one
 ONLY_TURNED = 0.7  # share of these that a turn alone explains
+WIDE = 3.0  # deviations beyond which a match loses its say where a pose is not nearly known
 BEHIND = 1e6  # deviations squared of what would be behind the camera
 
 
@@ -205,13 +206,14 @@ def refine(
     prior: Tensor | None = None,
     upright: Upright | None = None,
     iterations: int = 6,
-    kernel: float = 3.0,
+    kernel: float = WIDE,
 ) -> CameraPose:
     """The poses nearest to the first ones at which the matches agree best.
 
     rotation (B, 3, 3), position (B, 3): first poses. rays (B, K): of the tokens; seen (B, K, 3): unit directions in
     which the camera sees them, in its own axes; weight (B, K): 0 for no match. noise: radians. prior (B, 6, 6):
-    information about the first poses. kernel: deviations beyond which a match loses its say (Geman and McClure).
+    information about the first poses. kernel: deviations beyond which a match loses its say (Geman and McClure) in the end;
+    at first, while the poses may be far off, those are WIDE.
     """
     first_rotation, first_position = rotation, position
     depth = rays.inverse_depth
@@ -239,7 +241,8 @@ def refine(
         by_rotation = torch.linalg.cross(across, towards[..., None, :].expand_as(across))
         jacobian = torch.cat([by_rotation, -depth[..., None, None] * across], dim=-1)  # (B, K, 2, 6)
         # Each depth is eliminated on its own (Schur complement): it has a prior and appears in one match only.
-        believed = weight * (kernel**2 / (kernel**2 + chi2)) ** 2
+        width = max(kernel, WIDE * (kernel / WIDE) ** (2.0 * number / iterations))
+        believed = weight * (width**2 / (width**2 + chi2)) ** 2
         of_depth = (by_depth**2).sum(-1) / noise**2 + depth_information  # (B, K)
         pull_depth = (by_depth * residual).sum(-1) / noise**2 + (
             depth - rays.inverse_depth

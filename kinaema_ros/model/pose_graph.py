@@ -19,6 +19,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from kinaema_ros.model.camera_pose import planar_rotation
 from kinaema_ros.model.config import PoseGraphConfig
 from kinaema_ros.model.se2 import apart, between, compose, difference, inverse, wrap_angle
 
@@ -340,23 +341,31 @@ def descends_from(config: PoseGraphConfig, graph: PoseGraph, a: Tensor, b: Tenso
 
 
 def optimise(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor) -> Tensor:
-    """New poses (N, 3) of all embeddings, nearer to agreement: first the yaws, then the positions.
+    """New poses (N, 3) of all embeddings, nearer to agreement: a step of Gauss and Newton's method.
 
-    Yaws alone and then positions given the yaws are two linear problems of size N with Laplacian matrices, an
-    approximation of the joint problem of size 3 N that is good for planar graphs (Carlone et al., "A fast and
-    accurate approximation for planar pose graph optimization", 2014) and an order of magnitude cheaper.
+    Positions and yaws together: where a long way closes, it is mostly the position that tells how the yaws on it erred.
     """
-    relation = graph.tail_T_head
     tail, head = graph.tail.clamp_min(0), graph.head
-    error = relation_error(pose[tail], pose[head], relation)
-    information = believed(config, graph, error)
-    n = len(pose)
-
-    turn = solve_laplacian(tail, head, information[:, 1], error[:, 2:], config.yaw_damping, n)
-    pose = torch.cat([pose[:, :2], wrap_angle(pose[:, 2:] + turn)], dim=-1)
-    off = (pose[head] - compose(pose[tail], relation))[:, :2]
-    shift = solve_laplacian(tail, head, information[:, 0], off, config.position_damping, n)
-    return torch.cat([pose[:, :2] + shift, pose[:, 2:]], dim=-1)
+    error = relation_error(pose[tail], pose[head], graph.tail_T_head)
+    information = believed(config, graph, error)[:, [0, 0, 1]]
+    by_tail, by_head = relation_jacobians(pose[tail], pose[head])
+    jacobian = torch.cat([by_tail, by_head], dim=-1)  # (E, 3, 6)
+    weighted = jacobian * information[..., None]
+    damping = error.new_tensor([config.position_damping, config.position_damping, config.yaw_damping])
+    number = 3 * torch.stack([tail, head], dim=-1)[..., None] + torch.arange(3, device=pose.device)
+    number = number.flatten(1)  # (E, 6), of the unknowns
+    pull = (weighted.mT @ error[..., None])[..., 0]
+    right = damping.new_zeros(pose.numel()).index_add(0, number.flatten(), -pull.flatten())
+    held = graph.tail != NONE
+    step = solve_sparse(
+        number[held][:, :, None].expand(-1, 6, 6),
+        number[held][:, None].expand(-1, 6, 6),
+        (weighted.mT @ jacobian)[held],
+        damping.repeat(len(pose)),
+        right,
+    )
+    moved = pose + step.view_as(pose)
+    return torch.cat([moved[:, :2], wrap_angle(moved[:, 2:])], dim=-1)
 
 
 def narrow(config: PoseGraphConfig, graph: PoseGraph) -> PoseGraph:
@@ -381,9 +390,9 @@ def believed(config: PoseGraphConfig, graph: PoseGraph, error: Tensor) -> Tensor
 def drift(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor, place: Tensor) -> Tensor:
     """Variances (K, 2) of position and yaw of the embeddings ``place`` (K,) as seen from the robot.
 
-    What the relations leave open between the two is, for each of the linear problems of ``optimise``, the effective
-    resistance between two nodes of a network of conductors (Khosoussi et al., "Reliable graphs for SLAM", 2019); an
-    error of the yaw on the way moves the place sideways by a part of the distance.
+    What the relations leave open between the two is, positions and yaws each by themselves, the effective resistance between
+    two nodes of a network of conductors (Khosoussi et al., "Reliable graphs for SLAM", 2019); an error of the yaw on the
+    way moves the place sideways by a part of the distance.
     """
     tail, head = graph.tail.clamp_min(0), graph.head
     error = relation_error(pose[tail], pose[head], graph.tail_T_head)
@@ -407,30 +416,42 @@ def relation_error(a: Tensor, b: Tensor, relation: Tensor) -> Tensor:
     return difference(between(a, b), relation)
 
 
-def solve_laplacian(
-    tail: Tensor, head: Tensor, weight: Tensor, error: Tensor, damping: float, n: int
-) -> Tensor:
-    """The x (N, D) that minimises sum of weight |x[head] - x[tail] + error|^2 + damping |x|^2.
-
-    tail, head, weight (E,), error (E, D).
-    """
-    pull = weight[:, None] * error
-    right = pull.new_zeros(n, pull.shape[1]).index_add(0, tail, pull).index_add(0, head, -pull)
-    return solve(tail, head, weight, damping, right)
+def relation_jacobians(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """By how much ``relation_error`` changes with poses a and with poses b: (..., 3, 3) each."""
+    x, y, _ = between(a, b).unbind(-1)
+    by_b = planar_rotation(a[..., 2]).mT
+    zero = torch.zeros_like(x)
+    by_turn = torch.stack([y, -x, zero], dim=-1)
+    return torch.cat([-by_b[..., :2], (by_turn - by_b[..., 2])[..., None]], dim=-1), by_b
 
 
 def solve(tail: Tensor, head: Tensor, weight: Tensor, damping: float, right: Tensor) -> Tensor:
     """The x (N, D) whose product with the Laplacian matrix of relations ``tail``, ``head`` (E,) is ``right`` (N, D).
 
-    The relations' ``weight`` (E,) and ``damping`` on the diagonal in double precision, for weights differ by much. An
-    embedding has few relations, so the matrix is sparse: a dense one of 512 takes ten times as long.
+    The relations' ``weight`` (E,) and ``damping`` on the diagonal.
+    """
+    held = weight > 0
+    i, j, w = tail[held], head[held], weight[held]
+    return solve_sparse(
+        torch.cat([i, j, i, j]),
+        torch.cat([i, j, j, i]),
+        torch.cat([w, w, -w, -w]),
+        right.new_full((len(right),), damping),
+        right,
+    )
+
+
+def solve_sparse(rows: Tensor, columns: Tensor, values: Tensor, diagonal: Tensor, right: Tensor) -> Tensor:
+    """The x (N, ...) whose product with a symmetric matrix is ``right`` (N, ...), in double precision, for weights differ by much.
+
+    The matrix has ``values`` at ``rows`` and ``columns``, all of one shape, and ``diagonal`` (N,) besides. An embedding has few
+    relations, so it is sparse: a dense one for 512 embeddings takes ten times as long.
     """
     n = len(right)
-    held = weight > 0
-    i, j, w = (part[held].cpu().numpy() for part in (tail, head, weight))
-    diagonal = np.arange(n)
-    entries = np.concatenate([w, w, -w, -w, np.full(n, damping)])
-    rows, columns = np.concatenate([i, j, i, j, diagonal]), np.concatenate([i, j, j, i, diagonal])
-    matrix = sparse.csc_matrix((entries, (rows, columns)), shape=(n, n))
+    every = np.arange(n)
+    row, column, value = (part.flatten().cpu().numpy() for part in (rows, columns, values))
+    entries = np.concatenate([value, diagonal.cpu().numpy()])
+    where = np.concatenate([row, every]), np.concatenate([column, every])
+    matrix = sparse.csc_matrix((entries, where), shape=(n, n))
     factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     return torch.from_numpy(factors.solve(right.cpu().numpy())).to(right)

@@ -231,5 +231,5 @@ def test_judged_answers_are_distinct_and_the_best_comes_first(network: Kinaema):
 
 def test_what_no_simulator_knows_grows_with_the_distance():
     near, far = unmodelled(torch.tensor([[0.0, 0.0, 1.0], [12.0, 16.0, 0.0]], dtype=torch.float64))
-    assert near.diagonal().sqrt().tolist() == pytest.approx([0.03, 0.03, np.radians(0.5)])
-    assert far.diagonal().sqrt().tolist() == pytest.approx([0.1044, 0.1044, np.radians(0.5)], rel=1e-3)
+    assert near.diagonal().sqrt().tolist() == pytest.approx([0.02, 0.02, np.radians(0.5)])
+    assert far.diagonal().sqrt().tolist() == pytest.approx([0.102, 0.102, np.radians(0.5)], rel=1e-3)

@@ -84,6 +84,21 @@ def test_a_loop_takes_drift_away(drift_deg: float):
     assert error(pose.numpy()) < 0.5 * error(odometry)
 
 
+def test_where_a_way_closes_tells_how_its_headings_erred() -> None:
+    """Half a circle of 60 m and back beside it: a loop that knows its position alone takes most of a steady turn away."""
+    n = 120
+    turns = [math.pi / 40 if 50 <= k < 90 else 0.0 for k in range(1, n)]
+    motion = np.stack([np.full(n - 1, 0.5), np.zeros(n - 1), turns], axis=-1)
+    true, pose = chain(CONFIG, motion)[1], chain(CONFIG, motion + [0.0, 0.0, math.radians(0.02)])[1]
+    graph, _ = chain(CONFIG, motion + [0.0, 0.0, math.radians(0.02)])
+    graph = loop(graph, pose, 10, geometry.between(true[10].numpy(), true[-1].numpy()), (0.15**2, 10.0**2))
+    before = (pose - true)[:, 2].abs().mean()
+    for _ in range(60):
+        pose = pose_graph.optimise(CONFIG, graph, pose)
+    pose = se2.compose(se2.compose(true[0], se2.inverse(pose[0])), pose)
+    assert (pose - true)[:, 2].abs().mean() < 0.6 * before
+
+
 def test_a_loop_that_contradicts_everything_moves_nothing():
     graph, pose = chain(CONFIG, straight(30))
     lying = loop(graph, pose, 0, np.array([0.3, 0.2, 1.5]), (0.1**2, 0.02**2))
