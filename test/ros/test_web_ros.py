@@ -187,7 +187,7 @@ def test_on_other_addresses_a_token_is_asked_for_and_not_logged(web: Any, tmp_pa
     url = f"http://127.0.0.1:{port}"
     path = tmp_path / "data/web_token"
     token = path.read_text().strip()
-    assert f"its token is in {path}" in node.log
+    wait_until(lambda: f"its token is in {path}" in node.log, what="the node to say where its token is")
     assert token not in node.log
     assert ask(f"{url}/api/state")[0] == 401
     assert ask(f"{url}/api/state", headers={"Authorization": f"Bearer {token}"})[0] == 200
