@@ -212,8 +212,8 @@ def refine(
 
     rotation (B, 3, 3), position (B, 3): first poses. rays (B, K): of the tokens; seen (B, K, 3): unit directions in
     which the camera sees them, in its own axes; weight (B, K): 0 for no match. noise: radians. prior (B, 6, 6):
-    information about the first poses. kernel: deviations beyond which a match loses its say (Geman and McClure) in the end;
-    at first, while the poses may be far off, those are WIDE.
+    information about the first poses. kernel: deviations beyond which a match loses its say (Geman and McClure);
+    the first half of the iterations leads there from WIDE, for the first poses may be far off.
     """
     first_rotation, first_position = rotation, position
     depth = rays.inverse_depth
@@ -241,7 +241,7 @@ def refine(
         by_rotation = torch.linalg.cross(across, towards[..., None, :].expand_as(across))
         jacobian = torch.cat([by_rotation, -depth[..., None, None] * across], dim=-1)  # (B, K, 2, 6)
         # Each depth is eliminated on its own (Schur complement): it has a prior and appears in one match only.
-        width = max(kernel, WIDE * (kernel / WIDE) ** (2.0 * number / iterations))
+        width = WIDE * (kernel / WIDE) ** min(1.0, 2.0 * number / iterations)
         believed = weight * (width**2 / (width**2 + chi2)) ** 2
         of_depth = (by_depth**2).sum(-1) / noise**2 + depth_information  # (B, K)
         pull_depth = (by_depth * residual).sum(-1) / noise**2 + (

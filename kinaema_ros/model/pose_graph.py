@@ -345,24 +345,22 @@ def optimise(config: PoseGraphConfig, graph: PoseGraph, pose: Tensor) -> Tensor:
 
     Positions and yaws together: where a long way closes, it is mostly the position that tells how the yaws on it erred.
     """
-    tail, head = graph.tail.clamp_min(0), graph.head
-    error = relation_error(pose[tail], pose[head], graph.tail_T_head)
+    error = relation_error(pose[graph.tail.clamp_min(0)], pose[graph.head], graph.tail_T_head)
     information = believed(config, graph, error)[:, [0, 0, 1]]
-    by_tail, by_head = relation_jacobians(pose[tail], pose[head])
-    jacobian = torch.cat([by_tail, by_head], dim=-1)  # (E, 3, 6)
+    held = graph.tail != NONE
+    tail, head, error, information = graph.tail[held], graph.head[held], error[held], information[held]
+    jacobian = torch.cat(relation_jacobians(pose[tail], pose[head]), dim=-1)  # (E, 3, 6)
     weighted = jacobian * information[..., None]
-    damping = error.new_tensor([config.position_damping, config.position_damping, config.yaw_damping])
     number = 3 * torch.stack([tail, head], dim=-1)[..., None] + torch.arange(3, device=pose.device)
     number = number.flatten(1)  # (E, 6), of the unknowns
     pull = (weighted.mT @ error[..., None])[..., 0]
-    right = damping.new_zeros(pose.numel()).index_add(0, number.flatten(), -pull.flatten())
-    held = graph.tail != NONE
+    damping = error.new_tensor([config.position_damping, config.position_damping, config.yaw_damping])
     step = solve_sparse(
-        number[held][:, :, None].expand(-1, 6, 6),
-        number[held][:, None].expand(-1, 6, 6),
-        (weighted.mT @ jacobian)[held],
+        number[:, :, None].expand(-1, 6, 6),
+        number[:, None].expand(-1, 6, 6),
+        weighted.mT @ jacobian,
         damping.repeat(len(pose)),
-        right,
+        error.new_zeros(pose.numel()).index_add(0, number.flatten(), -pull.flatten()),
     )
     moved = pose + step.view_as(pose)
     return torch.cat([moved[:, :2], wrap_angle(moved[:, 2:])], dim=-1)

@@ -85,12 +85,12 @@ def test_a_loop_takes_drift_away(drift_deg: float):
 
 
 def test_where_a_way_closes_tells_how_its_headings_erred() -> None:
-    """Half a circle of 60 m and back beside it: a loop that knows its position alone takes most of a steady turn away."""
+    """Out, half a circle, and back beside it, 60 m: a loop that knows its position alone takes most of a steady turn away."""
     n = 120
     turns = [math.pi / 40 if 50 <= k < 90 else 0.0 for k in range(1, n)]
     motion = np.stack([np.full(n - 1, 0.5), np.zeros(n - 1), turns], axis=-1)
-    true, pose = chain(CONFIG, motion)[1], chain(CONFIG, motion + [0.0, 0.0, math.radians(0.02)])[1]
-    graph, _ = chain(CONFIG, motion + [0.0, 0.0, math.radians(0.02)])
+    _, true = chain(CONFIG, motion)
+    graph, pose = chain(CONFIG, motion + [0.0, 0.0, math.radians(0.02)])
     graph = loop(graph, pose, 10, geometry.between(true[10].numpy(), true[-1].numpy()), (0.15**2, 10.0**2))
     before = (pose - true)[:, 2].abs().mean()
     for _ in range(60):
