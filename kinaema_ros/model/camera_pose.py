@@ -218,58 +218,63 @@ def refine(
     first_rotation, first_position = rotation, position
     depth = rays.inverse_depth
     depth_information = 1.0 / rays.depth_std.clamp_min(1e-4) ** 2
-    basis = tangents(seen)  # (B, K, 2, 3)
+    # The matches lie along the last axis: a product of many small matrices takes several times as long.
+    origin, direction = rays.origin.mT.contiguous(), rays.direction.mT.contiguous()  # (B, 3, K)
+    # Across what is seen, in deviations, and along it: (B, 3, 3 * K) in the camera's axes
+    axes = torch.cat([tangents(seen) / noise, seen[..., None, :]], dim=-2).permute(0, 3, 2, 1).flatten(2)
     damping = LEAST_INFORMATION * torch.eye(6, dtype=seen.dtype, device=seen.device)
     information = damping.expand(len(seen), 6, 6)
+    known = None if upright is None else upright.information()
     for number in range(iterations + 1):
-        away = rays.origin - position[:, None]
-        towards = (
-            rays.direction + depth[..., None] * away
-        )  # (B, K, 3) in the frame's axes, times the inverse depth
-        q = towards @ rotation  # in the camera's
-        along = (q * seen).sum(-1)
+        away = origin - position[..., None]
+        towards = torch.addcmul(direction, depth[:, None], away)  # (B, 3, K), times the inverse depth
+        turned = (rotation @ axes).unflatten(2, (3, -1))  # (B, 3, 3, K) the axes in the frame
+        sideways, along = (turned * towards[:, :, None]).sum(1).split([2, 1], dim=1)  # (B, 2, K), (B, 1, K)
         ahead = along.clamp_min(1e-3)
-        residual = (basis @ q[..., None])[..., 0] / ahead[..., None]  # (B, K, 2)
-        chi2 = (residual**2).sum(-1) / noise**2 + (depth - rays.inverse_depth) ** 2 * depth_information
-        chi2 = torch.where(along < 0.05, BEHIND, chi2)
+        residual = sideways / ahead
+        off_depth = depth - rays.inverse_depth
+        chi2 = residual.square().sum(1) + off_depth.square() * depth_information
+        chi2 = torch.where(along[:, 0] < 0.05, BEHIND, chi2)
         if number == iterations:
             break
-        across = (basis - residual[..., None] * seen[..., None, :]) / ahead[..., None, None]
-        across = across @ rotation.mT[:, None]  # (B, K, 2, 3): d residual / d towards
-        by_depth = (across @ away[..., None])[..., 0]  # (B, K, 2)
+        # d residual / d towards (B, 3, 2, K)
+        across = torch.addcmul(turned[:, :, :2], residual[:, None], turned[:, :, 2:], value=-1.0) / ahead[:, None]
+        by_depth = (across * away[:, :, None]).sum(1)  # (B, 2, K)
         # turning the camera by a small vector a moves what it sees by -a x towards
-        by_rotation = torch.linalg.cross(across, towards[..., None, :].expand_as(across))
-        jacobian = torch.cat([by_rotation, -depth[..., None, None] * across], dim=-1)  # (B, K, 2, 6)
+        by_rotation = _cross(across, towards[:, :, None])
+        jacobian = torch.cat([by_rotation, across * -depth[:, None, None]], dim=1)  # (B, 6, 2, K)
         # Each depth is eliminated on its own (Schur complement): it has a prior and appears in one match only.
         width = WIDE * (kernel / WIDE) ** min(1.0, 2.0 * number / iterations)
         believed = weight * (width**2 / (width**2 + chi2)) ** 2
-        of_depth = (by_depth**2).sum(-1) / noise**2 + depth_information  # (B, K)
-        pull_depth = (by_depth * residual).sum(-1) / noise**2 + (
-            depth - rays.inverse_depth
-        ) * depth_information
-        mixed = (jacobian * by_depth[..., None]).sum(-2) / noise**2  # (B, K, 6)
-        rows = jacobian.flatten(1, 2)
-        weighted = (jacobian * (believed / noise**2)[..., None, None]).flatten(1, 2)
-        by_mixed = mixed * (believed / of_depth)[..., None]
-        information = weighted.mT @ rows - by_mixed.mT @ mixed
-        pull = weighted.mT @ residual.flatten(1)[..., None] - by_mixed.mT @ pull_depth[..., None]
+        of_depth = by_depth.square().sum(1) + depth_information  # (B, K)
+        pull_depth = (by_depth * residual).sum(1) + off_depth * depth_information
+        mixed = (jacobian * by_depth[:, None]).sum(2)  # (B, 6, K)
+        weighted = (jacobian * believed[:, None, None]).flatten(2)
+        by_mixed = mixed * (believed / of_depth)[:, None]
+        information = weighted @ jacobian.flatten(2).mT - by_mixed @ mixed.mT
+        pull = weighted @ residual.flatten(1)[..., None] - by_mixed @ pull_depth[..., None]
         if prior is not None:
             off = torch.cat([_turn(rotation, first_rotation), position - first_position], dim=-1)
             information = information + prior
             pull = pull + prior @ off[..., None]
-        if upright is not None:
-            known = upright.information()
+        if upright is not None and known is not None:
             information = information + torch.diag(known)
             pull = pull + (known * upright.off(rotation, position))[..., None]
         # In single precision a pose that too little is known of may be singular: then it stays where it is.
         step = -torch.linalg.solve_ex(information + damping, pull).result[..., 0]
         step = torch.where(step.isfinite(), step, 0.0)
         step = step * (0.5 / torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(0.5))
-        depth = depth - (pull_depth + (mixed * step[:, None]).sum(-1)) / of_depth
+        depth = depth - (pull_depth + (step[:, None] @ mixed)[:, 0]) / of_depth
         depth = depth.clamp(-0.05, 10.0)
         rotation = axis_rotation(step[:, :3]) @ rotation
         position = position + step[:, 3:]
     return CameraPose(rotation, position, information, chi2)
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    """a x b along the second axis (B, 3, ...); torch.linalg.cross takes thrice as long along any but the last."""
+    a, b = torch.cat([a, a], dim=1), torch.cat([b, b], dim=1)
+    return torch.addcmul(a[:, 1:4] * b[:, 2:5], a[:, 2:5], b[:, 1:4], value=-1.0)
 
 
 def _turn(rotation: Tensor, first: Tensor) -> Tensor:

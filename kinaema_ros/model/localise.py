@@ -18,12 +18,13 @@ from torch import Tensor
 
 from kinaema_ros.model.camera_pose import CameraPose, Rays, Upright, refine, search, search_motion, stack
 from kinaema_ros.model.config import KinaemaConfig, SearchConfig
-from kinaema_ros.model.matching import AT_ONCE, Matches, entries, match, rays
+from kinaema_ros.model.matching import Matches, match, positive, rays
 from kinaema_ros.model.se2 import apart, between, compose
 from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.model.tokens import Tokens, squares
 
 DEPTH_DEVIATIONS = 2.0  # within which a token's distance is looked for
+AT_ONCE = 8  # places voted for at a time: what comes of it fits into a processor's cache
 
 
 @dataclass
@@ -368,8 +369,8 @@ def expect(
     likely_within = torch.where(
         blur < limits.radius, math.cos(reach + DEPTH_DEVIATIONS * limits.radius), -1.0
     )
-    near = expected @ photo.bearing.T > likely_within[:, None]  # of most tokens this tells enough
-    of, view = entries((similarity > limits.guided_similarity) & near)
+    near = expected @ photo.bearing.T - likely_within[:, None]  # of most tokens this tells enough
+    of, view = positive(torch.minimum(similarity - limits.guided_similarity, near))
     cosine = stored[of].cosine_to(photo.bearing[view], position, rotation, DEPTH_DEVIATIONS)
     close = cosine > math.cos(reach)
     of, view = of[close], view[close]
