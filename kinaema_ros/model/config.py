@@ -127,7 +127,7 @@ class WindowConfig(Checked):
     yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
     heading_by_sight: bool = True  # the odometry's heading is corrected by what is seen, as far as it errs
     inflation: float = setting(
-        2.0, "Of the variance of a heading by what is seen: matches of one view err alike", 1.0, LARGE
+        1.0, "Of the variance of a heading by what is seen: matches of one view err alike", 1.0, LARGE
     )
     turn_share: float = setting(
         0.005, "Of a turn by which its sight errs: cameras are not calibrated better", 0.0, 1.0
@@ -202,14 +202,14 @@ class SearchConfig(Checked):
     """How the place of a photo is found."""
 
     vote_tokens: int = setting(128, "Tokens of the photo, the strongest, that vote", 1, 4096)
-    vote_stored: int = setting(64, "Tokens of each embedding, the best, that they vote for", 1, 4096)
+    vote_stored: int = setting(32, "Tokens of each embedding, the best, that they vote for", 1, 4096)
     vote_similarity: float = setting(0.6, "From which a vote counts", -1.0, 1.0)
     shortlist: int = setting(48, "Embeddings whose tokens are matched", 1, 65536)
-    hypotheses: int = setting(8, "Groups of embeddings from which a pose is sought", 1, 1024)
+    hypotheses: int = setting(6, "Groups of embeddings from which a pose is sought", 1, 1024)
     min_strength: float = setting(
         0.3, "Matches of a group, as a share of the strongest group's, for which a pose is sought", 0.0, 1.0
     )
-    verified: int = setting(5, "Poses that are looked at again", 1, 1024)
+    verified: int = setting(4, "Poses that are looked at again", 1, 1024)
     min_hits: float = setting(
         0.3,
         "Matches that agree on a pose, as a share of the best pose's, from which it is looked at again",
