@@ -115,7 +115,8 @@ class LocalFeatures(nn.Module):
         scores, order = scores.topk(min(most, len(scores)))
         x, y, at = x[order], y[order], at[order]
         described = F.normalize(_sample(descriptors, at, (h, w), "bicubic"), dim=-1)
-        fine = torch.stack([x - RIGHTWARD + _peak(likelihood, x, y, 1), y + _peak(likelihood, x, y, 0)], dim=-1)
+        across = (x - RIGHTWARD + _peak(likelihood, x, y, 1)).clamp_min(-0.5)  # within the image
+        fine = torch.stack([across, y + _peak(likelihood, x, y, 0)], dim=-1)
         scale = torch.tensor([width / w, height / h], device=rgb.device, dtype=at.dtype)
         return Keypoints((fine + 0.5) * scale - 0.5, described, scores)
 
