@@ -224,7 +224,6 @@ def refine(
     axes = torch.cat([tangents(seen) / noise, seen[..., None, :]], dim=-2).permute(0, 3, 2, 1).flatten(2)
     damping = LEAST_INFORMATION * torch.eye(6, dtype=seen.dtype, device=seen.device)
     information = damping.expand(len(seen), 6, 6)
-    known = None if upright is None else upright.information()
     for number in range(iterations + 1):
         away = origin - position[..., None]
         towards = torch.addcmul(direction, depth[:, None], away)  # (B, 3, K), times the inverse depth
@@ -238,7 +237,9 @@ def refine(
         if number == iterations:
             break
         # d residual / d towards (B, 3, 2, K)
-        across = torch.addcmul(turned[:, :, :2], residual[:, None], turned[:, :, 2:], value=-1.0) / ahead[:, None]
+        across = (
+            torch.addcmul(turned[:, :, :2], residual[:, None], turned[:, :, 2:], value=-1.0) / ahead[:, None]
+        )
         by_depth = (across * away[:, :, None]).sum(1)  # (B, 2, K)
         # turning the camera by a small vector a moves what it sees by -a x towards
         by_rotation = _cross(across, towards[:, :, None])
@@ -257,7 +258,8 @@ def refine(
             off = torch.cat([_turn(rotation, first_rotation), position - first_position], dim=-1)
             information = information + prior
             pull = pull + prior @ off[..., None]
-        if upright is not None and known is not None:
+        if upright is not None:
+            known = upright.information()
             information = information + torch.diag(known)
             pull = pull + (known * upright.off(rotation, position))[..., None]
         # In single precision a pose that too little is known of may be singular: then it stays where it is.
@@ -272,7 +274,7 @@ def refine(
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
-    """a x b along the second axis (B, 3, ...); torch.linalg.cross takes thrice as long along any but the last."""
+    """The cross products along the second axis (B, 3, ...); PyTorch takes thrice as long along any but the last."""
     a, b = torch.cat([a, a], dim=1), torch.cat([b, b], dim=1)
     return torch.addcmul(a[:, 1:4] * b[:, 2:5], a[:, 2:5], b[:, 1:4], value=-1.0)
 
