@@ -19,7 +19,7 @@ from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.odometry import OdomFrame
 
 FORMAT = "kinaema-memory"
-VERSION = 8
+VERSION = 9
 
 
 @dataclass(frozen=True)
