@@ -19,7 +19,7 @@ from kinaema_ros.model.token_memory import TokenMemory
 from kinaema_ros.odometry import OdomFrame
 
 FORMAT = "kinaema-memory"
-VERSION = 9
+VERSION = 8
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ ahead, y to the left and z up.
 
 from __future__ import annotations
 
-import functools
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -105,7 +104,6 @@ class CameraPose:
     position: Tensor  # (B, 3)
     information: Tensor  # (B, 6, 6) about a rotation about the frame's axes and the position
     chi2: Tensor  # (B, K) squared residual of each match in deviations
-    inverse_depth: Tensor  # (B, K) of each match's token, where that is smallest
 
     @property
     def planar(self) -> Tensor:
@@ -131,7 +129,9 @@ class CameraPose:
         return rotation_tilt(self.rotation)
 
     def __getitem__(self, which: Tensor | slice) -> CameraPose:
-        return CameraPose(*(getattr(self, field.name)[which] for field in fields(self)))
+        return CameraPose(
+            self.rotation[which], self.position[which], self.information[which], self.chi2[which]
+        )
 
 
 @dataclass
@@ -216,20 +216,39 @@ def refine(
     the first half of the iterations leads there from WIDE, for the first poses may be far off.
     """
     first_rotation, first_position = rotation, position
-    sightings = Sightings.of(rays, seen, noise)
-    depth, depth_information = rays.inverse_depth, sightings.depth_information
+    depth = rays.inverse_depth
+    depth_information = 1.0 / rays.depth_std.clamp_min(1e-4) ** 2
+    # The matches lie along the last axis: a product of many small matrices takes several times as long.
+    origin, direction = rays.origin.mT.contiguous(), rays.direction.mT.contiguous()  # (B, 3, K)
+    # Across what is seen, in deviations, and along it: (B, 3, 3 * K) in the camera's axes
+    axes = torch.cat([tangents(seen) / noise, seen[..., None, :]], dim=-2).permute(0, 3, 2, 1).flatten(2)
     damping = LEAST_INFORMATION * torch.eye(6, dtype=seen.dtype, device=seen.device)
     information = damping.expand(len(seen), 6, 6)
     for number in range(iterations + 1):
-        fit = sightings.at(rotation, position, depth)
+        away = origin - position[..., None]
+        towards = torch.addcmul(direction, depth[:, None], away)  # (B, 3, K), times the inverse depth
+        turned = (rotation @ axes).unflatten(2, (3, -1))  # (B, 3, 3, K) the axes in the frame
+        sideways, along = (turned * towards[:, :, None]).sum(1).split([2, 1], dim=1)  # (B, 2, K), (B, 1, K)
+        ahead = along.clamp_min(1e-3)
+        residual = sideways / ahead
+        off_depth = depth - rays.inverse_depth
+        chi2 = residual.square().sum(1) + off_depth.square() * depth_information
+        chi2 = torch.where(along[:, 0] < 0.05, BEHIND, chi2)
         if number == iterations:
             break
-        jacobian, by_depth, residual = fit.by_pose, fit.by_depth, fit.residual
+        # d residual / d towards (B, 3, 2, K)
+        across = (
+            torch.addcmul(turned[:, :, :2], residual[:, None], turned[:, :, 2:], value=-1.0) / ahead[:, None]
+        )
+        by_depth = (across * away[:, :, None]).sum(1)  # (B, 2, K)
+        # turning the camera by a small vector a moves what it sees by -a x towards
+        by_rotation = _cross(across, towards[:, :, None])
+        jacobian = torch.cat([by_rotation, across * -depth[:, None, None]], dim=1)  # (B, 6, 2, K)
         # Each depth is eliminated on its own (Schur complement): it has a prior and appears in one match only.
         width = WIDE * (kernel / WIDE) ** min(1.0, 2.0 * number / iterations)
-        believed = weight * (width**2 / (width**2 + fit.chi2)) ** 2
+        believed = weight * (width**2 / (width**2 + chi2)) ** 2
         of_depth = by_depth.square().sum(1) + depth_information  # (B, K)
-        pull_depth = (by_depth * residual).sum(1) + (depth - rays.inverse_depth) * depth_information
+        pull_depth = (by_depth * residual).sum(1) + off_depth * depth_information
         mixed = (jacobian * by_depth[:, None]).sum(2)  # (B, 6, K)
         weighted = (jacobian * believed[:, None, None]).flatten(2)
         by_mixed = mixed * (believed / of_depth)[:, None]
@@ -251,100 +270,7 @@ def refine(
         depth = depth.clamp(-0.05, 10.0)
         rotation = axis_rotation(step[:, :3]) @ rotation
         position = position + step[:, 3:]
-    return CameraPose(rotation, position, information, fit.chi2, depth)
-
-
-def swing(pose: CameraPose, rays: Rays, seen: Tensor, noise: float, kernel: float) -> tuple[Tensor, Tensor]:
-    """By which angle (B,) the spots from which the rays start should swing to the left about the camera, and its variance.
-
-    pose, which ``refine`` found, may move along. The rays keep their directions: what is off is the way that the
-    camera went between these spots and where it is, as seen by the camera.
-    """
-    sightings = Sightings.of(rays, seen, noise)
-    fit = sightings.at(pose.rotation, pose.position, pose.inverse_depth)
-    jacobian, by_depth = fit.by_pose, fit.by_depth
-    x, y, _ = fit.away.unbind(1)
-    across = fit.across * pose.inverse_depth[:, None, None]
-    by_swing = across[:, 1] * x[:, None] - across[:, 0] * y[:, None]  # (B, 2, K)
-    believed = (kernel**2 / (kernel**2 + pose.chi2)) ** 2
-    of_depth = by_depth.square().sum(1) + sightings.depth_information
-    mixed, swung = (jacobian * by_depth[:, None]).sum(2), (by_swing * by_depth).sum(1)
-    off_depth = (pose.inverse_depth - rays.inverse_depth) * sightings.depth_information
-    pull_depth = (by_depth * fit.residual).sum(1) + off_depth
-    together = (jacobian * by_swing[:, None]).sum(2) - mixed * (swung / of_depth)[:, None]  # (B, 6, K)
-    together = (together * believed[:, None]).sum(-1)
-    own = ((by_swing.square().sum(1) - swung.square() / of_depth) * believed).sum(-1)
-    pull = (((by_swing * fit.residual).sum(1) - swung * pull_depth / of_depth) * believed).sum(-1)
-    moved = torch.linalg.solve_ex(pose.information, together[..., None]).result[..., 0]
-    # Where a pose is singular nothing is left.
-    left = (own - (together * moved).sum(-1)).nan_to_num(0.0).clamp_min(LEAST_INFORMATION)
-    return -pull / left, 1.0 / left
-
-
-@dataclass
-class Sightings:
-    """K matches of B cameras, along the last axis: a product of many small matrices takes several times as long."""
-
-    origin: Tensor  # (B, 3, K) of the tokens' rays
-    direction: Tensor  # (B, 3, K)
-    inverse_depth: Tensor  # (B, K)
-    depth_information: Tensor  # (B, K)
-    axes: Tensor  # (B, 3, 3 * K) in the camera's: two across what is seen, in deviations, and that along it
-
-    @staticmethod
-    def of(rays: Rays, seen: Tensor, noise: float) -> Sightings:
-        """Of tokens ``rays`` (B, K) and the directions (B, K, 3) in which the cameras see them, to ``noise`` radians."""
-        axes = torch.cat([tangents(seen) / noise, seen[..., None, :]], dim=-2)
-        return Sightings(
-            rays.origin.mT.contiguous(),
-            rays.direction.mT.contiguous(),
-            rays.inverse_depth,
-            1.0 / rays.depth_std.clamp_min(1e-4) ** 2,
-            axes.permute(0, 3, 2, 1).flatten(2),
-        )
-
-    def at(self, rotation: Tensor, position: Tensor, depth: Tensor) -> Fit:
-        """How well it fits with cameras at ``position`` (B, 3), turned by ``rotation``, and these inverse depths (B, K)."""
-        away = self.origin - position[..., None]
-        towards = torch.addcmul(self.direction, depth[:, None], away)  # (B, 3, K), times the inverse depth
-        axes = (rotation @ self.axes).unflatten(2, (3, -1))  # (B, 3, 3, K) in the frame
-        sideways, along = (axes * towards[:, :, None]).sum(1).split([2, 1], dim=1)  # (B, 2, K), (B, 1, K)
-        ahead = along.clamp_min(1e-3)
-        residual = sideways / ahead
-        off = (depth - self.inverse_depth).square() * self.depth_information
-        chi2 = torch.where(along[:, 0] < 0.05, BEHIND, residual.square().sum(1) + off)
-        return Fit(away, towards, axes, ahead, residual, chi2, depth)
-
-
-@dataclass
-class Fit:
-    """How well K matches of B cameras fit, in deviations, and by what that changes."""
-
-    away: Tensor  # (B, 3, K) where the rays start, as seen from the camera, in the frame's axes
-    towards: Tensor  # (B, 3, K) the tokens, as seen from the camera, times the inverse depth
-    axes: Tensor  # (B, 3, 3, K)
-    ahead: Tensor  # (B, 1, K) the tokens' part along what is seen
-    residual: Tensor  # (B, 2, K)
-    chi2: Tensor  # (B, K)
-    inverse_depth: Tensor  # (B, K)
-
-    @functools.cached_property
-    def across(self) -> Tensor:
-        """(B, 3, 2, K) by ``towards``."""
-        sideways, along = self.axes.split([2, 1], dim=2)
-        return torch.addcmul(sideways, self.residual[:, None], along, value=-1.0) / self.ahead[:, None]
-
-    @property
-    def by_depth(self) -> Tensor:
-        """(B, 2, K) by the inverse depth."""
-        return (self.across * self.away[:, :, None]).sum(1)
-
-    @property
-    def by_pose(self) -> Tensor:
-        """(B, 6, 2, K) by a small rotation of the camera about the frame's axes, and by its position."""
-        # turning the camera by a small vector a moves what it sees by -a x towards
-        by_rotation = _cross(self.across, self.towards[:, :, None])
-        return torch.cat([by_rotation, self.across * -self.inverse_depth[:, None, None]], dim=1)
+    return CameraPose(rotation, position, information, chi2)
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:

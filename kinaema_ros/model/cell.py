@@ -9,7 +9,6 @@ pose. The work of an update does not depend on how many came before it.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
@@ -23,7 +22,6 @@ from kinaema_ros.model.camera_pose import (
     planar_rotation,
     refine,
     rotation_tilt,
-    swing,
     tilt_rotation,
 )
 from kinaema_ros.model.config import KinaemaConfig
@@ -63,7 +61,6 @@ def follow(config: KinaemaConfig, memory: TokenMemory, odometry: Tensor) -> Toke
     """Move the robot by the odometry's motion since the last update; nothing moves at the first one."""
     first = memory.updates == 0
     motion = torch.where(first, 0.0, between(memory.odometry, odometry))
-    motion = torch.cat([planar_rotation(memory.course[0])[:2, :2] @ motion[:2], motion[2:]])
     return replace(
         memory,
         robot=compose(memory.robot, motion),
@@ -76,16 +73,13 @@ def follow(config: KinaemaConfig, memory: TokenMemory, odometry: Tensor) -> Toke
 def relocate(memory: TokenMemory, memory_T_camera: Tensor, odometry: Tensor) -> TokenMemory:
     """The memory with the camera at ``memory_T_camera`` (3,), where an odometry that began anew says ``odometry`` (3,).
 
-    No view of before is in its window any more. From the embedding nearest to it the way goes on. It may be another
-    robot's camera, whose mount is as good as it says until more is seen.
+    No view of before is in its window any more. From the embedding nearest to it the way goes on.
     """
     nearest = memory.nearest(memory_T_camera)
     return replace(
         memory,
         window_slot=torch.full_like(memory.window_slot, NONE),
         tilt=torch.zeros_like(memory.tilt),
-        course=torch.zeros_like(memory.course),
-        course_information=torch.zeros_like(memory.course_information),
         robot=memory_T_camera,
         odometry=odometry,
         graph=replace(
@@ -149,10 +143,7 @@ def correct(
     stored = rays(window, matches.place, matches.token, robot_T_slot, memory.height[slot] - height)
     tilt, pose = find_tilt(config, memory, stored, view.bearing[matches.view])
     if pose is not None and config.window.heading_by_sight:
-        off = swing(
-            pose, stored[None], view.bearing[matches.view][None], config.tokens.noise, config.tokens.kernel
-        )
-        memory = turn(config, learn_course(config, memory, *off), pose)
+        memory = turn(config, memory, pose)
     view = replace(view, bearing=view.bearing @ tilt_rotation(tilt[:2]).mT)
     if bool(tilt.any()):
         memory, window, view, tilt = relevel(config, memory, window, view, tilt)
@@ -208,29 +199,6 @@ def turn(config: KinaemaConfig, memory: TokenMemory, pose: CameraPose) -> TokenM
             anchor_T_robot=compose(graph.anchor_T_robot, correction),
             variance=graph.variance * torch.stack([torch.ones_like(share), 1.0 - share]),
         ),
-    )
-
-
-def learn_course(config: KinaemaConfig, memory: TokenMemory, off: Tensor, variance: Tensor) -> TokenMemory:
-    """Learn whither the robot drives, as its camera sees it, against where odometry and the camera's mount have it.
-
-    off (1,), variance (1,): what a view says of it, radians beyond what is known. A camera that looks two degrees aside of
-    where its mount says sees the robot slip sideways; headings by sight take that for a turn, and all to one side. They
-    leave a small share of it to be seen: only what is beyond chance is believed, and then some times as much.
-    """
-    limits, (course, seen) = config.window, memory.course
-    more = 1.0 / variance[0].double()
-    if off[0] ** 2 > config.tokens.max_deviations**2 * (limits.course_std**2 + 1.0 / more):
-        return memory
-    total = memory.course_information + more
-    seen = seen + (off[0] - seen) * more / total
-    if seen**2 * total > limits.course_deviations**2:
-        course = (course + limits.course_gain * seen).clamp(-math.pi, math.pi)
-        seen, total = torch.zeros_like(seen), torch.zeros_like(total)
-    return replace(
-        memory,
-        course=torch.stack([course, seen]),
-        course_information=total.clamp_max(limits.course_known**-2),
     )
 
 

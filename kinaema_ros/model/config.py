@@ -127,17 +127,11 @@ class WindowConfig(Checked):
     yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
     heading_by_sight: bool = True  # the odometry's heading is corrected by what is seen, as far as it errs
     inflation: float = setting(
-        2.0, "Of the variance of a heading by what is seen: matches of one view err alike", 1.0, LARGE
+        1.0, "Of the variance of a heading by what is seen: matches of one view err alike", 1.0, LARGE
     )
     turn_share: float = setting(
         0.005, "Of a turn by which its sight errs: cameras are not calibrated better", 0.0, 1.0
     )
-    course_std: float = setting(0.03, "Radians, by which a robot may slip aside in one view", TINY, LARGE)
-    course_deviations: float = setting(
-        4.0, "From which it is believed that a camera looks aside of where its mount says", TINY, LARGE
-    )
-    course_gain: float = setting(4.0, "How many times of what is seen of that is believed", TINY, LARGE)
-    course_known: float = setting(2e-4, "Radians, to which that is known at best", TINY, LARGE)
     level_std: float = setting(0.003, "Radians, tilt of a camera on a level robot", TINY, LARGE)
     rise_std: float = setting(0.005, "Metres, height of a camera on a level robot", TINY, LARGE)
     tilt_std: float = setting(0.25, "Radians, of a camera that nods", TINY, LARGE)

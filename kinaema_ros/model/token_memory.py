@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -34,8 +33,6 @@ class TokenMemory:
     window: PackedTokens  # (W, C) of the newest views
     window_slot: Tensor  # (W,) int64, the embedding of each of them, NONE: no view
     tilt: Tensor  # (3,) roll, pitch (radians) and height (metres) of the last view's camera against the mount
-    course: Tensor  # (2,) float64, radians by which the robot drives to the left of where it should, and what is seen beyond
-    course_information: Tensor  # () float64, 1/rad^2, about the latter
     robot: Tensor  # (3,) float64, the robot's camera in the memory frame at the last update
     odometry: Tensor  # (3,) float64, the same instant in the odom frame
     updates: Tensor  # () int64
@@ -59,8 +56,6 @@ class TokenMemory:
             window=PackedTokens.empty(size, sizes.view_tokens, sizes.dim, device),
             window_slot=torch.full((size,), NONE, dtype=torch.int64, device=device),
             tilt=zeros(3),
-            course=zeros(2, dtype=torch.float64),
-            course_information=zeros(dtype=torch.float64),
             robot=zeros(3, dtype=torch.float64),
             odometry=zeros(3, dtype=torch.float64),
             updates=zeros(dtype=torch.int64),
@@ -116,8 +111,6 @@ class TokenMemory:
             "updates": (0, count),
             "written": (0, int(self.updates)),
             "window_slot": (NONE, n - 1),
-            "course": (-math.pi, math.pi),
-            "course_information": (0, LARGEST),
             "graph.tail": (NONE, n - 1),
             "graph.head": (0, n - 1),
             "graph.anchor": (NONE, n - 1),
