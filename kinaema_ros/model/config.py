@@ -127,7 +127,7 @@ class WindowConfig(Checked):
     yaw_std: float = setting(0.01, "Radians, the same", TINY, LARGE)
     heading_by_sight: bool = True  # the odometry's heading is corrected by what is seen, as far as it errs
     inflation: float = setting(
-        1.0, "Of the variance of a heading by what is seen: matches of one view err alike", 1.0, LARGE
+        2.0, "Of the variance of a heading by what is seen: matches of one view err alike", 1.0, LARGE
     )
     turn_share: float = setting(
         0.005, "Of a turn by which its sight errs: cameras are not calibrated better", 0.0, 1.0
