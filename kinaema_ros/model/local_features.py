@@ -20,9 +20,7 @@ CELL = 8  # pixels across which the descriptors' grid has one
 MULTIPLE = 32  # the network halves its input five times
 SUPPRESSION = 5  # pixels across the square in which only the strongest point stays
 MIN_RELIABILITY = 0.05  # of a pixel: the likelihood that it is a point
-RIGHTWARD = (
-    0.4  # pixels by which the network marks points too far to the right: an image and its mirror image tell
-)
+RIGHTWARD = 0.4  # pixels by which the network marks points too far to the right, as mirror images tell
 
 
 @dataclass
