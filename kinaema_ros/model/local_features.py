@@ -20,7 +20,6 @@ CELL = 8  # pixels across which the descriptors' grid has one
 MULTIPLE = 32  # the network halves its input five times
 SUPPRESSION = 5  # pixels across the square in which only the strongest point stays
 MIN_RELIABILITY = 0.05  # of a pixel: the likelihood that it is a point
-RIGHTWARD = 0.4  # pixels by which the network marks points too far to the right, as mirror images tell
 
 
 @dataclass
@@ -115,8 +114,7 @@ class LocalFeatures(nn.Module):
         scores, order = scores.topk(min(most, len(scores)))
         x, y, at = x[order], y[order], at[order]
         described = F.normalize(_sample(descriptors, at, (h, w), "bicubic"), dim=-1)
-        across = (x - RIGHTWARD + _peak(likelihood, x, y, 1)).clamp_min(-0.5)  # within the image
-        fine = torch.stack([across, y + _peak(likelihood, x, y, 0)], dim=-1)
+        fine = at + torch.stack([_peak(likelihood, x, y, 1), _peak(likelihood, x, y, 0)], dim=-1)
         scale = torch.tensor([width / w, height / h], device=rgb.device, dtype=at.dtype)
         return Keypoints((fine + 0.5) * scale - 0.5, described, scores)
 

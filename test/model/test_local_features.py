@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinaema_ros.model.checkpoint import load_network
 from kinaema_ros.model.local_features import DESCRIPTOR_DIM, LocalFeatures, input_size
-from kinaema_ros.paths import default_checkpoint
-from kinaema_ros.sim import Camera, SceneConfig, explore, generate_scene, render
 
 
 @pytest.fixture(scope="module")
@@ -56,20 +53,3 @@ def test_points_move_with_the_image(network: LocalFeatures) -> None:
     inner = (points.pixels[:, 0] > 64) & (points.pixels[:, 0] < 150)
     gap = torch.cdist(points.pixels[inner] + torch.tensor([32.0, 0.0]), shifted.pixels).amin(-1)
     assert gap.median() < 0.1
-
-
-def test_a_mirrored_image_has_the_same_points() -> None:
-    """Points that are marked to one side turn every view of a drive to the other."""
-    features = load_network(default_checkpoint())[0].features
-    scene = generate_scene(3, SceneConfig(12.0, 12.0))
-    offsets = []
-    for pose in explore(scene, np.random.default_rng(0), 24)[::8]:
-        rgb = torch.from_numpy(render(scene, pose[None], Camera(384, 288))[0])
-        points = features.detect(rgb, 384 * 288, 600).pixels
-        mirrored = features.detect(rgb.flip(1), 384 * 288, 600).pixels * torch.tensor([-1.0, 1.0])
-        gap = points[:, None] - (mirrored + torch.tensor([383.0, 0.0]))
-        distance, nearest = torch.linalg.vector_norm(gap, dim=-1).min(dim=1)
-        offsets.append(gap[torch.arange(len(gap)), nearest][distance < 2.0, 0] / 2.0)
-    offset = torch.cat(offsets)
-    assert len(offset) > 400
-    assert abs(float(offset.mean())) < 0.15
