@@ -55,7 +55,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "N = 1024": {"num_embeddings": 1024},
     "heading by odometry and loops alone": {"window": {"heading_by_sight": False}},
     "no drift correction": {"revisit": {"enabled": False}},
-    "no triangulation: a window of 1 view": {"window": {"size": 1}},
+    "triangulation by 1 view": {"window": {"size": 1}},
     "triangulation by 4 views": {"window": {"size": 4}},
     "no merging: each view keeps an embedding": {"num_embeddings": 2048, "fold": {"min_matches": 10**6}},
     "8 embeddings on the shortlist": {"search": {"shortlist": 8}},
