@@ -25,6 +25,7 @@ from kinaema_ros.model import place_poses
 from kinaema_ros.model.answer import as_estimate, of_base
 from kinaema_ros.model.checkpoint import CheckpointError
 from kinaema_ros.model.kind import Memory, Network
+from kinaema_ros.model.mount_check import MountCheck, MountError
 from kinaema_ros.model.places import checked_name
 from kinaema_ros.model.seeking import Seeking
 from kinaema_ros.model.token_memory import TokenMemory
@@ -74,6 +75,7 @@ class SpatialMemory:
         self._writing = threading.Lock()
         self._state: Memory = network.empty()
         self._seeking: Seeking | None = None
+        self._mount_check = MountCheck()
         self.num_lifts = 0  # how often views have shown that the robot is elsewhere than its odometry said
 
     @classmethod
@@ -97,7 +99,10 @@ class SpatialMemory:
 
         Images may have another resolution than the camera, but not another aspect.
         """
-        self._camera, self._mount = camera, mount or Mount()
+        mount = mount or Mount()
+        if mount != self._mount:
+            self._mount_check = MountCheck()
+        self._camera, self._mount = camera, mount
 
     def update(self, rgb: RGB, odom_pose: ArrayLike, tilt: tuple[float, float] = LEVEL) -> None:
         """Fold one frame into the memory.
@@ -112,6 +117,7 @@ class SpatialMemory:
         odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
         with torch.inference_mode(), self._writing:
             view = self._view(rgb, mount)
+            self._mount_check.look(self._network, view, odometry)
             if self._seeking is not None and not self._seek(self._seeking, view, odometry, mount.z):
                 return
             before = self._state
@@ -274,6 +280,11 @@ class SpatialMemory:
         return self._mount
 
     @property
+    def mount_error(self) -> MountError | None:
+        """By how much the yaw of that mount is off, by the newest 64 straight stretches of the way; None: fewer than 24 yet."""
+        return self._mount_check.error
+
+    @property
     def viewpoints(self) -> Array:
         """Poses (P, 3) of the camera at the places that the embeddings hold, in the robot's camera's frame at the last update."""
         return _viewpoints(self._state)
@@ -340,8 +351,10 @@ class SpatialMemory:
         return not seeking.missing
 
     def _known(self) -> tuple[Memory, Mount]:
-        """The memory, and the mount when the robot last saw something."""
-        """A snapshot (an update replaces the state, it never changes it) in which it is known where the robot is."""
+        """A snapshot (an update replaces the state, it never changes it) in which it is known where the robot is.
+
+        The memory, and the mount when the robot last saw something.
+        """
         state, stood, missing = self._state, self._stood or self._mount, self.missing
         if int(state.updates) == 0:
             raise EmptyMemoryError("the memory is empty: drive the robot (update) before asking")

@@ -153,6 +153,10 @@ class PaperNetwork:
         """True: it cannot be told."""
         return True
 
+    def course(self, before: Tensor, after: Tensor, motion: Tensor) -> None:
+        """None: its views have no points."""
+        return None
+
     def compare(
         self,
         memory: PaperMemory,

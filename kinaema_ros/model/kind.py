@@ -85,6 +85,10 @@ class Network(Protocol):
     def continues(self, before: Any, after: Any, view: Any) -> bool:
         """Whether the view that made ``after`` of ``before`` may follow those before it; True where that cannot be told."""
 
+    def course(self, before: Any, after: Any, motion: Tensor) -> tuple[float, float] | None:
+        """By how much (radians) two views show the camera to go further to the left than odometry's ``motion`` (3,), and the
+        deviation of that; None where they do not tell."""  # noqa: D205, D209
+
     def compare(
         self, memory: Any, view: Any, odometry: Tensor, height: float, photo: Any, photo_height: float | None
     ) -> Comparison:

@@ -14,6 +14,7 @@ from kinaema_ros.model import cell, pose_graph
 from kinaema_ros.model.answer import Answer
 from kinaema_ros.model.camera_pose import planar_rotation, tilt_rotation
 from kinaema_ros.model.config import KinaemaConfig
+from kinaema_ros.model.course import course
 from kinaema_ros.model.judge import Candidates, Judge, rivals, terms
 from kinaema_ros.model.local_features import DESCRIPTOR_DIM, Keypoints, LocalFeatures
 from kinaema_ros.model.localise import Hypothesis, hypotheses, vote
@@ -134,6 +135,13 @@ class Kinaema(nn.Module):
         newest = after.window.unpack(((after.updates - 1) % self.config.window.size)[None])[0]
         fits = newest.quality > view.quality + 0.5 * self.config.tokens.evidence
         return int(fits.sum()) >= self.config.window.min_continued
+
+    def course(self, before: Tokens, after: Tokens, motion: Tensor) -> tuple[float, float] | None:
+        """By how much (radians) the views (C,) show the camera to go further to the left than ``motion`` (3,) says.
+
+        Also the deviation of that; None where too little is seen.
+        """
+        return course(self.config, before, after, motion)
 
     def compare(
         self,

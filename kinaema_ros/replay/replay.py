@@ -32,6 +32,7 @@ from kinaema_ros.stamps import NANOSECONDS
 
 if TYPE_CHECKING:
     from kinaema_ros.memory import SpatialMemory
+    from kinaema_ros.model.mount_check import MountError
 
 # A progress bar: takes the items, their number and what is done with them, as tqdm does; yields the items.
 Progress = Callable[..., Iterable[Any]]
@@ -72,6 +73,7 @@ class Outcome:
     query_ms: float
     state_bytes: int
     localization: Localization | None = None  # None also where the memory was empty at first
+    mount_error: MountError | None = None  # None also through ROS, where the node tells
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def remember_and_ask(
         query_ms=float(np.median(query_ms)),
         state_bytes=memory.state_bytes,
         localization=localization,
+        mount_error=memory.mount_error,
     )
 
 
@@ -274,6 +277,7 @@ def evaluate(recording: Recording, queries: Sequence[Query], outcome: Outcome) -
         "query_ms": outcome.query_ms,
         "state_bytes": outcome.state_bytes,
         **_localization(outcome.localization),
+        "mount_yaw_error_deg": None if outcome.mount_error is None else math.degrees(outcome.mount_error.yaw),
     }
     return {"summary": summary, "queries": records}
 

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from bag_support import image, ns, odometry, picture, recording, write_drive, write_queries
 
-from kinaema_ros import cli, reporting
+from kinaema_ros import SpatialMemory, cli, reporting
 from kinaema_ros.camera import Mount
 from kinaema_ros.errors import KinaemaError
+from kinaema_ros.model.mount_check import MountError
 from kinaema_ros.replay.replay import Cut, ReplayOptions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -319,6 +320,23 @@ def test_a_recording_of_which_much_cannot_be_used_is_told_before_the_figures(tmp
     out = capsys.readouterr().out
     assert "warning   4 of 12 images cannot be used: 4 x " in out
     assert out.index("warning ") < out.index("0.25 m & 5 deg")
+
+
+@pytest.mark.parametrize("degrees", [-3.0, 0.5])
+def test_a_camera_that_looks_beside_its_mount_is_told_with_the_mount_that_fits(
+    recorded, capsys, monkeypatch, degrees
+):
+    error = MountError(math.radians(degrees), math.radians(0.2), 40)
+    monkeypatch.setattr(SpatialMemory, "mount_error", error)
+    mount = ["--camera-mount", "0,0,0,0,0,1"]
+    assert (
+        cli.main(["replay", str(recorded / "bag"), "--queries", str(recorded / "queries.csv"), *mount]) == 0
+    )
+    warned = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    assert len(warned) == (1 if degrees == -3.0 else 0)
+    assert all(
+        "3.0 +- 0.2 degrees further to the left" in line and "(4.0 degrees)" in line for line in warned
+    )
 
 
 def test_an_interrupt_ends_the_command_without_a_traceback(capsys, recorded, monkeypatch):

@@ -27,6 +27,7 @@ from kinaema_ros import geometry
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.estimate import Alternative, Estimate, as_pose
 from kinaema_ros.keyframes import KeyframeConfig
+from kinaema_ros.model.mount_check import MountError
 from kinaema_ros.replay.bag import open_recording
 from kinaema_ros.replay.maps import find_map, read_map
 from kinaema_ros.replay.plots import write_plots
@@ -43,6 +44,7 @@ class PhotoAlbum:
 
     state_bytes = 123
     localized = True
+    mount_error = None
 
     def __init__(self):
         self.frames, self.poses, self.asked = [], [], []
@@ -308,6 +310,13 @@ def test_where_the_camera_is_on_the_robot_is_told_to_the_memory(drive_folder):
     assert memory.mount is None
     replay(drive_folder, memory, mount=Mount(x=0.2, pitch=0.3))
     assert memory.mount == Mount(x=0.2, pitch=0.3)
+
+
+def test_how_far_the_camera_looks_beside_its_mount_is_in_the_result(drive_folder):
+    memory = PhotoAlbum()
+    assert replay(drive_folder, memory)[1]["summary"]["mount_yaw_error_deg"] is None
+    memory.mount_error = MountError(yaw=np.radians(-2.5), std=0.002, stretches=30)
+    assert replay(drive_folder, memory)[1]["summary"]["mount_yaw_error_deg"] == pytest.approx(-2.5)
 
 
 def test_the_ground_truth_can_be_the_odometry(drive_folder):

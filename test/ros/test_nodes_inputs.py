@@ -10,6 +10,8 @@ from memory_node_support import SECOND, a_memory, inputs_of, log_of, ros_node
 from ros_support import frame, image_msg, odometry_msg
 from sensor_msgs.msg import CompressedImage
 
+from kinaema_ros.camera import Mount
+from kinaema_ros.model.mount_check import MountError
 from kinaema_ros.nodes.memory import image_topics
 from kinaema_ros.nodes.memory.image_topics import RAW_SILENCE, ImageTopics
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
@@ -41,6 +43,29 @@ def test_an_image_goes_into_memory_with_the_tilt_that_odometry_says(pitch: float
         inputs._on_odometry(message)
     inputs._remember(image_msg(frame(1), 99.5))
     assert memory.update.call_args.kwargs.get("tilt", LEVEL) == pytest.approx((0.0, told))
+
+
+def test_a_camera_that_looks_beside_its_mount_is_told_whenever_that_is_known_better() -> None:
+    memory = a_memory()
+    inputs = inputs_of(memory, parameters=MemoryParameters(camera=Mount(yaw=0.1)))
+    found = iter([None, 0.01, 0.05, None, 0.06])  # radians; None: no straight stretch since the last image
+
+    def update(*_: object, **__: object) -> None:
+        yaw = next(found)
+        if yaw is not None:
+            memory.mount_error = MountError(yaw, 0.003, 30)
+
+    memory.update.side_effect = update
+    for step in range(5):
+        inputs.tracker.restart()
+        for seconds in (99.0, 100.0):
+            inputs._on_odometry(odometry_msg((float(step), 0.0, 0.0), seconds - 8 + 2 * step))
+        inputs._remember(image_msg(frame(1), 91.5 + 2 * step))
+    assert inputs._monitor.tally.used == 5
+    assert inputs._monitor._reports.counts()["camera_mount"] == 2  # 0.01 is too little to matter
+    (line,) = (line for line in log_of(inputs) if line.startswith("camera_mount"))
+    assert "further to the right" in line
+    assert "about 0.050 rad" in line
 
 
 def test_an_image_that_cannot_be_decoded_leaves_its_place_to_the_next() -> None:

@@ -342,13 +342,16 @@ class MemoryInputs:
                 memory.set_camera(camera, mount)
                 self.camera_in_use, self._mount_in_use = camera, mount
                 self._monitor.camera(camera, source)
-            lifts = memory.num_lifts
+            lifts, told_error = memory.num_lifts, memory.mount_error
             memory.update(rgb, memory_T_base, **told(self.tracker.tilt_at(stamp)))
             self._selector.used(stamp, memory_T_base)
             self._localize(memory)
             if memory.num_lifts != lifts:
                 self.generation += 1  # its place is another one at once
                 self._monitor.lifted()
+            error = memory.mount_error
+            if error is not None and error is not told_error and error.matters:
+                self._monitor.mount(error, mount)
             if memory.localized:
                 self._monitor.used(time.perf_counter() - started)
             else:

@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from kinaema_interfaces.msg import MemoryStatus
-from kinaema_ros.camera import Intrinsics
+from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import KinaemaError
 from kinaema_ros.nodes.memory.reports import Reports, shown
 from kinaema_ros.nodes.memory.status import Tally, diagnostics
@@ -19,6 +19,7 @@ from kinaema_ros.odometry import Discontinuity
 
 if TYPE_CHECKING:
     from kinaema_ros.memory import SpatialMemory
+    from kinaema_ros.model.mount_check import MountError
 
 # Seconds for which a problem makes /diagnostics a warning.
 _RECENT = 10.0
@@ -118,6 +119,10 @@ class MemoryMonitor:
             "by what the camera sees the robot is elsewhere than its odometry says: it was lifted, or its wheels slipped. "
             "What was written since then is forgotten, and the memory goes on from where the robot is",
         )
+
+    def mount(self, error: MountError, mount: Mount) -> None:
+        """The camera is seen to look elsewhere than its mount says."""
+        self.problem("camera_mount", f"{error}: {error.remedy(mount)}")
 
     def camera(self, camera: Intrinsics, source: str) -> None:
         """The memory works with this camera from now on; ``source`` is "camera_info" or "parameter"."""
