@@ -22,6 +22,7 @@ from kinaema_ros.model.se2 import apart, between
 SHORTEST, LONGEST = 0.5, 1.5  # metres of a stretch: enough to see a direction, and still the same points
 STRAIGHT = math.radians(8.0)  # turns less
 KEPT, FEWEST = 64, 24  # stretches: the newest ones count, and so many say something
+SELDOM = 4  # then every fourth is looked at, which takes a fifth of an update: mounts change seldom
 LEAST_STD = math.radians(0.5)  # of one stretch: odometry slips, robots sway
 LARGE = math.radians(1.0)  # an error worth telling: by two degrees drift grows beyond what loops correct
 SURE = 3.0  # deviations, of an error worth telling
@@ -61,6 +62,7 @@ class MountCheck:
 
     def __init__(self) -> None:
         self._start: tuple[Any, Tensor] | None = None  # of the present stretch
+        self._stretches = 0
         self._seen: deque[tuple[float, float]] = deque(maxlen=KEPT)
         self.error: MountError | None = None  # None: too few stretches yet
 
@@ -72,11 +74,15 @@ class MountCheck:
             if turn < STRAIGHT and length < SHORTEST:
                 return
             if turn < STRAIGHT and length < LONGEST:
-                seen = network.course(before, view, between(start, odometry))
-                if seen is not None:
-                    self._seen.append(seen)
-                    self.error = together(list(self._seen))
+                self._stretches += 1
+                if len(self._seen) < KEPT or self._stretches % SELDOM == 0:
+                    self._tell(network.course(before, view, between(start, odometry)))
         self._start = view, odometry
+
+    def _tell(self, seen: tuple[float, float] | None) -> None:
+        if seen is not None:
+            self._seen.append(seen)
+            self.error = together(list(self._seen))
 
 
 def together(seen: list[tuple[float, float]]) -> MountError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from kinaema_ros import Intrinsics, SpatialMemory, geometry
 from kinaema_ros.camera import Mount
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.course import course
-from kinaema_ros.model.mount_check import FEWEST, KEPT, MountCheck, MountError, together
+from kinaema_ros.model.mount_check import FEWEST, KEPT, SELDOM, MountCheck, MountError, together
 from kinaema_ros.model.se2 import between
 from kinaema_ros.paths import default_checkpoint
 
@@ -109,9 +110,15 @@ def test_stretches_far_from_the_others_say_nothing_and_few_are_not_enough() -> N
     assert together([(0.0, 0.01)] * FEWEST) == MountError(0.0, 0.0, FEWEST)
 
 
-def test_it_keeps_the_newest_stretches_and_one_view() -> None:
-    found = check(*lanes(turn=0.0, rounds=12), off=0.0)
+def test_it_keeps_the_newest_stretches_and_looks_seldom_once_it_has_enough() -> None:
+    poses, odometry = lanes(turn=0.0, rounds=12)
+    asked = Mock(side_effect=Views().course)
+    found = MountCheck()
+    for pose, odom in zip(poses, odometry, strict=True):
+        found.look(Mock(course=asked), WORLD.view(pose, config=CONFIG), as_pose(odom))
+    assert found._stretches == 12 * 2 * 6
     assert len(found._seen) == KEPT
+    assert asked.call_count == KEPT + (found._stretches - KEPT) / SELDOM
 
 
 def test_the_remedy_is_the_yaw_that_fits() -> None:
