@@ -117,7 +117,7 @@ class SpatialMemory:
         odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
         with torch.inference_mode(), self._writing:
             view = self._view(rgb, mount)
-            self._mount_check.look(self._network, view, odometry)
+            self._mount_check.add(view, odometry)
             if self._seeking is not None and not self._seek(self._seeking, view, odometry, mount.z):
                 return
             before = self._state
@@ -279,9 +279,18 @@ class SpatialMemory:
         """Where that camera is on the robot."""
         return self._mount
 
+    def check_mount(self) -> MountError | None:
+        """See whether the camera looks where its mount says, by the newest straight stretch of the way.
+
+        Takes some milliseconds; call it after an ``update``, when there is time. Returns by how much the mount's yaw is off, by up to 64
+        stretches; None before 24 of them, and where none has ended since the last call.
+        """
+        with torch.inference_mode():
+            return self._mount_check.look(self._network)
+
     @property
     def mount_error(self) -> MountError | None:
-        """By how much the yaw of that mount is off, by the newest 64 straight stretches of the way; None: fewer than 24 yet."""
+        """What ``check_mount`` knows by all of the newest stretches."""
         return self._mount_check.error
 
     @property

@@ -23,7 +23,8 @@ def ros_node() -> Mock:
 
 def a_memory(*alternatives: Alternative) -> Mock:
     """A SpatialMemory that holds one image, seen from (2, 1, 0) in its frame."""
-    memory = Mock(num_updates=1, state_bytes=7, localized=True, missing="", num_lifts=0, mount_error=None)
+    memory = Mock(num_updates=1, state_bytes=7, localized=True, missing="", num_lifts=0)
+    memory.check_mount.return_value = None
     memory.locate.return_value = Estimate(
         (1.0, 1.0, 0.0),
         np.eye(3),

@@ -22,7 +22,6 @@ from kinaema_ros.model.se2 import apart, between
 SHORTEST, LONGEST = 0.5, 1.5  # metres of a stretch: enough to see a direction, and still the same points
 STRAIGHT = math.radians(8.0)  # turns less
 KEPT, FEWEST = 64, 24  # stretches: the newest ones count, and so many say something
-SELDOM = 4  # then every fourth is looked at, which takes a fifth of an update: mounts change seldom
 LEAST_STD = math.radians(0.5)  # of one stretch: odometry slips, robots sway
 LARGE = math.radians(1.0)  # an error worth telling: by two degrees drift grows beyond what loops correct
 SURE = 3.0  # deviations, of an error worth telling
@@ -58,15 +57,17 @@ class MountError:
 
 
 class MountCheck:
-    """Takes the views of a drive one by one. Bounded: keeps one of them, and two numbers for each of the newest stretches."""
+    """Takes the views of a drive one by one. Bounded: keeps two of them, and two numbers for each of the newest stretches."""
 
     def __init__(self) -> None:
         self._start: tuple[Any, Tensor] | None = None  # of the present stretch
-        self._stretches = 0
+        self._stretch: tuple[Any, Any, Tensor] | None = (
+            None  # the newest that has ended, until it is looked at
+        )
         self._seen: deque[tuple[float, float]] = deque(maxlen=KEPT)
         self.error: MountError | None = None  # None: too few stretches yet
 
-    def look(self, network: Network, view: Any, odometry: Tensor) -> None:
+    def add(self, view: Any, odometry: Tensor) -> None:
         """One more view; odometry (3,) float64: the camera's planar pose in the odom frame."""
         if self._start is not None:
             before, start = self._start
@@ -74,15 +75,18 @@ class MountCheck:
             if turn < STRAIGHT and length < SHORTEST:
                 return
             if turn < STRAIGHT and length < LONGEST:
-                self._stretches += 1
-                if len(self._seen) < KEPT or self._stretches % SELDOM == 0:
-                    self._tell(network.course(before, view, between(start, odometry)))
+                self._stretch = before, view, between(start, odometry)
         self._start = view, odometry
 
-    def _tell(self, seen: tuple[float, float] | None) -> None:
-        if seen is not None:
-            self._seen.append(seen)
-            self.error = together(list(self._seen))
+    def look(self, network: Network) -> MountError | None:
+        """Look at a stretch that has ended since the last call; returns what is known then, None where there is no new one."""
+        stretch, self._stretch = self._stretch, None
+        seen = None if stretch is None else network.course(*stretch)
+        if seen is None:
+            return None
+        self._seen.append(seen)
+        self.error = together(list(self._seen))
+        return self.error
 
 
 def together(seen: list[tuple[float, float]]) -> MountError | None:

@@ -147,6 +147,7 @@ def remember_and_ask(
         start = time.perf_counter()
         memory.update(rgb, frame.odom_pose, **told(frame.tilt))
         update_ms.append(1e3 * (time.perf_counter() - start))
+        memory.check_mount()
         if not memory.localized:
             localization = None
         elif seeks and localization is None:

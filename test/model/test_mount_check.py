@@ -14,7 +14,7 @@ from kinaema_ros import Intrinsics, SpatialMemory, geometry
 from kinaema_ros.camera import Mount
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.course import course
-from kinaema_ros.model.mount_check import FEWEST, KEPT, SELDOM, MountCheck, MountError, together
+from kinaema_ros.model.mount_check import FEWEST, KEPT, MountCheck, MountError, together
 from kinaema_ros.model.se2 import between
 from kinaema_ros.paths import default_checkpoint
 
@@ -60,7 +60,8 @@ def check(poses: np.ndarray, odometry: np.ndarray, off: float, mount: float = 0.
     found = MountCheck()
     for pose, odom in zip(poses, odometry, strict=True):
         view = WORLD.view(geometry.compose(pose, looks), config=CONFIG)
-        found.look(Views(), view, as_pose(geometry.compose(odom, told)))
+        found.add(view, as_pose(geometry.compose(odom, told)))
+        found.look(Views())
     return found
 
 
@@ -110,15 +111,17 @@ def test_stretches_far_from_the_others_say_nothing_and_few_are_not_enough() -> N
     assert together([(0.0, 0.01)] * FEWEST) == MountError(0.0, 0.0, FEWEST)
 
 
-def test_it_keeps_the_newest_stretches_and_looks_seldom_once_it_has_enough() -> None:
+def test_it_keeps_the_newest_stretches_and_looks_at_each_once() -> None:
     poses, odometry = lanes(turn=0.0, rounds=12)
     asked = Mock(side_effect=Views().course)
     found = MountCheck()
     for pose, odom in zip(poses, odometry, strict=True):
-        found.look(Mock(course=asked), WORLD.view(pose, config=CONFIG), as_pose(odom))
-    assert found._stretches == 12 * 2 * 6
+        found.add(WORLD.view(pose, config=CONFIG), as_pose(odom))
+        told = found.look(Mock(course=asked))
+        assert told in (None, found.error)
+        assert found.look(Mock(course=asked)) is None
+    assert asked.call_count == 12 * 2 * 6
     assert len(found._seen) == KEPT
-    assert asked.call_count == KEPT + (found._stretches - KEPT) / SELDOM
 
 
 def test_the_remedy_is_the_yaw_that_fits() -> None:
@@ -142,6 +145,7 @@ def test_a_memory_tells_it_and_begins_anew_with_another_mount() -> None:
     with torch.inference_mode():
         for odom in odometry:
             memory.update(np.zeros((120, 160, 3), np.uint8), odom)
+            memory.check_mount()
     assert memory.mount_error is not None
     assert memory.mount_error.matters
     memory.set_camera(camera, Mount(yaw=float(told[2])))

@@ -57,6 +57,9 @@ class PhotoAlbum:
         self.frames.append(rgb)
         self.poses.append(np.array(odom_pose))
 
+    def check_mount(self):
+        pass
+
     def locate(self, rgb, camera=None):
         self.asked.append((rgb, camera))
         found = [i for i, frame in enumerate(self.frames) if np.array_equal(frame, rgb)]

@@ -48,14 +48,8 @@ def test_an_image_goes_into_memory_with_the_tilt_that_odometry_says(pitch: float
 def test_a_camera_that_looks_beside_its_mount_is_told_whenever_that_is_known_better() -> None:
     memory = a_memory()
     inputs = inputs_of(memory, parameters=MemoryParameters(camera=Mount(yaw=0.1)))
-    found = iter([None, 0.01, 0.05, None, 0.06])  # radians; None: no straight stretch since the last image
-
-    def update(*_: object, **__: object) -> None:
-        yaw = next(found)
-        if yaw is not None:
-            memory.mount_error = MountError(yaw, 0.003, 30)
-
-    memory.update.side_effect = update
+    found = [None, 0.01, 0.05, None, 0.06]  # radians; None: no straight stretch since the last image
+    memory.check_mount.side_effect = [None if yaw is None else MountError(yaw, 0.003, 30) for yaw in found]
     for step in range(5):
         inputs.tracker.restart()
         for seconds in (99.0, 100.0):

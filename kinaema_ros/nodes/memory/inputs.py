@@ -342,20 +342,20 @@ class MemoryInputs:
                 memory.set_camera(camera, mount)
                 self.camera_in_use, self._mount_in_use = camera, mount
                 self._monitor.camera(camera, source)
-            lifts, told_error = memory.num_lifts, memory.mount_error
+            lifts = memory.num_lifts
             memory.update(rgb, memory_T_base, **told(self.tracker.tilt_at(stamp)))
             self._selector.used(stamp, memory_T_base)
             self._localize(memory)
             if memory.num_lifts != lifts:
                 self.generation += 1  # its place is another one at once
                 self._monitor.lifted()
-            error = memory.mount_error
-            if error is not None and error is not told_error and error.matters:
-                self._monitor.mount(error, mount)
             if memory.localized:
                 self._monitor.used(time.perf_counter() - started)
             else:
                 self._monitor.skipped("localizing")
+        error = memory.check_mount()
+        if error is not None and error.matters:
+            self._monitor.mount(error, mount)
 
     def known_camera(self, memory: SpatialMemory, width: int, height: int) -> Intrinsics:
         """The robot's camera; a loaded memory that had no image yet is told it and its mount. Raises as ``RobotCamera``.
