@@ -31,6 +31,9 @@ from kinaema_ros.nodes.support import messages
 from kinaema_ros.nodes.support.spinning import Spinner
 
 ROOT = Path(__file__).resolve().parents[1]
+# For nodes that no other test should hear. One that is refused or killed takes no leave: for 20 s its services seem to be
+# there, and whoever asks for the name asks them.
+OTHER_DOMAIN = str(50 + os.getpid() % 10)
 DISCOVERY = 120.0  # seconds for a node to come up: importing torch on a busy machine is most of it
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _thread
 import json
-import os
 import re
 import signal
 import subprocess
@@ -21,7 +20,7 @@ import rclpy
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
-from ros_support import ROOT, NodeProcess, wait_until
+from ros_support import OTHER_DOMAIN, ROOT, NodeProcess, wait_until
 
 from kinaema_interfaces.action import NavigateToImage
 from kinaema_interfaces.srv import AddPlace, ListPlaces, QueryPose, RemovePlace
@@ -57,7 +56,7 @@ def recorded(tmp_path_factory):
 
 
 def test_query_says_what_the_replay_said(recorded, tmp_path, monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(50 + os.getpid() % 10))
+    monkeypatch.setenv("ROS_DOMAIN_ID", OTHER_DOMAIN)
     photo, result = recorded / "queries" / "3.png", tmp_path / "result.json"
     node = NodeProcess("memory_node", "odometry.max_wait:=10.0")  # a loaded machine is late with odometry
     try:

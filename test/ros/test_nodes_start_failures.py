@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ros_support import DISCOVERY, ROOT, NodeProcess, Robot, wait_until
+from ros_support import DISCOVERY, OTHER_DOMAIN, ROOT, NodeProcess, Robot, wait_until
 
 from kinaema_interfaces.msg import MemoryStatus
 from kinaema_ros.nodes.client.processes import NODE_MODULES
@@ -24,7 +24,7 @@ def started(*command: str, without: str = "", **variables: str) -> tuple[int, st
     done = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
-        env={**environment, "OMP_NUM_THREADS": "1", **variables},
+        env={**environment, "OMP_NUM_THREADS": "1", "ROS_DOMAIN_ID": OTHER_DOMAIN, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

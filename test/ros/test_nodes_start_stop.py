@@ -23,7 +23,7 @@ from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.signals import SignalHandlerOptions
 from rclpy.waitable import Waitable
-from ros_support import DISCOVERY, NodeProcess, Robot, frame, image_msg, wait_until
+from ros_support import DISCOVERY, OTHER_DOMAIN, NodeProcess, Robot, frame, image_msg, wait_until
 
 from kinaema_ros.nodes.memory.parameters import MemoryParameters
 from kinaema_ros.nodes.navigator.parameters import NavigatorParameters
@@ -48,8 +48,7 @@ REFUSED = [
 
 
 def test_a_parameter_out_of_range_is_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A refused node takes no leave: for 20 s its services would seem to be there, and the next test would ask them.
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(50 + os.getpid() % 10))
+    monkeypatch.setenv("ROS_DOMAIN_ID", OTHER_DOMAIN)
     nodes = [NodeProcess(module, argument) for module, argument, _ in REFUSED]
     for node, (_, _, said) in zip(nodes, REFUSED, strict=True):
         assert node.wait(60.0) == 2, node.log

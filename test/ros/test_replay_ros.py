@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 
@@ -14,7 +13,7 @@ from bag_support import write_drive, write_queries
 
 pytest.importorskip("rclpy")
 
-from ros_support import NodeProcess
+from ros_support import OTHER_DOMAIN, NodeProcess
 
 FRAMES = 10
 
@@ -32,7 +31,7 @@ def recorded(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def domain(monkeypatch):
     """Nodes and commands of these tests hear each other alone."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(50 + os.getpid() % 10))
+    monkeypatch.setenv("ROS_DOMAIN_ID", OTHER_DOMAIN)
 
 
 def replay(folder, result, *options):
