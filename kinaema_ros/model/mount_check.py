@@ -61,9 +61,7 @@ class MountCheck:
 
     def __init__(self) -> None:
         self._start: tuple[Any, Tensor] | None = None  # of the present stretch
-        self._stretch: tuple[Any, Any, Tensor] | None = (
-            None  # the newest that has ended, until it is looked at
-        )
+        self._stretch: tuple[Any, Any, Tensor] | None = None  # the newest that ended, until it is looked at
         self._seen: deque[tuple[float, float]] = deque(maxlen=KEPT)
         self.error: MountError | None = None  # None: too few stretches yet
 
