@@ -231,7 +231,7 @@ def _here(arguments: argparse.Namespace, recording: Recording, queries: Sequence
     )
     outcome = remember_and_ask(recording, queries, memory, options, progress)
     if outcome.mount_error is not None and outcome.mount_error.matters:
-        print(f"warning   {outcome.mount_error}: {outcome.mount_error.remedy(memory.mount)}")
+        print(f"warning   {outcome.mount_error.remedy(memory.mount)}")
     if arguments.memory:
         print(f"\n{_localized(outcome.localization, memory.missing)}")
     if arguments.save:

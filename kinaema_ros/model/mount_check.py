@@ -48,10 +48,10 @@ class MountError:
         return abs(self.yaw) > max(LARGE, SURE * self.std)
 
     def remedy(self, mount: Mount) -> str:
-        """What to do about it."""
+        """What is seen, and what to do about it."""
         yaw = round(mount.yaw - self.yaw, 3) + 0.0  # no -0.0
         return (
-            f"set the mount's yaw to about {yaw:.3f} rad ({math.degrees(yaw):.1f} degrees) instead of {mount.yaw:.3f}, in "
+            f"{self}: set the mount's yaw to about {yaw:.3f} rad ({math.degrees(yaw):.1f} degrees) instead of {mount.yaw:.3f}, in "
             "camera.yaw, --camera-mount or what TF is from, and reset the memory: headings bend by it"
         )
 

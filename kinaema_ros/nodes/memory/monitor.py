@@ -122,7 +122,7 @@ class MemoryMonitor:
 
     def mount(self, error: MountError, mount: Mount) -> None:
         """The camera is seen to look elsewhere than its mount says."""
-        self.problem("camera_mount", f"{error}: {error.remedy(mount)}")
+        self.problem("camera_mount", error.remedy(mount))
 
     def camera(self, camera: Intrinsics, source: str) -> None:
         """The memory works with this camera from now on; ``source`` is "camera_info" or "parameter"."""
