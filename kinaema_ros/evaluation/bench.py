@@ -7,6 +7,7 @@ slows all of them alike; ratios are more reliable than milliseconds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ LENGTHS = (10, 100, 1000, 10_000)
 WARM_UP = 2  # rounds that are not measured
 MATRIX = 1024  # side of the square matrices that the machine's rate is measured with
 CAMERA = Camera(640, 480, z=0.5)
-VIEWS = 90  # of a drive, which begins again and again; after each of LENGTHS the same view comes next
+VIEWS = 90  # of a drive, which begins again and again; after each of LENGTHS the same views come next
+IN_A_ROW = 4  # updates that are timed together: in one of so many the memory settles its pose graph
+BACK = 12  # updates in a place of before until the window holds nothing else
 
 
 class Drive:
@@ -53,7 +56,8 @@ def bench(network: Kinaema, rounds: int, lengths: tuple[int, ...] = LENGTHS) -> 
     """A record for each method, operation and length.
 
     ``what`` is "kinaema update", "kinaema query", the same of "paper" or "attention", from an image of 640x480 to the
-    answer, or one of them with ", memory alone" where the image has been encoded already.
+    answer, or one of them with ", memory alone" where the image has been encoded already. The place of an update was
+    never seen; "kinaema update, place known" is one where the robot has come back (after 10 frames there is none yet).
     """
     # How long a network takes does not depend on what it has learned: an untrained one will do.
     learned = {"paper": Paper, "attention": HistoryAttention}
@@ -61,23 +65,24 @@ def bench(network: Kinaema, rounds: int, lengths: tuple[int, ...] = LENGTHS) -> 
         "kinaema": KinaemaMethod(network, NetworkEncoder(network)),
         **{name: Learned(kind(LearnedConfig()).to(network.device).eval()) for name, kind in learned.items()},
     }
-    work: dict[tuple[str, int], Callable[[int], object]] = {}
+    work: dict[tuple[str, int], Operation] = {}
     size: dict[tuple[str, int], int] = {}
     for name, method in methods.items():
         drive = Drive(method)
         for length, state in _driven(method, drive, lengths, name):
-            for operation, function in _operations(method, drive, state, length).items():
-                work[f"{name} {operation}", length] = function
-                size[f"{name} {operation}", length] = method.num_bytes(state)
+            for what, operation in _operations(method, drive, state, length).items():
+                work[f"{name} {what}", length] = operation
+                size[f"{name} {what}", length] = method.num_bytes(state)
     times: dict[tuple[str, int], list[float]] = {key: [] for key in work}
     rng = np.random.default_rng(0)
     keys = list(work)
     for turn in progress(range(-WARM_UP, rounds), desc="timing", unit="round"):
         view = int(rng.integers(VIEWS))
         for index in rng.permutation(len(keys)):
-            _, taken = milliseconds(work[keys[index]], view)
+            operation = work[keys[index]]
+            _, taken = milliseconds(operation.work, view)
             if turn >= 0:
-                times[keys[index]].append(taken)
+                times[keys[index]].append(taken / operation.in_a_row)
     return [
         {
             "what": what,
@@ -94,7 +99,7 @@ def bench(network: Kinaema, rounds: int, lengths: tuple[int, ...] = LENGTHS) -> 
 def _driven(method: Method, drive: Drive, lengths: tuple[int, ...], name: str) -> list[tuple[int, Any]]:
     """The method's state after each length of a drive."""
     states = []
-    state = method.start(max(lengths) + 1)
+    state = method.start(max(lengths) + IN_A_ROW)
     for t in progress(range(max(lengths)), desc=f"{name} drives", unit="frame"):
         state = method.update(state, drive.observations[t % VIEWS], drive.odometry(t))
         if t + 1 in lengths:
@@ -102,25 +107,46 @@ def _driven(method: Method, drive: Drive, lengths: tuple[int, ...], name: str) -
     return states
 
 
-def _operations(method: Method, drive: Drive, state: Any, length: int) -> dict[str, Callable[[int], object]]:
-    """What is timed, by its name; each takes the number of a view to ask about. The view that comes next is remembered."""
-    next_pose, next_view = drive.odometry(length), length % VIEWS
+@dataclass
+class Operation:
+    """What is timed at once: ``in_a_row`` times the same, of a view by its number."""
 
-    def update(observation: Any) -> None:
-        method.update(state, observation, next_pose)
+    work: Callable[[int], object]
+    in_a_row: int = 1
 
-    def query(observation: Any) -> None:
-        method.query(state, observation, same_camera=True).pose.cpu()
+
+def _operations(method: Method, drive: Drive, state: Any, length: int) -> dict[str, Operation]:
+    """What is timed, by its name. Those views are remembered that come next; any may be asked about."""
 
     def observed(view: int) -> Any:
         return method.encoder(drive.rgb[view], drive.camera, None)
 
-    return {
-        "update": lambda _: update(observed(next_view)),
-        "query": lambda view: query(observed(view)),
-        "update, memory alone": lambda _: update(drive.observations[next_view]),
-        "query, memory alone": lambda view: query(drive.observations[view]),
+    def encoded(view: int) -> Any:
+        return drive.observations[view]
+
+    def update(before: Any, observe: Callable[[int], Any], first: int, number: int, again: bool) -> Any:
+        """The state after ``number`` views, from frame ``first`` on, or ``again`` those of a round earlier."""
+        for t in range(first, first + number):
+            before = method.update(before, observe(t % VIEWS), drive.odometry(t - VIEWS if again else t))
+        return before
+
+    def query(observation: Any) -> None:
+        method.query(state, observation, same_camera=True).pose.cpu()
+
+    operations = {
+        "update": Operation(lambda _: update(state, observed, length, IN_A_ROW, again=False), IN_A_ROW),
+        "query": Operation(lambda view: query(observed(view))),
+        "update, memory alone": Operation(
+            lambda _: update(state, encoded, length, IN_A_ROW, again=False), IN_A_ROW
+        ),
+        "query, memory alone": Operation(lambda view: query(encoded(view))),
     }
+    if isinstance(method, KinaemaMethod):  # to the others all places are alike
+        back = update(state, encoded, length, BACK, again=True)
+        operations["update, place known"] = Operation(
+            lambda _: update(back, observed, length + BACK, IN_A_ROW, again=True), IN_A_ROW
+        )
+    return operations
 
 
 @one_thread()
@@ -137,12 +163,15 @@ def operations_of(network: Kinaema) -> tuple[float, float]:
     method = KinaemaMethod(network, NetworkEncoder(network))
     drive = Drive(method)
     ((length, state),) = _driven(method, drive, (10,), "kinaema")
-    counts = []
-    for work in list(_operations(method, drive, state, length).values())[:2]:
-        with FlopCounterMode(display=False) as counter:
-            work(0)
-        counts.append(float(counter.get_total_flops()))
-    return counts[0], counts[1]
+    operations = _operations(method, drive, state, length)
+    return flops(operations["update"]), flops(operations["query"])
+
+
+def flops(operation: Operation) -> float:
+    """Floating-point operations of one of those in a row."""
+    with FlopCounterMode(display=False) as counter:
+        operation.work(0)
+    return float(counter.get_total_flops()) / operation.in_a_row
 
 
 def peak_shares(network: Kinaema, records: list[dict[str, Any]], rate: float) -> str:

@@ -37,10 +37,10 @@ def flops(method: Method, lengths: tuple[int, ...]) -> dict[str, list[int]]:
     drive = Drive(method)
     with torch.inference_mode():
         for length, state in _driven(method, drive, lengths, ""):
-            for name, work in _operations(method, drive, state, length).items():
+            for name, operation in _operations(method, drive, state, length).items():
                 with FlopCounterMode(display=False) as counter:
                     for view in range(VIEWS):  # how many tokens match varies from one to the next
-                        work(view)
+                        operation.work(view)
                 counts.setdefault(name, []).append(counter.get_total_flops())
     return counts
 
@@ -61,6 +61,20 @@ def test_a_drive_that_begins_again_is_elsewhere_and_its_views_are_the_same() -> 
     assert (second - first).tolist() == pytest.approx([100.0, 0.0, 0.0])
 
 
+def test_the_robot_that_has_come_back_knows_its_place_and_the_one_that_drives_on_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bench_module, "VIEWS", 40)
+    method = ours()
+    with torch.inference_mode():
+        drive = Drive(method)
+        ((length, state),) = _driven(method, drive, (80,), "")
+        operations = _operations(method, drive, state, length)
+        on, back = (int(operations[name].work(0).graph.loops) for name in ("update", "update, place known"))
+    assert on == int(state.graph.loops)
+    assert back > on
+
+
 def test_records_are_as_promised() -> None:
     records = bench(small_network(), rounds=3, lengths=(5, 10))
     assert {(r["what"], r["length"]) for r in records} == {
@@ -69,7 +83,7 @@ def test_records_are_as_promised() -> None:
         for operation in ("update", "query")
         for alone in ("", ", memory alone")
         for length in (5, 10)
-    }
+    } | {("kinaema update, place known", length) for length in (5, 10)}
     for entry in records:
         assert set(entry) == {"what", "length", "p50_ms", "p99_ms", "ratio_to_length_10", "bytes"}
         assert 0.0 < entry["p50_ms"] <= entry["p99_ms"]
@@ -102,7 +116,7 @@ def test_the_command_prints_and_writes(
     save_network(tmp_path / "small.safetensors", small_network(), {})
     arguments = ["bench", "--rounds", "10", "--checkpoint", str(tmp_path / "small.safetensors")]
     assert cli.main([*arguments, "--json", str(tmp_path / "bench.json")]) == 0
-    assert len(json.loads((tmp_path / "bench.json").read_text())) == 24
+    assert len(json.loads((tmp_path / "bench.json").read_text())) == 26
     printed = capsys.readouterr().out
     assert "GFLOP/s" in printed
     assert "kinaema update" in printed
