@@ -132,8 +132,8 @@ class SpatialMemory:
         query_rgb: (H, W, 3) uint8. A photo by the robot's own camera is answered with where the robot was. For one that
         another camera took give its ``camera``, or ``hfov``, its horizontal field of view in radians: the answer is then
         the ground pose from where it was taken, whatever its height and tilt. Raises ``EmptyMemoryError`` before the
-        first update, ``NotLocalizedError`` until the memory is ``localized``, and ``ValueError`` for an image that is not usable, or that without either has another aspect than
-        the camera of ``set_camera``.
+        first update, ``NotLocalizedError`` until the memory is ``localized``, and ``ValueError`` for an image that is not
+        usable, or that without either has another aspect than the camera of ``set_camera``.
         """
         state, stood = self._known()
         with torch.inference_mode():
@@ -250,7 +250,10 @@ class SpatialMemory:
 
     @property
     def localized(self) -> bool:
-        """Whether the memory knows where the robot is: always, but for some time after ``load(path, localize=True)``."""
+        """Whether the memory knows where the robot is.
+
+        Always, but for some time after ``load(path, localize=True)``, ``localize()``, or a lift that its views have shown.
+        """
         return not self.missing
 
     @property
