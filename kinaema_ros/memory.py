@@ -72,7 +72,7 @@ class SpatialMemory:
         self._camera: Intrinsics | None = None
         self._mount = Mount()
         self._stood: Mount | None = None  # the mount at the last update, against a level base
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
         self._state: Memory = network.empty()
         self._seeking: Seeking | None = None
         self._mount_check = MountCheck()
@@ -97,12 +97,15 @@ class SpatialMemory:
     def set_camera(self, camera: Intrinsics, mount: Mount | None = None) -> None:
         """The camera of the images to come, with its lens, and where it is on the robot (None: at its origin, level).
 
-        Images may have another resolution than the camera, but not another aspect.
+        Images may have another resolution than the camera, but not another aspect. Another mount than before is a better
+        knowledge of it, no motion of the camera.
         """
         mount = mount or Mount()
-        if mount != self._mount:
-            self._mount_check = MountCheck()
-        self._camera, self._mount = camera, mount
+        with self._writing:
+            if mount != self._mount:
+                self._mount_check = MountCheck()
+                self._state = _mounted(self._state, self._mount, mount)
+            self._camera, self._mount = camera, mount
 
     def update(self, rgb: RGB, odom_pose: ArrayLike, tilt: tuple[float, float] = LEVEL) -> None:
         """Fold one frame into the memory.
@@ -205,8 +208,10 @@ class SpatialMemory:
         view_rgb, odom_pose and tilt are as in ``update``, but nothing is written; photo_rgb, hfov and camera are as in ``locate``,
         but the photo is compared with the view and the newest updates alone, not with the memory. Raises as these do.
         """
-        # a snapshot, as in ``locate``
-        state, mount = self._state, self._mount.on_tilted_base(*checked_tilt(tilt))
+        state, mount = (
+            self._state,
+            self._mount.on_tilted_base(*checked_tilt(tilt)),
+        )  # once: an update may come
         if int(state.updates) == 0:
             raise EmptyMemoryError("the memory is empty: drive the robot (update) before comparing")
         odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)
@@ -226,8 +231,8 @@ class SpatialMemory:
 
         None before the first update, while not ``localized``, and of a kind of memory that does not correct its odometry.
         """
-        state, mount = self._state, self._stood or self._mount  # a snapshot, as in locate
-        if int(state.updates) == 0 or not self.localized:
+        state, mount, missing = self._snapshot()
+        if int(state.updates) == 0 or missing:
             return None
         with torch.inference_mode():
             of_camera = self._network.localization_covariance(state)
@@ -315,10 +320,17 @@ class SpatialMemory:
     def save(self, path: str | Path, odom: OdomFrame | None = None) -> None:
         """Write the latent memory (not the network) and its camera atomically, for the user's own eyes. Raises ``OSError``.
 
+        Where odometry is doubted and views say that the robot is elsewhere, what was written since then is not saved.
+
         odom: of ``update``'s poses, for ``load`` to compare with and to return.
         """
-        robot = SavedRobot(self._camera, None if self._camera is None else self._mount, odom)
-        memory_file.write(Path(path), self._state, self._hash, robot)
+        with self._writing:
+            state, localized, seeking = self._state, self.localized, self._seeking
+            if seeking is not None and seeking.doubted and seeking.elsewhere:
+                state, localized = seeking.asked, False
+            mount = None if self._camera is None else self._mount
+            robot = SavedRobot(self._camera, mount, odom, localized)
+        memory_file.write(Path(path), state, self._hash, robot)
 
     def load(self, path: str | Path, localize: bool = False, odom_frame: str = "") -> OdomFrame | None:
         """Replace the latent memory by a saved one; on ``CheckpointError`` the present one stays.
@@ -327,13 +339,15 @@ class SpatialMemory:
 
         The odometry of later updates must be in the odom frame in which the memory was saved. Where it is not, because the
         robot was switched off, carried, or is another one, ``localize``: views are then asked of the memory, and not
-        written, until enough of them agree where the robot is.
+        written, until enough of them agree where the robot is. A memory that was saved while it was not ``localized`` does so
+        in any case.
 
         odom_frame: name of the frame of this robot's odometry, "" if it is not known. Raises ``OdomFrameError``, a
         ``CheckpointError``, if the memory was saved with odometry in another one, unless it is to ``localize``. Returns
         what was told ``save`` of the odometry. The memory's camera counts until ``set_camera``, where there was none.
         """
         state, robot = memory_file.read(Path(path), self._network, self._hash)
+        localize = localize or not robot.localized
         saved = robot.odom.name if robot.odom is not None else ""
         if not localize and saved and odom_frame not in ("", saved):
             raise OdomFrameError(
@@ -346,7 +360,8 @@ class SpatialMemory:
                 self._seek_in(state)
             self._stood, self._state = None, state
             if self._camera is None and robot.camera is not None:
-                self.set_camera(robot.camera, robot.mount)
+                self._camera, self._mount = robot.camera, robot.mount or Mount()
+                self._mount_check = MountCheck()
         return robot.odom
 
     def _seek_in(self, state: Memory) -> None:
@@ -367,12 +382,20 @@ class SpatialMemory:
 
         The memory, and the mount when the robot last saw something.
         """
-        state, stood, missing = self._state, self._stood or self._mount, self.missing
+        state, stood, missing = self._snapshot()
         if int(state.updates) == 0:
             raise EmptyMemoryError("the memory is empty: drive the robot (update) before asking")
         if missing:
             raise NotLocalizedError(f"the memory does not know yet where the robot is: {missing}")
         return state, stood
+
+    def _snapshot(self) -> tuple[Memory, Mount, str]:
+        """The memory, the mount when the robot last saw something, and what is ``missing``: three that belong together."""
+        state, stood, seeking = self._state, self._stood or self._mount, self._seeking
+        if seeking is None:
+            return state, stood, ""
+        with self._writing:  # a view that tells where the robot is changes one after the other
+            return self._state, self._stood or self._mount, self.missing
 
     def _own_camera(self, rgb: RGB) -> Intrinsics:
         """The robot's camera at the image's resolution."""
@@ -406,6 +429,15 @@ class SpatialMemory:
 
     def _tensor(self, rgb: RGB) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(checked_image(rgb))).to(self._device)
+
+
+def _mounted(state: Memory, before: Mount, now: Mount) -> Memory:
+    """The memory as if the camera's mount had been taken for ``now`` at the last update; the paper's takes it for a motion."""
+    if not isinstance(state, TokenMemory) or int(state.updates) == 0:
+        return state
+    odom_T_robot = geometry.compose(state.odometry.cpu().numpy(), geometry.inverse(before.planar))
+    odom_T_camera = torch.from_numpy(geometry.compose(odom_T_robot, now.planar))
+    return replace(state, odometry=odom_T_camera.to(state.odometry))
 
 
 def _viewpoints(state: Memory) -> Array:

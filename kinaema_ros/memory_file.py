@@ -29,10 +29,11 @@ class SavedRobot:
     camera: Intrinsics | None = None
     mount: Mount | None = None
     odom: OdomFrame | None = None
+    localized: bool = True  # whether it was known where the robot is
 
     def to_json(self) -> dict[str, Any]:
         """What ``from_json`` reads."""
-        return {name: None if part is None else asdict(part) for name, part in vars(self).items()}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, robot: Any) -> SavedRobot:
@@ -46,6 +47,7 @@ class SavedRobot:
                 camera and Intrinsics(**{**camera, "distortion": tuple(camera["distortion"])}),
                 mount and Mount(**mount),
                 odom and OdomFrame(odom["name"], as_pose(odom["memory_T_odom"]), odom["run"]),
+                bool(robot.get("localized", True)),
             )
         except InputError:
             raise

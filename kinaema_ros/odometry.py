@@ -112,7 +112,7 @@ class OdometryTracker:
 
     ``add`` takes messages in the order of their stamps; ``pose_at`` gives the interpolated pose in the memory
     frame. A jump under policy "hold" freezes both until the odometry returns to where it was, or
-    ``resolve`` is called with another policy.
+    ``resolve`` is called after ``limits`` have been given another policy for such jumps.
     """
 
     def __init__(self, limits: OdometryLimits | None = None, history: int = 1000):
@@ -124,6 +124,7 @@ class OdometryTracker:
         self._run = _new_run()
         self._last: tuple[int, Array] | None = None  # newest message, in the odom frame
         self._before_jump: Array | None = None  # odom frame; set while a jump is held
+        self._decided_by = "on_jump"  # the one of the limits that says what to do about the newest jump
         self._late: list[tuple[int, Array]] = []  # messages in a row, the newest, that were older than _last
 
     # -- input -----------------------------------------------------------------------------------------------
@@ -183,7 +184,7 @@ class OdometryTracker:
     def _compare(self, stamp: int, pose: Array, started_over: bool = False) -> Discontinuity | None:
         """Looks for a jump between the last accepted pose and this one; applies the policy.
 
-        started_over: the stamps have, and with them perhaps the pose.
+        started_over: the stamps have, and with them perhaps the pose. So it may have while the odometry was silent.
         """
         if self._before_jump is not None:
             if not self._is_jump(self._before_jump, pose, 0.0):
@@ -193,11 +194,15 @@ class OdometryTracker:
             return None
         at_origin = _within(pose, _ORIGIN_RADIUS, _ORIGIN_ANGLE)
         step = geometry.between(self._last[1], pose)
-        moved_to_origin = started_over and at_origin and not _within(step, _STILL_RADIUS, _STILL_ANGLE)
         seconds = (stamp - self._last[0]) / NANOSECONDS
+        if seconds > self.limits.max_gap:  # a robot that leaves its origin meanwhile has driven
+            started_over = started_over or _off_origin(pose) < _off_origin(self._last[1])
+        moved_to_origin = started_over and at_origin and not _within(step, _STILL_RADIUS, _STILL_ANGLE)
         if not moved_to_origin and not self._is_jump(self._last[1], pose, seconds):
             return None
-        reason, policy = ("reset", self.limits.on_reset) if at_origin else ("jump", self.limits.on_jump)
+        reason = "reset" if at_origin else "jump"
+        self._decided_by = f"on_{reason}"
+        policy: str = getattr(self.limits, self._decided_by)
         self._apply(policy, self._last[1], pose)
         return Discontinuity(
             f"odometry_{reason}", policy, float(math.hypot(step[0], step[1])), abs(float(step[2]))
@@ -219,13 +224,14 @@ class OdometryTracker:
             if policy != "continue":
                 self._anchor, self._run = np.zeros(3), _new_run()
 
-    def resolve(self, policy: str) -> bool:
-        """Ends a held jump by another policy; returns whether there was one."""
+    def resolve(self) -> str:
+        """Ends a held jump by the policy that ``limits`` have for such jumps now, and returns it; "": nothing has ended."""
         with self._lock:
+            policy: str = getattr(self.limits, self._decided_by)
             if self._before_jump is None or self._last is None or policy == "hold":
-                return False
+                return ""
             self._apply(policy, self._before_jump, self._last[1])
-            return True
+            return policy
 
     def adopt(self, saved: OdomFrame | None = None) -> None:
         """The memory was replaced by one that was ``saved`` with this odometry; None: by one of the odom frame as it is now.
@@ -250,9 +256,9 @@ class OdometryTracker:
     # -- output ----------------------------------------------------------------------------------------------
 
     @property
-    def held(self) -> bool:
-        """True while a jump waits for a decision: neither updates nor answers make sense."""
-        return self._before_jump is not None
+    def held_by(self) -> str:
+        """Either "on_jump" or "on_reset", while a jump waits for a decision: neither updates nor answers make sense; else ""."""
+        return "" if self._before_jump is None else self._decided_by
 
     def frame(self, name: str) -> OdomFrame:
         """The odom frame, which its messages call ``name``, for a memory that is saved."""
@@ -298,9 +304,7 @@ class OdometryTracker:
         if self._before_jump is not None:
             raise BadInput(
                 "odometry_held",
-                "the odometry jumped and where the robot is now is not known, so images are not used. Call "
-                "~/reset to start anew, or set the parameter odometry.on_jump to 'localize' (by what the camera "
-                "sees), 'reanchor' (the robot did not move) or 'continue' (it was moved and the odometry is right)",
+                f"the odometry jumped and where the robot is now is not known, so images are not used. {remedy(self._decided_by)}",
             )
         stamps = self._track.stamps
         if not stamps or stamp > stamps[-1]:
@@ -323,8 +327,20 @@ class OdometryTracker:
         return self._track.at(stamp)
 
 
+def remedy(held_by: str) -> str:
+    """What ends a jump that ``OdometryTracker.held_by`` a policy."""
+    return (
+        f"Call ~/reset to start anew, or set the parameter odometry.{held_by} to 'localize' (by what the camera sees), "
+        "'reanchor' (the robot did not move) or 'continue' (it was moved and the odometry is right)"
+    )
+
+
 def _new_run() -> str:
     return uuid.uuid4().hex
+
+
+def _off_origin(pose: Array) -> float:
+    return math.hypot(pose[0], pose[1]) + abs(float(pose[2]))
 
 
 def _within(pose: Array, radius: float, angle: float) -> bool:

@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,14 @@ def write_tensors(
 ) -> None:
     """Write atomically: a reader sees the old file or the whole new one, also where this process is killed or the power fails.
 
-    Adds ``sha256`` to the metadata.
+    So also where several threads write one file: the last one's stays. Adds ``sha256`` to the metadata.
 
     mode: who may read the file, less what the umask forbids. Raises ``OSError``.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {**metadata, "sha256": digest(tensors, metadata)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{threading.get_ident()}.{os.getpid()}.partial")
     try:
         partial.unlink(missing_ok=True)
         _remove_leftovers(path)

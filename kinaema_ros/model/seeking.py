@@ -42,6 +42,9 @@ class Seeking:
         """``asked``: holds nothing of this drive, or of the time since the doubt. ``doubted``: odometry counts until then."""
         self.asked, self.doubted = asked, doubted
         self.left = PROVING  # views; 0: the search is over
+        self.elsewhere = (
+            False  # in doubt: some agree where the robot is, and none that it is where odometry says
+        )
         # (3,) by name, of the places added since that lie where only odometry tells
         self._odom_T_place: dict[str, Tensor] = {}
         self._anchoring = Anchoring(asked.pose[asked.count > 0].cpu().numpy())
@@ -101,9 +104,10 @@ class Seeking:
         self.left -= 1
         believed = memory_T_odom(memory)
         agreeing = self._anchoring.agreeing(believed)
+        self.elsewhere = found is not None and agreeing == 0
         if agreeing >= CONFIRMED or (found is not None and _near(believed, found, odometry.cpu().numpy())):
             self.left = 0
-        elif found is not None and agreeing == 0 and self._anchoring.agreeing(found) >= MOVED:
+        elif found is not None and self.elsewhere and self._anchoring.agreeing(found) >= MOVED:
             self.doubted, self.left = False, PROVING
             return self._moved(found, odometry)
         return memory

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import torch
 
-from kinaema_ros.model.checkpoint import write_tensors
+from kinaema_ros.model.checkpoint import read_tensors, write_tensors
 
 # Writes 0s, then 1s in a process of its own that kills itself at the named point; prints what the file holds then.
 PROGRAM = """
@@ -66,3 +67,24 @@ def test_what_killed_processes_have_left_is_removed_by_the_next_save(tmp_path: P
         leftover.touch()
     write_tensors(path, {"x": torch.ones(3)}, {"format": "f", "version": 1})
     assert sorted(tmp_path.iterdir()) == sorted([path, there])
+
+
+def test_two_threads_that_save_one_file_leave_it_whole_at_any_time(tmp_path: Path) -> None:
+    path = tmp_path / "home.safetensors"
+    errors: list[Exception] = []
+
+    def write(value: float) -> None:
+        try:
+            for _ in range(20):
+                write_tensors(path, {"x": torch.full((300_000,), value)}, {"format": "f", "version": 1})
+                read_tensors(path, "f", 1)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(value,)) for value in (1.0, 2.0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert [other.name for other in tmp_path.iterdir()] == [path.name]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from kinaema_ros import SpatialMemory
+from kinaema_ros import SpatialMemory, geometry
 from kinaema_ros.camera import Intrinsics, Mount
 from kinaema_ros.errors import InputError
 from kinaema_ros.memory import OdomFrameError
@@ -62,6 +63,37 @@ def test_a_memory_that_nobody_told_a_camera_saves_none(tmp_path: Path) -> None:
     memory = new_memory()
     assert memory.load(tmp_path / "empty.safetensors") is None
     assert memory.camera is None
+
+
+@pytest.mark.parametrize("says", [{"localized": False}, {}])
+def test_a_memory_that_did_not_know_where_the_robot_was_looks_for_it(saved: Path, says: dict) -> None:
+    memory = new_memory()
+    memory.load(saved)
+    if says:
+        memory.localize()
+        memory.save(saved, ODOM)
+    else:  # a file of before says nothing of it
+        robot = read_tensors(saved, FORMAT, VERSION)[1]["robot"]
+        rewrite(saved, robot={key: value for key, value in robot.items() if key != "localized"})
+    again = new_memory()
+    assert again.load(saved, odom_frame="other" if says else "") == ODOM
+    assert again.localized is not bool(says)
+
+
+def test_another_mount_is_no_motion_of_the_camera(saved: Path) -> None:
+    memory = new_memory()
+    memory.load(saved)
+    before = memory.localization()
+    memory.set_camera(LENS, replace(MOUNT, yaw=MOUNT.yaw + 0.2, x=MOUNT.x + 0.1))
+    memory.update(np.zeros((120, 160, 3), dtype=np.uint8), (1.0, 2.0, 0.5))  # where the robot was
+    after = memory.localization()
+    assert before is not None
+    assert after is not None
+    camera = [
+        geometry.compose(one.pose, mount.planar) for one, mount in ((before, MOUNT), (after, memory.mount))
+    ]
+    np.testing.assert_allclose(camera[1], camera[0], atol=1e-6)
+    np.testing.assert_allclose(after.odom_pose, before.odom_pose, atol=1e-6)
 
 
 def test_files_of_before_still_load(saved: Path) -> None:

@@ -18,6 +18,7 @@ from kinaema_ros.errors import BadInput, InputError, KinaemaError
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.keyframes import KeyframeConfig
 from kinaema_ros.nodes.memory.inputs import MemoryInputs
+from kinaema_ros.nodes.memory.keeping import MemoryKeeper
 from kinaema_ros.nodes.memory.locating import locate
 from kinaema_ros.nodes.memory.monitor import MemoryMonitor
 from kinaema_ros.nodes.memory.node import MemoryNode
@@ -199,7 +200,7 @@ def test_a_request_that_meets_a_fault_is_refused_and_the_traceback_logged(name: 
     (tmp_path / "x.safetensors").touch()
     inputs = inputs_of(a_memory(), parameters=MemoryParameters(memory_dir=str(tmp_path)))
     getattr(inputs.memory, name).side_effect = RuntimeError("a tensor went missing")
-    node = Mock(_inputs=inputs, _monitor=inputs._monitor)
+    node = Mock(_inputs=inputs, _monitor=inputs._monitor, _keeper=MemoryKeeper(inputs, inputs._monitor))
     service = {"save": SaveMemory, "load": LoadMemory}[name]
     response = getattr(MemoryNode, f"_on_{name}")(node, service.Request(name="x"), service.Response())
     assert not response.success

@@ -112,11 +112,11 @@ def test_a_held_jump_freezes_until_the_odometry_is_back() -> None:
     event = odometry.add(2 * SECOND, np.array([9.0, 0, 0]))
     assert event is not None
     assert (event.reason, event.action, event.distance) == ("odometry_jump", "hold", 4.0)
-    assert odometry.held
+    assert odometry.held_by
     with pytest.raises(BadInput, match="reset"):
         odometry.pose_at(2 * SECOND)
     odometry.add(3 * SECOND, np.array([5.2, 0, 0]))
-    assert not odometry.held
+    assert not odometry.held_by
     assert_same_pose(odometry.pose_at(3 * SECOND), np.array([5.2, 0, 0]))
 
 
@@ -125,10 +125,42 @@ def test_a_held_jump_can_be_settled(policy: str, x: float) -> None:
     odometry = tracker(on_jump="hold")
     odometry.add(1 * SECOND, np.array([5.0, 0, 0]))
     odometry.add(2 * SECOND, np.array([9.0, 0, 0]))
-    assert not odometry.resolve("hold")
-    assert odometry.resolve(policy)
+    odometry.limits = OdometryLimits(on_jump="hold", on_reset=policy)  # this was no jump to the origin
+    assert odometry.resolve() == ""
+    odometry.limits = OdometryLimits(on_jump=policy)
+    assert odometry.resolve() == policy
     odometry.add(3 * SECOND, np.array([9.5, 0, 0]))
     assert_same_pose(odometry.pose_at(3 * SECOND), np.array([x, 0, 0]))
+
+
+def test_a_held_jump_to_the_origin_is_settled_by_its_own_policy() -> None:
+    odometry = tracker(on_reset="hold")  # on_jump is localize
+    odometry.add(1 * SECOND, np.array([5.0, 0, 0]))
+    odometry.add(2 * SECOND, np.zeros(3))
+    assert odometry.held_by == "on_reset"
+    with pytest.raises(BadInput, match=r"odometry\.on_reset"):
+        odometry.pose_at(2 * SECOND)
+    assert odometry.resolve() == ""
+    odometry.limits = OdometryLimits(on_reset="reanchor")
+    assert odometry.resolve() == "reanchor"
+    odometry.add(3 * SECOND, np.array([0.5, 0, 0]))
+    assert_same_pose(odometry.pose_at(3 * SECOND), np.array([5.5, 0, 0]))
+
+
+@pytest.mark.parametrize(("driven_m", "silent"), [(3.0, 10.0), (0.3, 2.0), (40.0, 600.0)])
+def test_a_driver_that_restarts_after_a_silence_has_jumped(driven_m: float, silent: float) -> None:
+    odometry = tracker()
+    odometry.add(1 * SECOND, np.array([driven_m, 0, 0]))
+    event = odometry.add(round((1 + silent) * SECOND), np.zeros(3))
+    assert event is not None
+    assert event.reason == "odometry_reset"
+
+
+@pytest.mark.parametrize("driven_m", [0.02, 0.4])
+def test_a_robot_that_stood_at_the_origin_before_a_silence_has_not(driven_m: float) -> None:
+    odometry = tracker()
+    odometry.add(1 * SECOND, np.zeros(3))
+    assert odometry.add(100 * SECOND, np.array([driven_m, 0, 0])) is None
 
 
 def test_a_fast_robot_with_rare_odometry_does_not_jump() -> None:
@@ -168,7 +200,7 @@ def test_a_driver_that_restarts_stamps_and_origin_moves_no_robot_in_silence(poli
     assert event.distance == pytest.approx(driven_m)
     odometry.add(2 * SECOND, np.array([0.25, 0, 0]))
     if x is None:
-        assert odometry.held
+        assert odometry.held_by
     else:
         assert_same_pose(odometry.pose_at(2 * SECOND), np.array([x, 0, 0]))
 
@@ -200,7 +232,7 @@ def test_a_clock_that_was_set_back_is_no_motion_and_ends_by_itself(ahead: float)
     assert driven(odometry, 100.0, 110.0) == []
     said = driven(odometry, 110.0, 120.0, ahead=ahead)
     assert said == 2 * ["odometry_stamp_backwards"] + ["clock_step"]
-    assert not odometry.held
+    assert not odometry.held_by
     assert_same_pose(odometry.pose_at(round((119.0 + ahead) * SECOND)), np.array([59.5, 0.0, 0.0]))
 
 
@@ -226,7 +258,7 @@ def test_a_driver_that_starts_over_while_the_clock_is_set_back_has_jumped() -> N
     driven(odometry, 100.0, 110.0)
     said = driven(odometry, 0.0, 1.0, ahead=109.0)  # from its origin again
     assert said == 2 * ["odometry_stamp_backwards"] + ["odometry_reset"]
-    assert odometry.held
+    assert odometry.held_by
 
 
 @pytest.mark.parametrize("reboots", [False, True])

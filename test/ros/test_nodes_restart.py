@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -31,6 +32,7 @@ def keeper_of(folder: Path, period: float = 100.0, name: str = "home") -> tuple[
 
 def test_what_is_new_is_saved_to_the_memory_that_is_loaded_at_start(tmp_path: Path) -> None:
     keeper, memory = keeper_of(tmp_path)
+    keeper.restore(memory)
     keeper.save()
     assert (tmp_path / "home.safetensors").read_text() == "1 updates"
     (tmp_path / "home.safetensors").write_text("another's")
@@ -47,14 +49,72 @@ def test_what_is_new_is_saved_to_the_memory_that_is_loaded_at_start(tmp_path: Pa
     assert (tmp_path / "home.safetensors").read_text() == "7 updates"
 
 
-@pytest.mark.parametrize(
-    ("change", "period"), [({"localized": False}, 9.0), ({"num_updates": 0}, 9.0), ({}, 0.0)]
-)
-def test_a_lost_or_an_empty_memory_overwrites_nothing(tmp_path: Path, change: dict, period: float) -> None:
+@pytest.mark.parametrize(("updates", "period"), [(0, 9.0), (1, 0.0)])
+def test_an_empty_memory_overwrites_nothing(tmp_path: Path, updates: int, period: float) -> None:
     keeper, memory = keeper_of(tmp_path, period)
-    memory.configure_mock(**change)
+    memory.num_updates = updates
     keeper.save()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_robot_that_looks_for_its_place_saves_what_it_had_learned_and_no_more(tmp_path: Path) -> None:
+    keeper, memory = keeper_of(tmp_path)
+    (tmp_path / "home.safetensors").write_text("1 updates")
+    keeper.restore(memory)
+    memory.localized = False
+    (tmp_path / "home.safetensors").write_text("another's")
+    keeper.save()
+    assert (tmp_path / "home.safetensors").read_text() == "another's"
+    memory.num_updates = 7  # learned between two saves, before the odometry jumped
+    keeper.save()
+    assert (tmp_path / "home.safetensors").read_text() == "7 updates"
+
+
+def test_a_name_that_is_set_later_is_that_of_the_next_configure(tmp_path: Path) -> None:
+    keeper, memory = keeper_of(tmp_path)
+    keeper.restore(memory)
+    (tmp_path / "floor2.safetensors").write_text("floor 2")
+    keeper._inputs.parameters = replace(keeper._inputs.parameters, load_at_start="floor2")
+    keeper.save()
+    assert (tmp_path / "home.safetensors").read_text() == "1 updates"
+    assert (tmp_path / "floor2.safetensors").read_text() == "floor 2"
+
+
+def test_a_memory_that_is_loaded_later_is_saved_under_its_own_name(tmp_path: Path) -> None:
+    keeper, memory = keeper_of(tmp_path)
+    keeper.restore(memory)
+    keeper.save()
+    (tmp_path / "floor2.safetensors").write_text("floor 2")
+    assert keeper.load("floor2", True) == tmp_path / "floor2.safetensors"
+    keeper.save()  # nothing is new
+    assert (tmp_path / "floor2.safetensors").read_text() == "floor 2"
+    memory.num_updates = 9
+    keeper.save()
+    assert (tmp_path / "floor2.safetensors").read_text() == "9 updates"
+    assert (tmp_path / "home.safetensors").read_text() == "1 updates"
+    with pytest.raises(KinaemaError, match="there is no"):
+        keeper.load("floor3", True)
+    memory.num_updates = 10
+    keeper.save()
+    assert (tmp_path / "floor2.safetensors").read_text() == "10 updates"
+
+
+def test_what_a_run_before_has_saved_without_a_name_is_set_aside(tmp_path: Path) -> None:
+    keeper, memory = keeper_of(tmp_path, name="")
+    (tmp_path / "autosave.safetensors").write_text("yesterday")
+    keeper.restore(memory)
+    for updates in (1, 2):
+        memory.num_updates = updates
+        keeper.save()
+    assert (tmp_path / "autosave.safetensors").read_text() == "2 updates"
+    assert (tmp_path / "autosave-previous.safetensors").read_text() == "yesterday"
+
+
+def test_a_folder_that_nobody_may_enter_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, memory = keeper_of(tmp_path)
+    monkeypatch.setattr(Path, "exists", Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(KinaemaError, match=r"cannot be read \(Permission denied\); give access there"):
+        keeper.restore(memory)
 
 
 def test_a_period_passes_between_two_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +164,7 @@ def test_a_killed_node_loses_at_most_a_period_and_looks_for_its_place_at_the_nex
     try:
         robot.connected(robot.image)
         while not robot.statuses or robot.statuses[-1].num_updates < 3:  # the first image may come too early
-            robot.show(image_msg(frame(len(robot.statuses)), robot.drive(metres=0.9)))
+            robot.show(image_msg(frame(0), robot.drive(metres=0.9)))
         if number == signal.SIGKILL:
             wait_until(lambda: file.exists() and updates_in(file) == 3, 20.0, "the save")
         node.stop(number)

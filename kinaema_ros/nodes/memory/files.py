@@ -44,8 +44,23 @@ def save(memory: SpatialMemory, memory_dir: str, name: str, odom: OdomFrame | No
 
 
 def exists(memory_dir: str, name: str) -> bool:
-    """Whether there is a file of this name. KinaemaError for a name that is none."""
-    return _file(folder(memory_dir), name).exists()
+    """Whether there is a file of this name. KinaemaError for a name that is none, and where nobody can see."""
+    path = _file(folder(memory_dir), name)
+    try:
+        return path.exists()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def set_aside(memory_dir: str, name: str, other: str) -> None:
+    """Gives the file of this name, if there is one, the name ``other``. KinaemaError where that cannot be."""
+    path, aside = _file(folder(memory_dir), name), _file(folder(memory_dir), other)
+    try:
+        path.replace(aside)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise KinaemaError(f"{path} cannot be renamed to {aside} ({error.strerror})") from error
 
 
 def saved(memory_dir: str, name: str) -> Path:
@@ -56,9 +71,13 @@ def saved(memory_dir: str, name: str) -> Path:
             return path
         there = sorted(other.stem for other in path.parent.glob(f"[!.]*{SUFFIX}") if other.is_file())
     except OSError as error:
-        raise KinaemaError(f"{path} cannot be read ({error.strerror}); give access there") from error
+        raise _unreadable(path, error) from error
     names = ", ".join(there) or "none"
     raise InputError(f"there is no {path}; of the memories there are: {names[:300]}")
+
+
+def _unreadable(path: Path, error: OSError) -> KinaemaError:
+    return KinaemaError(f"{path} cannot be read ({error.strerror}); give access there")
 
 
 def _file(parent: Path, name: str) -> Path:

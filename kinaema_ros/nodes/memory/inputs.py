@@ -125,9 +125,7 @@ class MemoryInputs:
         self.tracker.limits = parameters.odometry
         self._selector.config = parameters.keyframes
         self.camera.apply(parameters)
-        policy = parameters.odometry.on_jump
-        if self.tracker.resolve(policy):
-            self._settle(policy)
+        self._settle(self.tracker.resolve())
 
     def forget(self) -> None:
         """Empties the memory and keeps the odometry."""
@@ -171,10 +169,12 @@ class MemoryInputs:
     def replace(self, path: Path, localize: bool) -> None:
         """Loads a saved memory. Raises as ``configured_memory`` and the memory's ``load``; then nothing changes."""
         with self._another_memory():
-            saved = self.configured_memory().load(path, localize, self.odom_frame)
-            saved = None if localize else saved
+            memory = self.configured_memory()
+            saved = memory.load(path, localize, self.odom_frame)
+            if localize or memory.missing:  # it goes on in whatever odometry there is
+                saved = None
             self._saved_frame = saved.name if saved is not None else ""
-            self._saved_camera = self.configured_memory().camera
+            self._saved_camera = memory.camera
             self.tracker.adopt(saved)
 
     def odom_to_save(self) -> OdomFrame:
@@ -185,7 +185,7 @@ class MemoryInputs:
         """One of MemoryStatus's, but for FAILED."""
         if not self.active:
             return MemoryStatus.INACTIVE
-        if self.tracker.held:
+        if self.tracker.held_by:
             return MemoryStatus.HOLD
         if self._missing_topics():
             return MemoryStatus.WAITING
@@ -193,8 +193,9 @@ class MemoryInputs:
 
     def missing(self) -> str:
         """What the next update waits for, in words; "" if nothing."""
-        if self.tracker.held:
-            return "a decision on the odometry's jump (call ~/reset or set odometry.on_jump)"
+        held_by = self.tracker.held_by
+        if held_by:
+            return f"a decision on the odometry's jump (call ~/reset or set odometry.{held_by})"
         return self._missing_topics() or self.missing_place()
 
     def missing_place(self) -> str:
@@ -205,7 +206,7 @@ class MemoryInputs:
     def localization(self) -> Localization | None:
         """Where the robot was at the last update, where publish_tf asks for it; None while that is not known."""
         memory = self.memory
-        known = memory is not None and memory.localized and self.active and not self.tracker.held
+        known = memory is not None and memory.localized and self.active and not self.tracker.held_by
         return self._localization if known else None
 
     def _localize(self, memory: SpatialMemory | None) -> None:

@@ -96,7 +96,7 @@ def localized_memory(inputs: MemoryInputs) -> SpatialMemory:
             "nothing is remembered yet: drive the robot with camera and odometry running; ~/status says "
             "what is missing",
         )
-    if inputs.tracker.held:
+    if inputs.tracker.held_by:
         raise BadInput(
             "query_on_hold", f"the robot's place in its memory is not known: waiting for {inputs.missing()}"
         )

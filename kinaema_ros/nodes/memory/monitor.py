@@ -15,7 +15,7 @@ from kinaema_ros.errors import KinaemaError
 from kinaema_ros.nodes.memory.reports import Reports, shown
 from kinaema_ros.nodes.memory.status import Tally, diagnostics
 from kinaema_ros.nodes.support.messages import time_msg
-from kinaema_ros.odometry import Discontinuity
+from kinaema_ros.odometry import Discontinuity, remedy
 
 if TYPE_CHECKING:
     from kinaema_ros.memory import SpatialMemory
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 # Seconds for which a problem makes /diagnostics a warning.
 _RECENT = 10.0
 _ACTIONS = {
-    "hold": "Memory and answers are on hold. Call ~/reset to start anew, or set odometry.on_jump to 'localize' (by what "
-    "the camera sees), 'reanchor' (the robot did not move) or 'continue' (it was moved and the odometry is right)",
+    "hold": "Memory and answers are on hold",
     "localize": "Where the robot is now is looked for; nothing is written and no query answered until it is found. "
     "Turn or drive it where it has been, or call ~/reset to start anew",
     "continue": "Taken as a real motion of the robot, as the parameter says",
@@ -106,10 +105,13 @@ class MemoryMonitor:
             self.problem(event.reason, _CLOCKS[event.reason])
             return
         what = "its origin" if event.reason == "odometry_reset" else "another place"
+        action = _ACTIONS[event.action]
+        if event.action == "hold":
+            action += ". " + remedy("on_reset" if event.reason == "odometry_reset" else "on_jump")
         self.problem(
             event.reason,
             f"the odometry jumped to {what}, {event.distance:.2f} m and {math.degrees(event.angle):.0f} "
-            f"degrees in one message. {_ACTIONS[event.action]}",
+            f"degrees in one message. {action}",
         )
 
     def lifted(self) -> None:

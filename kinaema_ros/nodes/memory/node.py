@@ -123,6 +123,9 @@ class MemoryNode(LifecycleNode):
                 f"{error}. Set load_at_start to a memory of this network, or to '', and configure again",
             )
             return FAILURE
+        except Exception as error:
+            self._monitor.fault("load_at_start", f"cannot load '{parameters.load_at_start}'", error)
+            return FAILURE
         self._inputs.use(memory)
         self._monitor.configured(str(path), parameters.device, memory)
         return SUCCESS
@@ -229,8 +232,7 @@ class MemoryNode(LifecycleNode):
 
     def _on_load(self, request: LoadMemory.Request, response: LoadMemory.Response) -> LoadMemory.Response:
         try:
-            path = files.saved(self._inputs.parameters.memory_dir, request.name)
-            self._inputs.replace(path, request.localize)
+            path = self._keeper.load(request.name, request.localize)
         except KinaemaError as error:
             response.message = shown(f"nothing was loaded, the memory is as it was: {error}")
             return response

@@ -65,7 +65,8 @@ class MemoryParameters:
     )
     autosave_period: float = setting(
         0.0,
-        "Time between two saves to the memory of load_at_start, or to 'autosave' (s of wall time), and one at the end; 0: none",
+        "Time between two saves to the memory of load_at_start or of the last ~/load, or to 'autosave' (s of wall time), "
+        "and one at the end; 0: none",
         low=0.0,
         high=86400.0,
     )

@@ -133,7 +133,7 @@ class NavigatorNode(LifecycleNode):
                 handle.abort()
         except Exception as error:  # rclpy would abort with error code 0, which means success
             result.error_code = Code.UNKNOWN
-            result.error_msg = f"{type(error).__name__}: {error}; please report it with the navigator's log"
+            result.error_msg = _unknown(error)
             self.get_logger().error(traceback.format_exc())
             handle.abort()
         return result
@@ -186,6 +186,10 @@ class NavigatorNode(LifecycleNode):
                 robot.send(estimate.pose, check)
         except NavigationError as error:
             response.message = f"error {error.code}: {error}"
+            return response
+        except Exception as error:  # one request must not end the node
+            response.message = f"error {Code.UNKNOWN}: {_unknown(error)}"
+            self.get_logger().error(traceback.format_exc())
             return response
         messages.fill_response(response, estimate)
         response.message = f"sent to Nav2; {response.message}"
@@ -287,6 +291,11 @@ class NavigatorNode(LifecycleNode):
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
+
+
+def _unknown(error: Exception) -> str:
+    """An error that no user can cause, in words."""
+    return f"{type(error).__name__}: {error}; please report it with the navigator's log"
 
 
 def main(args: list[str] | None = None) -> int:
