@@ -207,6 +207,11 @@ class Mount:
     pitch: float = setting(0.0, "Tilt of the camera, positive downwards (rad)", low=-0.8, high=0.8)
     roll: float = setting(0.0, "Roll of the camera; pi for one upside down (rad)", low=-math.pi, high=math.pi)
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not math.isfinite(value):
+                raise InputError(f"{name} of the camera's mount is {value}, must be a finite number")
+
     @property
     def planar(self) -> Array:
         """``base_T_camera`` (3,) in the plane."""
@@ -227,8 +232,11 @@ class Mount:
 
     @classmethod
     def from_optical(cls, translation: Array, quaternion: Array) -> Mount:
-        """From the transform base <- optical frame (z forward, x right, y down); quaternion x, y, z, w."""
-        x, y, z, w = quaternion
+        """From the transform base <- optical frame (z forward, x right, y down); quaternion x, y, z, w.
+
+        ``InputError`` where that has not the length 1, as one that nobody has set.
+        """
+        x, y, z, w = geometry.checked_quaternion(*quaternion)
         right = np.array([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)])
         forward = np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
         yaw = math.atan2(forward[1], forward[0])

@@ -106,12 +106,17 @@ def yaw_from_quaternion(x: float, y: float, z: float, w: float) -> float:
     return float(np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)))
 
 
-def checked_yaw(x: float, y: float, z: float, w: float) -> float:
-    """Yaw of a quaternion from outside, normalised. Raises ``InputError`` where its length is not 1."""
+def checked_quaternion(x: float, y: float, z: float, w: float) -> tuple[float, float, float, float]:
+    """A quaternion from outside, normalised. Raises ``InputError`` where its length is not 1."""
     length = math.hypot(x, y, z, w)
     if not abs(length - 1.0) <= QUATERNION_TOLERANCE:  # NaN too
         raise InputError(f"quaternion has length {length:.4f}, not 1")
-    return yaw_from_quaternion(x / length, y / length, z / length, w / length)
+    return x / length, y / length, z / length, w / length
+
+
+def checked_yaw(x: float, y: float, z: float, w: float) -> float:
+    """Yaw of a quaternion from outside. Raises ``InputError`` where its length is not 1."""
+    return yaw_from_quaternion(*checked_quaternion(x, y, z, w))
 
 
 def tilt_from_quaternion(x: float, y: float, z: float, w: float) -> tuple[float, float]:

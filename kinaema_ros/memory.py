@@ -161,6 +161,8 @@ class SpatialMemory:
         is not usable, a pose that the robot was never near, and where there are 256 places, and else as ``locate``.
         """
         name = checked_name(name)
+        if photo is not None and odom_pose is not None:
+            raise InputError("a place is where a photo was taken or an odom_pose, not both; pass one of them")
         with torch.inference_mode(), self._writing:
             state, stood = self._known()
             network, memory = place_poses.with_places(self._network, state)
@@ -416,6 +418,11 @@ class SpatialMemory:
         height, width = checked_image(rgb).shape[:2]
         if camera is None and hfov is not None:
             camera = Intrinsics.from_hfov(width, height, hfov)
+        if camera is not None and not camera.has_aspect(width, height):
+            raise InputError(
+                f"photo of {width} x {height} pixels: another aspect than its camera's {camera.width} x {camera.height}; pass "
+                "the camera that took it, turned as the photo is, or its hfov"
+            )
         if camera is None:
             mount = self._mount
             return self._view(rgb, mount), mount

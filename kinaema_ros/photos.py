@@ -9,6 +9,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from kinaema_ros.camera import MAX_HFOV_DEG, MIN_HFOV_DEG, Intrinsics, photo_hfov
+from kinaema_ros.errors import InputError
 
 _FILM_DIAGONAL = math.hypot(36.0, 24.0)  # mm
 _MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0, 5: 1e-3}  # of the values of FocalPlaneResolutionUnit
@@ -28,7 +29,14 @@ def photo_camera(
             return None
         # Another camera's. Assume that it shows as much across its longer side as the robot's across its width.
         long_side = robot.hfov
-    return Intrinsics.from_hfov(width, height, photo_hfov(width, height, long_side))
+    hfov = photo_hfov(width, height, long_side)
+    try:
+        return Intrinsics.from_hfov(width, height, hfov)
+    except InputError as error:
+        raise InputError(
+            f"a photo of {width} x {height} pixels and {math.degrees(long_side):.0f} degrees across the longer side shows "
+            f"{math.degrees(hfov):.1f} across its width, too little to know a place by; crop its longer side"
+        ) from error
 
 
 def exif_long_side(file: bytes) -> float | None:

@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write atomically; NaN and infinities, which JSON does not know, become null."""
+    """Write atomically, but into a pipe or a device; NaN and infinities, which JSON does not know, become null."""
+    text = json.dumps(_finite(value), indent=2) + "\n"
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
+    path = Path(os.path.realpath(path))  # where a link leads to, and not the link, is written
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(json.dumps(_finite(value), indent=2) + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

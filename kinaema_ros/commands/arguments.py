@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,21 @@ class Parser(argparse.ArgumentParser):
 # -- types of arguments: wrong ones are wrong usage, found before any work is begun ------------------------
 
 
+def looked_up(parse: Callable[[str], Path]) -> Callable[[str], Path]:
+    """Tells as wrong usage, too, that a name is too long, a folder may not be entered, or a user has no home."""
+
+    @functools.wraps(parse)
+    def told(text: str) -> Path:
+        try:
+            return parse(text)
+        except (OSError, RuntimeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise argparse.ArgumentTypeError(f"{text[:60]} cannot be used: {reason}") from error
+
+    return told
+
+
+@looked_up
 def existing_path(text: str) -> Path:
     """A file or folder that exists."""
     path = Path(text).expanduser()
@@ -45,16 +62,20 @@ def existing_file(text: str) -> Path:
     return path
 
 
+@looked_up
 def output_file(text: str) -> Path:
-    """A file that can be made: its folder exists."""
+    """A file that can be made: its folder exists, and may be written to."""
     path = Path(text).expanduser()
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder, not a file")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"the folder {path.parent} may not be written to")
     return path
 
 
+@looked_up
 def output_folder(text: str) -> Path:
     """A folder that exists or can be made."""
     path = Path(text).expanduser()

@@ -6,7 +6,6 @@ import argparse
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinaema_ros.commands.arguments import (
@@ -19,6 +18,7 @@ from kinaema_ros.commands.arguments import (
     existing_file,
     existing_path,
     field_of_view,
+    output_file,
     ros_name,
 )
 from kinaema_ros.paths import default_checkpoint
@@ -103,7 +103,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         help="begin with a saved memory, which finds out where the robot is before it goes on (default: an empty one)",
     )
     memory.add_argument(
-        "--save", metavar="FILE", type=Path, help="write the memory as it is after the drive to a file"
+        "--save", metavar="FILE", type=output_file, help="write the memory as it is after the drive to a file"
     )
     add_embeddings(memory)
     parser.add_argument(
@@ -166,6 +166,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.parser.error(f"with --through-ros the node's own parameters count, not {options}")
     if arguments.map and not arguments.out:
         arguments.parser.error("--map is drawn into the folder of --out, which is missing")
+    if arguments.save and arguments.save == arguments.json:
+        arguments.parser.error("--save and --json name the same file")
     queries = read_queries(arguments.queries)
     map_path = arguments.map or find_map(arguments.bag)
     grid = read_map(map_path) if map_path and arguments.out else None
@@ -241,6 +243,8 @@ def _here(arguments: argparse.Namespace, recording: Recording, queries: Sequence
 
 
 def _localized(found: Localization | None, missing: str) -> str:
+    if found is None and not missing:
+        return "localized        at once: the memory that was loaded is empty"
     if found is None:
         return f"localized        never, so that no query is answered: {missing}"
     metres, radians = found.error

@@ -77,6 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
     from kinaema_ros.training.config import TrainConfig, read_config
 
     names = list(arguments.method)
+    if "kinaema" in names and (arguments.render or arguments.features or arguments.compile):
+        arguments.parser.error(
+            "--render, --features and --compile are of the baselines: give --method, such as gru"
+        )
     if "kinaema" in names:
         if len(names) > 1:
             arguments.parser.error("kinaema is trained by itself, the baselines side by side")

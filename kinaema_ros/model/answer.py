@@ -26,6 +26,7 @@ class Answer:
     covariance: Tensor | None  # (3, 3) float64 of x, y, yaw in the robot's axes
     seen: float  # probability that the photo's place is in memory
     confidence: float  # probability that the pose is within 1 m and 20 degrees of the truth
+    recognised: float = 0.0  # the same of the pose in the memory's frame, however the robot has drifted since; 0: nothing said
 
 
 def as_estimate(answers: list[Answer], state: Memory, mount: Mount, photo: Mount | None) -> Estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -52,6 +53,9 @@ def write_tensors(
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {**metadata, "sha256": digest(tensors, metadata)}
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is no file but a folder, pipe or device", str(path))
+    path = Path(os.path.realpath(path))  # where a link leads to, and not the link, is written
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{threading.get_ident()}.{os.getpid()}.partial")
     try:
@@ -93,6 +97,7 @@ def read_tensors(
     try:
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file")
+        path.open("rb").close()  # of one that may not be read safetensors says that it is not there
         with safe_open(str(path), framework="pt") as file:
             metadata = {key: _value(text) for key, text in (file.metadata() or {}).items()}
             _check_kind(path, metadata, kind, version)

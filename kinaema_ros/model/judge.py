@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kinaema_ros.metrics import RIGHT
 from kinaema_ros.model.config import SearchConfig
 from kinaema_ros.model.localise import Evidence
 from kinaema_ros.model.se2 import apart
@@ -121,6 +122,13 @@ class Judge(nn.Module):
 
     def _standard(self, values: Tensor) -> Tensor:
         return (values - self.mean) / self.deviation
+
+
+def within(covariance: Tensor) -> Tensor:
+    """(...) the probability that a pose of this covariance (..., 3, 3), alike in x and y, is within 1 m and 20 degrees."""
+    distance, angle = RIGHT
+    position, yaw = covariance[..., 0, 0].clamp_min(1e-12), covariance[..., 2, 2].clamp_min(1e-12)
+    return -torch.expm1(-(distance**2) / (2.0 * position)) * torch.erf(angle / (2.0 * yaw).sqrt())
 
 
 def rivals(limits: SearchConfig, pose: Tensor, there: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from kinaema_ros.model.answer import Answer
 from kinaema_ros.model.camera_pose import planar_rotation, tilt_rotation
 from kinaema_ros.model.config import KinaemaConfig
 from kinaema_ros.model.course import course
-from kinaema_ros.model.judge import Candidates, Judge, rivals, terms
+from kinaema_ros.model.judge import Candidates, Judge, rivals, terms, within
 from kinaema_ros.model.local_features import DESCRIPTOR_DIM, Keypoints, LocalFeatures
 from kinaema_ros.model.localise import Hypothesis, hypotheses, vote
 from kinaema_ros.model.se2 import between, compose
@@ -170,15 +170,19 @@ class Kinaema(nn.Module):
         distinct = rivals(self.config.search, of.pose, of.there)
         right = self.judge.right(of, score, distinct)
         covariance = self.judge.covariance(of) + unmodelled(of.pose)
-        confidence = right.sigmoid().tolist()
+        recognised, near = right.sigmoid(), within(self.judge.drift_covariance(of.drift))
         kept: list[int] = []
         for index in score.argsort(descending=True, stable=True).tolist():
             if all(bool(distinct[index, better]) for better in kept):
                 kept.append(index)
         # An alternative is what it would be if it was right; the best answer says how far off it may be if it is not.
         covariance[kept[0]] += self.judge.astray(right[kept[0]])
-        seen = float(self.judge.seen(of)[kept[0]].sigmoid())
-        return [Answer(of.pose[i], covariance[i], seen, min(confidence[i], seen)) for i in kept]
+        seen = self.judge.seen(of)[kept[0]].sigmoid()
+        sure = torch.minimum(recognised, seen)
+        return [
+            Answer(of.pose[i], covariance[i], float(seen), float(sure[i] * near[i]), float(sure[i]))
+            for i in kept
+        ]
 
     def localization_covariance(self, memory: TokenMemory) -> Tensor:
         """(3, 3) of the robot's camera in the memory's frame, which the oldest place holds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +13,12 @@ from kinaema_ros.camera import Mount
 from kinaema_ros.errors import ForgottenPlaceError, InputError, UnsurePlaceError
 from kinaema_ros.estimate import Estimate, Place, as_pose
 from kinaema_ros.geometry import Array
-from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN, RIGHT
+from kinaema_ros.metrics import MIN_CONFIDENCE, MIN_SEEN
 from kinaema_ros.model import pose_graph
 from kinaema_ros.model.answer import Answer, base_pose
 from kinaema_ros.model.camera_pose import planar_rotation
 from kinaema_ros.model.cell import RELOCATED_POSITION, RELOCATED_YAW
+from kinaema_ros.model.judge import within
 from kinaema_ros.model.kind import Memory, Network
 from kinaema_ros.model.network import Kinaema, unmodelled
 from kinaema_ros.model.places import Places
@@ -184,19 +184,11 @@ def locate(network: Kinaema, memory: TokenMemory, name: str) -> Answer:
     pose = between(memory.robot, poses(memory)[row])
     turn = planar_rotation(pose[2])
     between_them = uncertainty(network, memory, places.embedding[row], pose)
-    confidence = float(places.confidence[row]) * _within(between_them)
+    confidence = float(places.confidence[row]) * float(within(between_them))
     return Answer(pose, turn @ places.covariance[row] @ turn.mT + between_them, 1.0, confidence)
 
 
 def uncertainty(network: Kinaema, memory: TokenMemory, embedding: Tensor, pose: Tensor) -> Tensor:
     """(3, 3), the same in all axes: what is not known between the robot and an embedding at about ``pose`` (3,) from it."""
     drift = pose_graph.drift(network.config.pose_graph, memory.graph, memory.pose, embedding[None])[0]
-    drift = drift * network.judge.wander.exp()
-    return torch.diag(torch.stack([drift[0], drift[0], drift[1]])) + unmodelled(pose)
-
-
-def _within(covariance: Tensor) -> float:
-    """Probability that a pose of this covariance (3, 3), alike in x and y, is right."""
-    distance, angle = RIGHT
-    position, yaw = float(covariance[0, 0]), float(covariance[2, 2])
-    return -math.expm1(-(distance**2) / (2.0 * position)) * math.erf(angle / math.sqrt(2.0 * yaw))
+    return network.judge.drift_covariance(drift) + unmodelled(pose)

@@ -87,7 +87,7 @@ class Seeking:
         before = anchoring.memory_T_odom
         answer = network.locate(self.asked, view, height)[0]
         memory_T_view = geometry.compose(self.asked.robot.cpu().numpy(), answer.pose.cpu().numpy())
-        anchoring.add(View(odom_T_view, memory_T_view, answer.confidence))
+        anchoring.add(View(odom_T_view, memory_T_view, answer.recognised))
         found = anchoring.memory_T_odom
         if self.doubted:
             return self._doubt(memory, found, odometry)

@@ -119,7 +119,13 @@ class Recording:
             at, t, q = transforms.pop(at)
             translation = t + geometry.rotate_by_quaternion(q, translation)
             quaternion = geometry.multiply_quaternions(q, quaternion)
-        return Mount.from_optical(translation, quaternion)
+        try:
+            return Mount.from_optical(translation, quaternion)
+        except InputError as error:
+            raise BagError(
+                f"/tf_static from the base '{base}' to the camera's frame '{optical}' is of no use: {error}. Give the "
+                "mount as --camera-mount X,Y,Z,ROLL,PITCH,YAW"
+            ) from error
 
     def frames(self) -> Iterator[Frame]:
         """The images in the order of recording. Raises BagError where the bag turns out to be broken."""

@@ -21,7 +21,7 @@ from kinaema_ros.camera import Intrinsics, Mount, crop
 from kinaema_ros.errors import InputError
 from kinaema_ros.estimate import Estimate
 from kinaema_ros.geometry import Array
-from kinaema_ros.images import RGB, read_image
+from kinaema_ros.images import RGB, checked_image, read_image
 from kinaema_ros.keyframes import KeyframeConfig, KeyframeSelector
 from kinaema_ros.odometry import told
 from kinaema_ros.photos import photo_camera
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Progress = Callable[..., Iterable[Any]]
 
 
+UNKNOWN_ASPECT = (4, 3)  # of a camera without camera_info, before its first image
 NEARBY = 3.0  # metres from the robot, within which photos tell how well it is localized
 UNANSWERED = Estimate(
     (0.0, 0.0, 0.0), np.diag([1e6, 1e6, 10.0]), 0.0, 0.0, odom_pose=(0.0, 0.0, 0.0)
@@ -73,6 +74,7 @@ class Outcome:
     query_ms: float
     state_bytes: int
     localization: Localization | None = None  # None also where the memory was empty at first
+    answered: bool = True  # False: it was never known where the robot is, and ``answers`` say nothing
     mount_error: MountError | None = None  # None also through ROS, where the node tells
 
 
@@ -112,10 +114,12 @@ def remember_and_ask(
 ) -> Outcome:
     """Stream the drive through a memory and ask it the queries at the end.
 
-    The memory is empty, or one of an earlier drive that must localize first; where it never does, no query is answered:
-    ``seen`` is 0. The camera's intrinsics are set from the bag where it has them. Raises BagError if no frame can be used.
+    The memory is empty, or one of an earlier drive that must localize first; where it never does, no query is answered.
+    ``InputError`` for a photo that is not usable, before the drive. The camera's intrinsics are set from the bag where it has them. Raises BagError if no frame can be used.
     """
     options = options or ReplayOptions()
+    for query in queries:
+        _photo(query, recording.camera or Intrinsics.from_hfov(*UNKNOWN_ASPECT, options.hfov), options)
     selector = KeyframeSelector(options.keyframes)
     skipped = 0
     undecodable: Counter[str] = Counter()
@@ -175,6 +179,7 @@ def remember_and_ask(
         query_ms=float(np.median(query_ms)),
         state_bytes=memory.state_bytes,
         localization=localization,
+        answered=memory.localized,
         mount_error=memory.mount_error,
     )
 
@@ -211,11 +216,15 @@ def _cut(rgb: RGB, camera: Intrinsics, cut: Cut | None) -> tuple[RGB, Intrinsics
 
 
 def _photo(query: Query, robot_camera: Intrinsics, options: ReplayOptions) -> tuple[RGB, Intrinsics | None]:
-    """A photo and the camera that took it; None: the robot's, as it was set for the frames."""
+    """A photo and the camera that took it; None: the robot's, as it was set for the frames. ``InputError`` names the file."""
     rgb = read_image(query.path)
     height, width = rgb.shape[:2]
     asked, usual = math.radians(query.hfov_deg), options.query_hfov or 0.0
-    other = photo_camera(query.path.read_bytes(), width, height, robot_camera, asked, usual)
+    try:
+        checked_image(rgb)
+        other = photo_camera(query.path.read_bytes(), width, height, robot_camera, asked, usual)
+    except InputError as error:
+        raise InputError(f"{query.path}: {error}") from error
     if other is not None:
         return rgb, other
     if options.cut_queries is not None:
@@ -246,10 +255,13 @@ def evaluate(recording: Recording, queries: Sequence[Query], outcome: Outcome) -
 
     A query holds the file, the predicted robot_T_query as x, y, yaw (metres, radians) with its covariance,
     the predicted probability `seen`, the truth as true_x, true_y, true_yaw, true_seen, and error_m and
-    error_deg. Truth of pose and errors are None for unseen queries and where the bag has no ground truth.
+    error_deg. Of a query that was not answered pose, covariance and errors are None. Truth of pose and errors are None for unseen queries and where the bag has no ground truth.
     """
     truth = recording.truth.at(outcome.last_stamp_ns) if recording.truth is not None else None
     records = [_record(query, answer, truth) for query, answer in zip(queries, outcome.answers, strict=True)]
+    if not outcome.answered:
+        for record in records:
+            record |= dict.fromkeys(("x", "y", "yaw", "covariance", "error_m", "error_deg"))
     located = [i for i, record in enumerate(records) if record["error_m"] is not None]
     covariances = np.array([outcome.answers[i].covariance for i in located]).reshape(-1, 3, 3)
     predicted = np.array([outcome.answers[i].pose for i in located]).reshape(-1, 3)

@@ -53,7 +53,7 @@ class DriveFolder:
         self.refresh()
         if len(self.views) < 2:
             raise InputError(
-                f"{folder}: holds {len(self.views)} drives; render some with kinaema train --render"
+                f"{folder}: holds {len(self.views)} drives; render some with kinaema train --method ... --render N"
             )
 
     def __len__(self) -> int:

@@ -424,7 +424,47 @@ def test_a_photo_too_small_for_the_memory_is_refused(capsys, recorded, tmp_path)
     arguments = ["replay", recorded / "bag", "--queries", tmp_path / "queries.csv"]
     status, message = refused(capsys, *arguments)
     assert status == 1
-    assert message == "kinaema replay: error: image of 4 x 4 pixels: it must be at least 32 x 32\n"
+    assert message == f"kinaema replay: error: {photo}: image of 4 x 4 pixels: it must be at least 32 x 32\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--save", "."), "is a folder, not a file"),
+        (("--save", "nowhere/x"), "the folder nowhere does not exist"),
+        (("--save", "same", "--json", "same"), "--save and --json name the same file"),
+        (("--json", "x" * 300), "cannot be used: File name too long"),
+        (("--json", "~nobody-of-this-name/x"), "cannot be used: "),
+    ],
+)
+def test_where_results_go_is_looked_at_before_the_drive(capsys, recorded, options, why):
+    status, message = refused(
+        capsys, "replay", recorded / "bag", "--queries", recorded / "queries.csv", *options
+    )
+    assert status == 2
+    assert why in message
+    assert message.count("\n") == 1
+
+
+def test_results_go_through_links_and_into_pipes(tmp_path):
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    write_json(tmp_path / "link.json", [1])
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "real.json").read_text()) == [1]
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_json(tmp_path / "pipe", [2])
+    assert json.loads(os.read(reader, 100)) == [2]
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("options", [("--render", "2"), ("--features", "drives"), ("--compile",)])
+def test_what_only_baselines_have_is_refused_where_none_is_trained(capsys, tmp_path, options):
+    status, message = refused(capsys, "train", "--out", tmp_path / "run", *options)
+    assert status == 2
+    assert "give --method" in message
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("fault", [ValueError("lost"), RuntimeError("lost"), KeyError("lost")])

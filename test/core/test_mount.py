@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kinaema_ros import geometry
 from kinaema_ros.camera import Mount, optical_quaternion, photo_hfov
+from kinaema_ros.errors import InputError
 from kinaema_ros.model.camera_pose import planar_rotation, tilt_rotation
 from kinaema_ros.sim import Camera, explore, generate_scene, render
 
@@ -30,6 +31,21 @@ def test_the_base_of_a_camera_is_where_the_camera_was_put_from(x, y, yaw, px, py
     mount, base = Mount(x, y, yaw), np.array([px, py, pyaw])
     pose, _ = mount.base_pose(mount.camera_pose(base), np.eye(3))
     np.testing.assert_allclose(geometry.between(base, pose), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["x", "z", "yaw", "roll"])
+def test_a_mount_that_is_no_number_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name} of the camera's mount is {value}"):
+        Mount(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "quaternion", [(0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 5.0), (math.nan, 0.0, 0.0, 1.0)]
+)
+def test_a_rotation_that_nobody_has_set_makes_no_mount(quaternion: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="quaternion has length"):
+        Mount.from_optical(np.zeros(3), np.array(quaternion))
 
 
 def test_heading_errors_of_the_camera_become_position_errors_of_a_distant_base() -> None:

@@ -510,6 +510,11 @@ def test_a_bad_photo_is_refused(driven: SpatialMemory):
         driven.locate(IMAGE[:20], hfov=1.0)
     with pytest.raises(ValueError, match="field of view"):
         driven.locate(IMAGE, hfov=3.0)
+    upright = Intrinsics.from_hfov(IMAGE.shape[0], IMAGE.shape[1], 1.0)
+    with pytest.raises(ValueError, match="another aspect than its camera's"):
+        driven.locate(IMAGE, camera=upright)
+    with pytest.raises(ValueError, match="not both"):
+        driven.add_place("desk", IMAGE, odom_pose=(0.0, 0.0, 0.0))
 
 
 def test_a_blank_photo_is_not_seen(driven: SpatialMemory):

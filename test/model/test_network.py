@@ -168,6 +168,23 @@ def test_of_two_rooms_that_look_alike_both_are_named(twin_answers: list[Answer])
     assert twin_answers[0].seen > 0.9
 
 
+def test_who_has_drifted_by_metres_since_is_not_sure_how_surely_the_place_is_recognised(network: Kinaema):
+    terms = network.judge.mean + 2.0 * network.judge.deviation * network.judge.trust.weight[0, :TERMS].sign()
+    wander = network.judge.wander.exp()
+    for position, yaw, sure in ((0.01, 0.001, True), (4.0, 0.001, False), (0.01, 1.0, False)):
+        (answer,) = network.judged(
+            Candidates(
+                terms[None],
+                torch.zeros(1, 3, dtype=torch.float64),
+                1e-4 * torch.eye(3, dtype=torch.float64)[None],
+                torch.tensor([[position, yaw]]) / wander,
+                torch.ones(1, dtype=torch.bool),
+            )
+        )
+        assert answer.recognised > 0.9
+        assert (answer.confidence > 0.9) == sure
+
+
 def test_of_two_rooms_that_look_alike_neither_is_sure(twin_answers: list[Answer]):
     assert sum(answer.confidence for answer in twin_answers) < 1.1
     assert twin_answers[0].confidence < 0.7

@@ -528,6 +528,10 @@ def test_a_memory_that_is_never_localized_answers_nothing(drive_folder):
     assert summary["localization_error_m"] is None
     assert (summary["accepted_seen"], summary["confident_share"]) == (0.0, 0.0)
     assert all(query["seen"] == 0.0 for query in result["queries"])
+    for name in ("x", "y", "yaw", "covariance", "error_m", "error_deg"):
+        assert all(query[name] is None for query in result["queries"])
+    for name in ("median_position_m", "acc_0.5m_10deg", "inside_90_ellipse"):
+        assert summary[name] is None
 
 
 def test_a_memory_that_began_empty_was_never_lost(drive_folder):

@@ -12,7 +12,7 @@ from rclpy.time import Time
 
 from kinaema_ros import geometry
 from kinaema_ros.camera import Mount
-from kinaema_ros.errors import BadInput
+from kinaema_ros.errors import BadInput, InputError
 from kinaema_ros.geometry import Array
 from kinaema_ros.nodes.support.parameters import ParameterError
 
@@ -54,7 +54,12 @@ class Frames:
 
     def mount(self, base: str, optical: str) -> Mount:
         """The pose of a camera on the base, from its optical frame (REP 103: z forward, x right, y down)."""
-        return Mount.from_optical(*self._lookup(base, optical))
+        try:
+            return Mount.from_optical(*self._lookup(base, optical))
+        except InputError as error:
+            raise BadInput(
+                "frame_unknown", f"TF from '{base}' to '{optical}' is of no use: {error}"
+            ) from error
 
     def _lookup(self, target: str, source: str) -> tuple[Array, Array]:
         if tf2_ros is None:
