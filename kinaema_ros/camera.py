@@ -141,8 +141,13 @@ class Intrinsics:
 
     @property
     def hfov(self) -> float:
-        """Horizontal field of view in radians, of a camera whose optical axis is in the middle."""
-        return 2.0 * math.atan2(self.width, 2.0 * self.fx)
+        """Horizontal field of view in radians, between the edges of the row of the optical axis."""
+        pinhole = math.atan2(self.cx + 0.5, self.fx) + math.atan2(self.width - 0.5 - self.cx, self.fx)
+        if not any(self.distortion) and self.distortion_model != "equidistant":
+            return pinhole
+        left, right = self.rays(np.array([[-0.5, self.cy], [self.width - 0.5, self.cy]]))
+        across = math.atan2(left[1], left[0]) - math.atan2(right[1], right[0])
+        return across if math.isfinite(across) and across > 0.0 else pinhole
 
     def has_aspect(self, width: int, height: int) -> bool:
         """True if images of this size can be this camera's at some resolution; sizes are rounded to pixels."""

@@ -28,7 +28,7 @@ def photo_camera(
         if robot.has_aspect(width, height):  # the robot's, at whatever resolution
             return None
         # Another camera's. Assume that it shows as much across its longer side as the robot's across its width.
-        long_side = robot.hfov
+        long_side = min(robot.hfov, math.radians(MAX_HFOV_DEG))
     hfov = photo_hfov(width, height, long_side)
     try:
         return Intrinsics.from_hfov(width, height, hfov)

@@ -91,6 +91,8 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
 def _add(arguments: argparse.Namespace) -> int:
     if bool(arguments.frame) != (arguments.pose is not None):
         arguments.parser.error("--pose and --frame belong together")
+    if arguments.hfov_deg and arguments.photo is None:
+        arguments.parser.error("--hfov-deg is of --photo, which is missing")
     from kinaema_ros.nodes.client.client import KinaemaClient
 
     with KinaemaClient(arguments.namespace) as kinaema:

@@ -448,12 +448,12 @@ def test_where_results_go_is_looked_at_before_the_drive(capsys, recorded, option
 
 def test_results_go_through_links_and_into_pipes(tmp_path):
     (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
-    write_json(tmp_path / "link.json", [1])
+    reporting.write_json(tmp_path / "link.json", [1])
     assert (tmp_path / "link.json").is_symlink()
     assert json.loads((tmp_path / "real.json").read_text()) == [1]
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    write_json(tmp_path / "pipe", [2])
+    reporting.write_json(tmp_path / "pipe", [2])
     assert json.loads(os.read(reader, 100)) == [2]
     os.close(reader)
     assert (tmp_path / "pipe").is_fifo()

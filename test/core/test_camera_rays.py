@@ -23,6 +23,13 @@ LENSES = [
 
 
 @pytest.mark.parametrize(("model", "distortion"), LENSES)
+def test_the_field_of_view_is_what_the_rays_at_the_edges_span(model: str, distortion: tuple) -> None:
+    camera = Intrinsics(*CAMERA, model, distortion)
+    left, right = camera.rays(np.array([[-0.5, camera.cy], [camera.width - 0.5, camera.cy]]))
+    assert camera.hfov == pytest.approx(math.acos(float(left @ right)), abs=2e-3)
+
+
+@pytest.mark.parametrize(("model", "distortion"), LENSES)
 def test_a_point_is_in_the_direction_in_which_its_pixel_looks(model: str, distortion: tuple) -> None:
     camera = Intrinsics(*CAMERA, model, distortion)
     random = np.random.default_rng(0)
