@@ -210,10 +210,8 @@ class SpatialMemory:
         view_rgb, odom_pose and tilt are as in ``update``, but nothing is written; photo_rgb, hfov and camera are as in ``locate``,
         but the photo is compared with the view and the newest updates alone, not with the memory. Raises as these do.
         """
-        state, mount = (
-            self._state,
-            self._mount.on_tilted_base(*checked_tilt(tilt)),
-        )  # once: an update may come
+        # Once: an update may come meanwhile.
+        state, mount = self._state, self._mount.on_tilted_base(*checked_tilt(tilt))
         if int(state.updates) == 0:
             raise EmptyMemoryError("the memory is empty: drive the robot (update) before comparing")
         odometry = torch.from_numpy(mount.camera_pose(checked_odometry(odom_pose))).to(self._device)

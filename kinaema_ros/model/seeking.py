@@ -42,9 +42,8 @@ class Seeking:
         """``asked``: holds nothing of this drive, or of the time since the doubt. ``doubted``: odometry counts until then."""
         self.asked, self.doubted = asked, doubted
         self.left = PROVING  # views; 0: the search is over
-        self.elsewhere = (
-            False  # in doubt: some agree where the robot is, and none that it is where odometry says
-        )
+        # In doubt: views agree where the robot is, and none of them that it is where odometry says.
+        self.elsewhere = False
         # (3,) by name, of the places added since that lie where only odometry tells
         self._odom_T_place: dict[str, Tensor] = {}
         self._anchoring = Anchoring(asked.pose[asked.count > 0].cpu().numpy())
