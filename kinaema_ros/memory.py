@@ -326,7 +326,7 @@ class SpatialMemory:
         """
         with self._writing:
             state, localized, seeking = self._state, self.localized, self._seeking
-            if seeking is not None and seeking.doubted and seeking.elsewhere:
+            if seeking is not None and seeking.contradicts(state):
                 state, localized = seeking.asked, False
             mount = None if self._camera is None else self._mount
             robot = SavedRobot(self._camera, mount, odom, localized)
@@ -358,10 +358,9 @@ class SpatialMemory:
             self._seeking = None
             if localize:
                 self._seek_in(state)
-            self._stood, self._state = None, state
             if self._camera is None and robot.camera is not None:
-                self._camera, self._mount = robot.camera, robot.mount or Mount()
-                self._mount_check = MountCheck()
+                self.set_camera(robot.camera, robot.mount)
+            self._stood, self._state = None, state  # whose odometry is by that mount already
         return robot.odom
 
     def _seek_in(self, state: Memory) -> None:

@@ -20,7 +20,7 @@ from kinaema_ros.errors import NoSuchPlaceError
 from kinaema_ros.geometry import Array
 from kinaema_ros.model import place_poses
 from kinaema_ros.model.cell import relocate
-from kinaema_ros.model.kind import Network, memory_T_odom
+from kinaema_ros.model.kind import Memory, Network, memory_T_odom
 from kinaema_ros.model.network import Kinaema
 from kinaema_ros.model.se2 import between, compose
 from kinaema_ros.model.token_memory import TokenMemory
@@ -42,8 +42,6 @@ class Seeking:
         """``asked``: holds nothing of this drive, or of the time since the doubt. ``doubted``: odometry counts until then."""
         self.asked, self.doubted = asked, doubted
         self.left = PROVING  # views; 0: the search is over
-        # In doubt: views agree where the robot is, and none of them that it is where odometry says.
-        self.elsewhere = False
         # (3,) by name, of the places added since that lie where only odometry tells
         self._odom_T_place: dict[str, Tensor] = {}
         self._anchoring = Anchoring(asked.pose[asked.count > 0].cpu().numpy())
@@ -52,6 +50,11 @@ class Seeking:
     def missing(self) -> str:
         """What is needed until views may be written, in words; "" where they may."""
         return "" if self.doubted or self._anchoring.memory_T_odom is not None else self._anchoring.missing
+
+    def contradicts(self, memory: Memory) -> bool:
+        """Whether ``memory``, written in doubt, has the robot where no view is, and views agree that it is elsewhere."""
+        found = self._anchoring.memory_T_odom
+        return self.doubted and found is not None and self._anchoring.agreeing(memory_T_odom(memory)) == 0
 
     def add_place(self, network: Kinaema, memory: TokenMemory, name: str) -> None:
         """``memory``, the present one, has a place of this name now: it is kept, however the search ends.
@@ -103,10 +106,9 @@ class Seeking:
         self.left -= 1
         believed = memory_T_odom(memory)
         agreeing = self._anchoring.agreeing(believed)
-        self.elsewhere = found is not None and agreeing == 0
         if agreeing >= CONFIRMED or (found is not None and _near(believed, found, odometry.cpu().numpy())):
             self.left = 0
-        elif found is not None and self.elsewhere and self._anchoring.agreeing(found) >= MOVED:
+        elif found is not None and agreeing == 0 and self._anchoring.agreeing(found) >= MOVED:
             self.doubted, self.left = False, PROVING
             return self._moved(found, odometry)
         return memory

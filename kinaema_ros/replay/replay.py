@@ -115,7 +115,8 @@ def remember_and_ask(
     """Stream the drive through a memory and ask it the queries at the end.
 
     The memory is empty, or one of an earlier drive that must localize first; where it never does, no query is answered.
-    ``InputError`` for a photo that is not usable, before the drive. The camera's intrinsics are set from the bag where it has them. Raises BagError if no frame can be used.
+    The camera's intrinsics are set from the bag where it has them. Raises ``InputError`` for a photo that is not usable,
+    before the drive, and BagError if no frame can be used.
     """
     options = options or ReplayOptions()
     for query in queries:
@@ -255,7 +256,8 @@ def evaluate(recording: Recording, queries: Sequence[Query], outcome: Outcome) -
 
     A query holds the file, the predicted robot_T_query as x, y, yaw (metres, radians) with its covariance,
     the predicted probability `seen`, the truth as true_x, true_y, true_yaw, true_seen, and error_m and
-    error_deg. Of a query that was not answered pose, covariance and errors are None. Truth of pose and errors are None for unseen queries and where the bag has no ground truth.
+    error_deg. Of a query that was not answered pose, covariance and errors are None. Truth of pose and errors are None for
+    unseen queries and where the bag has no ground truth.
     """
     truth = recording.truth.at(outcome.last_stamp_ns) if recording.truth is not None else None
     records = [_record(query, answer, truth) for query, answer in zip(queries, outcome.answers, strict=True)]

@@ -104,10 +104,11 @@ class MemoryMonitor:
         if event.reason in _CLOCKS:
             self.problem(event.reason, _CLOCKS[event.reason])
             return
-        what = "its origin" if event.reason == "odometry_reset" else "another place"
+        at_origin = event.reason == "odometry_reset"
+        what, decided_by = ("its origin", "on_reset") if at_origin else ("another place", "on_jump")
         action = _ACTIONS[event.action]
         if event.action == "hold":
-            action += ". " + remedy("on_reset" if event.reason == "odometry_reset" else "on_jump")
+            action += f". {remedy(decided_by)}"
         self.problem(
             event.reason,
             f"the odometry jumped to {what}, {event.distance:.2f} m and {math.degrees(event.angle):.0f} "
